@@ -1,0 +1,232 @@
+"""Folders of images in and out: order, kinds of pixels, and what is wrong with them."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from vsr_plugin.errors import MediaError
+from vsr_plugin.media import Encoding, natural_key, open_sink, open_source
+
+RNG = np.random.default_rng(0)
+RGB8 = RNG.integers(0, 256, (6, 9, 3), np.uint8)
+ALPHA8 = RNG.integers(0, 256, (6, 9), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "in"
+    path.mkdir()
+    return path
+
+
+def read(path):
+    with open_source(path) as source:
+        return list(source.frames())
+
+
+def save(folder, *names, pixels=RGB8):
+    for name in names:
+        Image.fromarray(pixels).save(folder / name)
+
+
+def test_natural_key():
+    names = ["frame10.png", "frame2.png", "Frame1.png", "frame02.png", "a", "10", "9"]
+    assert sorted(names, key=natural_key) == [
+        "9",
+        "10",
+        "a",
+        "Frame1.png",
+        "frame02.png",
+        "frame2.png",
+        "frame10.png",
+    ]
+
+
+def test_order_and_ignored_files(folder):
+    save(folder, "f10.png", "f9.PNG", "f2.bmp", "f11.tif", "f7.tiff", "f8.webp", "f3.jpg", "f4.JPEG")
+    save(folder, ".hidden.png")
+    (folder / "notes.txt").write_text("x")
+    (folder / "sub.png").mkdir()
+    with open_source(folder) as source:
+        names = [f.name for f in source.frames()]
+        assert (source.kind, source.num_frames, source.height, source.width) == ("folder", 8, 6, 9)
+        assert [f.name for f in source.frames(1, 2)] == names[1:3]
+    assert names == ["f2", "f3", "f4", "f7", "f8", "f9", "f10", "f11"]
+    ignored = [line for line in source.notes if "ignored" in line]
+    assert len(ignored) == 1
+    assert "2 other entries" in ignored[0]
+    assert "notes.txt" in ignored[0]
+
+
+def test_single_image(folder):
+    save(folder, "one.png", "other.png")
+    with open_source(folder / "one.png") as source:
+        assert (source.kind, source.num_frames) == ("folder", 1)
+        assert np.array_equal(next(source.frames()).rgb, RGB8)
+
+
+def test_rgb_and_rgba(folder):
+    Image.fromarray(RGB8).save(folder / "a.png")
+    Image.fromarray(np.dstack([RGB8, ALPHA8])).save(folder / "b.png")
+    a, b = read(folder)
+    assert np.array_equal(a.rgb, RGB8)
+    assert np.array_equal(b.rgb, RGB8)
+    assert a.alpha is None
+    assert np.array_equal(b.alpha, ALPHA8)
+    assert not a.grey
+
+
+def test_grey_and_grey_alpha(folder):
+    Image.fromarray(ALPHA8).save(folder / "a.png")
+    Image.fromarray(np.dstack([ALPHA8, RGB8[..., 0]]), mode="LA").save(folder / "b.png")
+    Image.fromarray(ALPHA8 > 127).save(folder / "c.png")
+    a, b, c = read(folder)
+    assert a.grey
+    assert b.grey
+    assert c.grey
+    assert np.array_equal(a.rgb, np.dstack([ALPHA8] * 3))
+    assert np.array_equal(b.rgb, np.dstack([ALPHA8] * 3))
+    assert np.array_equal(b.alpha, RGB8[..., 0])
+    assert np.array_equal(c.rgb[..., 1], np.where(ALPHA8 > 127, 255, 0))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bit(folder, suffix):
+    rgb = RNG.integers(0, 65536, (6, 9, 3)).astype(np.uint16)
+    grey = RNG.integers(0, 65536, (6, 9)).astype(np.uint16)
+    cv2.imwrite(str(folder / f"a{suffix}"), rgb[..., ::-1])
+    cv2.imwrite(str(folder / f"b{suffix}"), grey)
+    if suffix == ".png":
+        cv2.imwrite(str(folder / "c.png"), np.dstack([rgb[..., ::-1], grey]))
+    a, b, *rest = read(folder)
+    assert a.rgb.dtype == b.rgb.dtype == np.uint16
+    assert np.array_equal(a.rgb, rgb)
+    assert not a.grey
+    assert np.array_equal(b.rgb, np.dstack([grey] * 3))
+    assert b.grey
+    for c in rest:
+        assert np.array_equal(c.rgb, rgb)
+        assert np.array_equal(c.alpha, grey)
+
+
+def test_palettes(folder):
+    palette = Image.fromarray(RGB8).quantize(16)
+    palette.save(folder / "a.png")
+    palette.save(folder / "b.png", transparency=3)
+    a, b = read(folder)
+    colours = np.asarray(palette.convert("RGB"))
+    assert np.array_equal(a.rgb, colours)
+    assert a.alpha is None
+    assert np.array_equal(b.rgb, colours)
+    assert np.array_equal(b.alpha, np.where(np.asarray(palette) == 3, 0, 255))
+    assert not a.grey
+
+
+def test_cmyk_becomes_rgb(folder):
+    Image.fromarray(np.full((8, 8, 3), 200, np.uint8)).convert("CMYK").save(folder / "a.jpg")
+    assert read(folder)[0].rgb.shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(folder, orientation):
+    from PIL import ImageOps
+
+    image = Image.fromarray(RGB8)
+    exif = Image.Exif()
+    exif[274] = orientation
+    image.save(folder / "a.png", exif=exif)
+    with Image.open(folder / "a.png") as stored:
+        expected = np.asarray(ImageOps.exif_transpose(stored))
+    with open_source(folder) as source:
+        frame = next(source.frames())
+        assert (source.height, source.width) == expected.shape[:2]
+    assert np.array_equal(frame.rgb, expected)
+    if orientation == 6:
+        assert np.array_equal(frame.rgb, np.rot90(RGB8, -1))
+
+
+def test_mixed_sizes_fail_at_opening(folder):
+    save(folder, "a1.png", "a2.png")
+    Image.fromarray(RGB8[:4]).save(folder / "a10.png")
+    with pytest.raises(MediaError, match=r"a10\.png: is 9x4, but a1\.png is 9x6"):
+        open_source(folder)
+
+
+def test_empty_and_missing(folder, tmp_path):
+    with pytest.raises(MediaError, match=r"holds no images .it is empty"):
+        open_source(folder)
+    (folder / "film.mp4").write_bytes(b"")
+    with pytest.raises(MediaError, match=r"holds no images .only film\.mp4"):
+        open_source(folder)
+    with pytest.raises(MediaError, match="no such file or folder"):
+        open_source(tmp_path / "nowhere")
+
+
+def test_text_called_png_fails_at_opening(folder):
+    save(folder, "a.png")
+    (folder / "b.png").write_text("hello")
+    with pytest.raises(MediaError, match=r"b\.png: image cannot be read"):
+        open_source(folder)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("b.png", np.uint8), ("b.png", np.uint16), ("b.jpg", np.uint8)])
+def test_cut_off_image_is_named(folder, name, dtype, capfd):
+    big = RNG.integers(0, np.iinfo(dtype).max, (64, 64, 3)).astype(dtype)
+    for file in ("a.png", name):
+        cv2.imwrite(str(folder / file), big)
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(whole[: len(whole) // 2])
+    with open_source(folder) as source, pytest.raises(MediaError, match=rf"{name}: image cannot be read"):
+        list(source.frames())
+    assert capfd.readouterr().err == ""
+
+
+def test_float_image_is_refused(folder):
+    cv2.imwrite(str(folder / "a.tif"), RNG.random((4, 4)).astype(np.float32))
+    with pytest.raises(MediaError, match=r"a\.tif: has 32 bits per sample; convert it to 8 or 16 bits"):
+        open_source(folder)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_folder_to_folder_keeps_stems_and_kinds(media, folder, tmp_path, dtype):
+    top = np.iinfo(dtype).max
+    rgb = RNG.integers(0, top, (6, 8, 3)).astype(dtype)
+    cv2.imwrite(str(folder / "colour 7.png"), rgb)
+    cv2.imwrite(str(folder / "grey 8.png"), rgb[..., 0])
+    cv2.imwrite(str(folder / "see 9.png"), np.dstack([rgb, rgb[..., 0]]))
+    media.copy(folder, tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["colour 7.png", "grey 8.png", "see 9.png"]
+    for name in ("colour 7.png", "grey 8.png", "see 9.png"):
+        before = cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED)
+        after = cv2.imread(str(tmp_path / "out" / name), cv2.IMREAD_UNCHANGED)
+        assert after.dtype == dtype
+        assert np.array_equal(after, media.enlarge(before, 4))
+
+
+def test_grey_alpha_is_written_back(media, folder, tmp_path):
+    Image.fromarray(np.dstack([ALPHA8, RGB8[..., 0]]), mode="LA").save(folder / "a.png")
+    media.copy(folder, tmp_path / "out", scale=1)
+    with Image.open(tmp_path / "out" / "a.png") as image:
+        assert image.mode == "LA"
+        assert np.array_equal(np.asarray(image), np.dstack([ALPHA8, RGB8[..., 0]]))
+
+
+def test_folder_to_video(media, folder, tmp_path):
+    from fractions import Fraction
+
+    save(folder, *(f"{i}.png" for i in range(5)))
+    _, sink = media.copy(folder, tmp_path / "a.mp4")
+    assert any("25 frames per second" in line for line in sink.notes)
+    assert media.probe(tmp_path / "a.mp4").rate == 25
+    ntsc = Fraction(30000, 1001)
+    media.copy(folder, tmp_path / "b.mkv", encoding=Encoding(frame_rate=ntsc))
+    media.copy(folder, tmp_path / "b.mp4", encoding=Encoding(frame_rate=ntsc))
+    assert media.probe(tmp_path / "b.mkv").rate == media.probe(tmp_path / "b.mp4").rate == ntsc
+    assert media.probe(tmp_path / "b.mp4").colour == (1, 1, 1, 13)
+
+
+def test_same_stem_twice(folder, tmp_path):
+    save(folder, "a.png", "a.bmp")
+    with open_source(folder) as source, pytest.raises(MediaError, match=r"both become a\.png"):
+        open_sink(tmp_path / "out", source)

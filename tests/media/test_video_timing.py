@@ -1,0 +1,257 @@
+"""Rates, timestamps, durations, audio and rotation survive the way through."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from vsr_plugin.errors import MediaError
+from vsr_plugin.media import Encoding, open_sink, open_source
+
+VARIABLE = [(0, 20), (20, 33), (53, 7), (60, 100), (160, 41), (201, 20), (221, 33), (254, 7), (261, 97)]
+
+
+@pytest.mark.parametrize(
+    ("rate", "unit"),
+    [
+        (Fraction(25), Fraction(1, 12800)),
+        (Fraction(30000, 1001), Fraction(1, 30000)),
+        (Fraction(24000, 1001), Fraction(1, 24000)),
+        (Fraction(50), Fraction(1, 50)),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_constant_rate_is_kept_exactly(media, tmp_path, rate, unit, suffix):
+    clip = media.make_clip(tmp_path / "in.mp4", rate=rate, unit=unit)
+    media.copy(clip, tmp_path / f"out{suffix}")
+    before, after = media.probe(clip), media.probe(tmp_path / f"out{suffix}")
+    assert after.rate == before.rate == rate
+    assert (after.time_base, after.pts, after.duration) == (unit, before.pts, before.duration)
+    assert after.size == (128, 192)
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_variable_rate_is_kept_exactly(media, tmp_path, b_frames):
+    def setup(container, stream):
+        stream.codec_context.max_b_frames = b_frames
+
+    clip = media.make_clip(
+        tmp_path / "in.mp4",
+        unit=Fraction(1, 1000),
+        times=VARIABLE,
+        setup=setup,
+        options={"crf": "10", "preset": "medium"},
+    )
+    media.copy(clip, tmp_path / "out.mp4")
+    before, after = media.probe(clip), media.probe(tmp_path / "out.mp4")
+    assert before.pts == [pts for pts, _ in VARIABLE]
+    assert (after.time_base, after.pts, after.duration) == (Fraction(1, 1000), before.pts, before.duration)
+    if not b_frames:
+        # With reordered frames the input's container counts its rate from decoding times.
+        assert after.rate == before.rate
+
+
+def test_variable_rate_in_matroska(media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mkv", unit=Fraction(1, 1000), times=VARIABLE)
+    media.copy(clip, tmp_path / "out.mkv")
+    assert media.probe(tmp_path / "out.mkv").pts == [pts for pts, _ in VARIABLE]
+
+
+@pytest.mark.parametrize("n", [7, 10])
+def test_rate_through_matroska_stays_exact(media, tmp_path, n):
+    ntsc = Fraction(30000, 1001)
+    clip = media.make_clip(tmp_path / "in.mkv", rate=ntsc, unit=Fraction(1, 30000), n=n)
+    source, _ = media.copy(clip, tmp_path / "out.mp4")
+    after = media.probe(tmp_path / "out.mp4")
+    assert (after.rate, after.duration) == (ntsc, 1001 * n)
+    assert after.pts == [1001 * i for i in range(n)]
+    assert (source.num_frames, source.num_frames_estimate) == (None, n)
+
+
+def test_variable_rate_from_matroska_to_mp4(media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mkv", unit=Fraction(1, 1000), times=VARIABLE)
+    media.copy(clip, tmp_path / "out.mp4")
+    after = media.probe(tmp_path / "out.mp4")
+    assert (after.time_base, after.pts) == (Fraction(1, 1000), [pts for pts, _ in VARIABLE])
+
+
+def test_first_timestamp_is_kept_for_the_whole_and_zero_for_a_part(media, tmp_path):
+    times = [(51200 + 512 * i, 512) for i in range(8)]
+    clip = media.make_clip(tmp_path / "in.mp4", times=times)
+    media.copy(clip, tmp_path / "whole.mp4")
+    assert media.probe(tmp_path / "whole.mp4").pts == [t for t, _ in times]
+    media.copy(clip, tmp_path / "part.mp4", start=2, num_frames=3)
+    assert media.probe(tmp_path / "part.mp4").pts == [0, 512, 1024]
+
+
+def test_frames_carry_durations_and_the_part_asked_for(media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mp4", unit=Fraction(1, 1000), times=VARIABLE)
+    with open_source(clip) as source:
+        everything = list(source.frames())
+        part = list(source.frames(3, 4))
+        assert source.num_frames == source.num_frames_estimate == len(everything) == 9
+    assert [(f.pts, f.duration) for f in everything] == VARIABLE
+    assert [f.pts for f in part] == [f.pts for f in everything[3:7]]
+    assert np.array_equal(part[0].rgb, everything[3].rgb)
+
+
+def test_start_beyond_the_end_is_an_error(media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mp4", n=3)
+    with open_source(clip) as source, pytest.raises(MediaError, match=r"has 3 frames.*start 3"):
+        list(source.frames(3))
+
+
+def test_fewer_frames_than_asked_is_a_note(media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mp4", n=3)
+    with open_source(clip) as source:
+        assert len(list(source.frames(1, 10))) == 2
+        assert any("2 frames from 1 on exist, 10 were asked for" in line for line in source.notes)
+
+
+def test_raw_stream_without_timestamps(media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.h264", format="h264", n=6)
+    source, _ = media.copy(clip, tmp_path / "out.mp4")
+    assert any("no timestamp" in line for line in source.notes)
+    after = media.probe(tmp_path / "out.mp4")
+    assert len(after.pts) == 6
+    assert len(set(np.diff(after.pts))) == 1
+    assert after.rate == source.average_rate
+
+
+def test_avi_gets_a_grid_of_frames(media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mp4", rate=Fraction(30000, 1001), unit=Fraction(1, 30000))
+    media.copy(clip, tmp_path / "out.avi")
+    after = media.probe(tmp_path / "out.avi")
+    assert after.rate == Fraction(30000, 1001)
+    assert len(after.pts) == 10
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_audio_of_a_real_clip_is_copied_unchanged(media, tmp_path, real_clip, suffix):
+    clip, out = real_clip("bigbuckbunny"), tmp_path / f"out{suffix}"
+    media.copy(clip, out, scale=1, encoding=Encoding(preset="ultrafast", quality=40))
+    assert media.packets(out) == media.packets(clip)
+    before, after = media.probe(clip), media.probe(out)
+    assert (after.rate, after.duration, after.pts) == (before.rate, before.duration, before.pts)
+
+
+def test_audio_with_priming_and_matroska(media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mp4", n=20, audio="aac")
+    media.copy(clip, tmp_path / "out.mp4")
+    assert media.packets(tmp_path / "out.mp4") == media.packets(clip)
+    media.copy(clip, tmp_path / "out.mkv")
+    assert [p[0] for p in media.packets(tmp_path / "out.mkv")] == [p[0] for p in media.packets(clip)]
+    # The priming packet before zero moves all Matroska streams alike or none: sync stays.
+    video, sound = media.probe(tmp_path / "out.mkv").pts[0], media.packets(tmp_path / "out.mkv")[0][1]
+    assert video - sound == pytest.approx(-media.packets(clip)[0][1] / 48, abs=1)
+
+
+def test_audio_of_a_part_starts_at_zero_with_it(media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mp4", n=50, audio="aac")
+    media.copy(clip, tmp_path / "out.mp4", start=10, num_frames=25)
+    original = {payload: pts for payload, pts, _ in media.packets(clip)}
+    kept = media.packets(tmp_path / "out.mp4")
+    begin, length = 10 * 1920, 25 * 1920
+    inside = [pts for pts in original.values() if begin <= pts < begin + length]
+    assert len(kept) == len(inside)
+    assert all(0 <= pts < length for _, pts, _ in kept)
+    assert media.probe(tmp_path / "out.mp4").pts[0] == 0
+
+
+def test_audio_can_be_dropped(media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mp4", audio="aac")
+    _, sink = media.copy(clip, tmp_path / "out.mp4", encoding=Encoding(audio=False))
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert not container.streams.audio
+    assert any("audio is left out" in line for line in sink.notes)
+
+
+def test_audio_that_the_container_cannot_hold_fails_at_opening(media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mp4", audio="aac")
+    with (
+        open_source(clip) as source,
+        pytest.raises(MediaError, match=r"\.webm file cannot hold .*aac.*--no-audio"),
+    ):
+        open_sink(tmp_path / "out.webm", source, encoding=Encoding(codec="libvpx-vp9"))
+    assert {p.name for p in tmp_path.iterdir()} == {"in.mp4"}
+
+
+def test_audio_that_is_refused_with_the_header_fails_at_opening(media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mkv", audio="flac", n=3)
+    with open_source(clip) as source, pytest.raises(MediaError, match=r"in \.mov .*--no-audio"):
+        open_sink(tmp_path / "out.mov", source)
+    assert {p.name for p in tmp_path.iterdir()} == {"in.mkv"}
+
+
+def test_title_and_chapters_are_copied(media, tmp_path):
+    def setup(container, stream):
+        container.metadata["title"] = "A walk"
+        chapter = {"id": 1, "start": 0, "end": 200, "time_base": Fraction(1, 1000)}
+        chapter["metadata"] = {"title": "One"}
+        container.set_chapters([chapter])
+
+    clip = media.make_clip(tmp_path / "in.mkv", setup=setup)
+    media.copy(clip, tmp_path / "out.mkv")
+    assert media.probe(tmp_path / "out.mkv").metadata["title"] == "A walk"
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        assert [c["metadata"]["title"] for c in container.chapters()] == ["One"]
+
+
+CORNERS = np.full((32, 48, 3), 128, np.uint8)
+CORNERS[:16, :24] = (220, 40, 40)
+CORNERS[16:, :24] = (40, 60, 220)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("angle", [90, 180, -90])
+def test_rotation_is_carried_over(media, tmp_path, suffix, angle):
+    clip = media.make_clip(
+        tmp_path / "in.mp4",
+        pictures=[CORNERS.copy() for _ in range(3)],
+        n=3,
+        setup=lambda container, stream: stream.set_display_rotation(angle),
+    )
+    media.copy(clip, tmp_path / f"out{suffix}")
+    before, after = media.probe(clip), media.probe(tmp_path / f"out{suffix}")
+    assert after.rotation in (before.rotation, before.rotation + 360, before.rotation - 360)
+    assert after.size == (128, 192)
+
+
+@pytest.mark.parametrize(("angle", "turns"), [(90, 1), (180, 2), (-90, 3)])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_rotation_is_baked_into_images(media, tmp_path, angle, turns, mirrored):
+    import cv2
+
+    clip = media.make_clip(
+        tmp_path / "in.mp4",
+        pictures=[CORNERS.copy() for _ in range(2)],
+        n=2,
+        setup=lambda container, stream: stream.set_display_rotation(angle, hflip=mirrored),
+    )
+    media.copy(clip, tmp_path / "out", scale=1)
+    picture = cv2.imread(str(tmp_path / "out" / "00000000.png"))[..., ::-1].astype(int)
+    # Angles count counter-clockwise, as np.rot90 does; PyAV mirrors after it turns.
+    upright = np.rot90(CORNERS, turns)
+    upright = upright[:, ::-1] if mirrored else upright
+    assert picture.shape == upright.shape
+    assert np.abs(picture - upright).mean() < 6
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mkv"])
+def test_rotation_is_baked_where_the_container_has_none(media, tmp_path, suffix):
+    clip = media.make_clip(
+        tmp_path / "in.mp4",
+        pictures=[CORNERS.copy() for _ in range(2)],
+        n=2,
+        setup=lambda container, stream: stream.set_display_rotation(90, hflip=suffix == ".mkv"),
+    )
+    _, sink = media.copy(clip, tmp_path / f"out{suffix}", scale=1)
+    assert media.probe(tmp_path / f"out{suffix}").size == (48, 32)
+    assert any("turned upright" in line for line in sink.notes)
+
+
+def test_pixel_shape_is_kept(media, tmp_path, real_clip):
+    out = tmp_path / "out.mp4"
+    media.copy(real_clip("carphone_pristine"), out, num_frames=3)
+    assert media.probe(out).aspect == Fraction(128, 117)

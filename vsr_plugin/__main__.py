@@ -1,0 +1,44 @@
+"""``python -m vsr_plugin`` and the console entry ``vsr-plugin``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from vsr_plugin.errors import VSRError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status.
+
+    Args:
+        arguments: What stands after the program's name; by default the command line's.
+
+    Returns:
+        0, or 1 where the environment or the input does not allow what was asked.
+
+    Raises:
+        SystemExit: If the arguments are wrong, or with ``--help``.
+    """
+    parser = argparse.ArgumentParser(prog="vsr-plugin", description="BasicVSR and IconVSR for MMagic.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("env", help="show versions, devices, weights, and conflicts with their cure")
+    parser.parse_args(arguments)
+    try:
+        return _show_environment()
+    except VSRError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _show_environment() -> int:
+    from vsr_plugin import environment
+
+    here = environment.collect()
+    print(environment.describe(here))
+    return 0 if here.usable else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

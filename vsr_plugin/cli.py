@@ -1,0 +1,60 @@
+"""What the command-line tools share: one-line errors, exit statuses, clean interruption, progress."""
+
+import signal
+import sys
+from collections.abc import Callable
+
+import torch
+from tqdm import tqdm
+
+from vsr_plugin.errors import VSRError
+
+
+def run_command(main: Callable[[], int | None]) -> int:
+    """Run a tool's main function and turn what can go wrong into one line and an exit status.
+
+    Returns:
+        The status of ``main``; 1 for an error of the input, 130 for Ctrl-C, 143 for a termination signal.
+    """
+    # A termination signal unwinds like Ctrl-C, so that files in progress are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        return main() or 0
+    except VSRError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    except torch.cuda.OutOfMemoryError:
+        print('error: the GPU is out of memory; use a smaller --window, or --device cpu', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('interrupted; nothing was written under the final name', file=sys.stderr)
+        return 130
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called ``name``; for ``'auto'`` a GPU if there is one that works.
+
+    Raises:
+        VSRError: there is no such device here.
+    """
+    if name == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise VSRError(f'device {name!r} cannot be used here ({reason}); use cpu, cuda, cuda:N or auto') from error
+    return device
+
+
+def frame_progress(total: int | None) -> tqdm:
+    """Progress bar in frames with an estimate of the time left; ``update`` takes fractions of frames."""
+    bar = '{percentage:3.0f}%|{bar}| ' if total else ''
+    return tqdm(
+        total=total,
+        unit='frame',
+        bar_format=bar + '{n:.1f}/{total_fmt} frames [{elapsed}<{remaining}, {rate_fmt}]',
+        dynamic_ncols=True,
+        mininterval=0.5,
+    )

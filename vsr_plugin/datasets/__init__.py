@@ -1,0 +1,1 @@
+"""Data: degradations that make LR frames from ground truth."""

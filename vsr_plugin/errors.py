@@ -1,0 +1,17 @@
+"""Errors that are meant for a person: one line that names the input, the fault and the way out."""
+
+
+class VSRError(Exception):
+    """Base of every error that this package raises about what it was given.
+
+    Command-line tools print its text as one line and exit with status 1; Python callers can
+    catch it as one type. Programming mistakes stay ``TypeError`` / ``ValueError``.
+    """
+
+
+class MediaError(VSRError):
+    """A video, image or folder that cannot be read or written as asked."""
+
+
+class WeightsError(VSRError):
+    """A weights name or file that cannot be found, trusted, read or matched to a network."""

@@ -1,0 +1,49 @@
+"""PSNR and SSIM of frames, by MMagic's definitions, with the protocol they were taken under."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a figure was taken; printed and saved with every figure.
+
+    Args:
+        channel: ``'Y'`` (BT.601 luma, as for Vid4, UDM10 and Vimeo-90K-T) or ``'RGB'`` (as for REDS4).
+        crop_border: pixels left out at every edge.
+    """
+
+    channel: str = 'Y'
+    crop_border: int = 0
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        channel = 'Y channel (BT.601)' if self.channel == 'Y' else 'RGB'
+        border = f'{self.crop_border} pixels cropped at every edge' if self.crop_border else 'no border cropped'
+        return f'{channel}, {border}, 8-bit frames after rounding, mean over frames, definitions of MMagic'
+
+
+def to_uint8(rgb: np.ndarray) -> np.ndarray:
+    """Bring ``uint16`` frames to ``uint8``; others pass."""
+    return ((rgb.astype(np.uint32) + 128) // 257).astype(np.uint8) if rgb.dtype == np.uint16 else rgb
+
+
+def frame_quality(restored: np.ndarray, gt: np.ndarray, protocol: Protocol = Protocol()) -> tuple[float, float]:
+    """PSNR in dB and SSIM of one frame against its ground truth.
+
+    Args:
+        restored: RGB ``(h, w, 3)``, ``uint8`` or ``uint16``.
+        gt: the same.
+        protocol: channel and border.
+
+    Returns:
+        ``(psnr, ssim)``; PSNR is infinite for equal frames.
+    """
+    # MMagic's evaluation package takes seconds to import; who does not evaluate need not wait.
+    from mmagic.evaluation.metrics.psnr import psnr
+    from mmagic.evaluation.metrics.ssim import ssim
+
+    options = dict(crop_border=protocol.crop_border, convert_to='Y' if protocol.channel == 'Y' else None)
+    pair = to_uint8(gt), to_uint8(restored)
+    return float(psnr(*pair, **options)), float(ssim(*pair, **options))

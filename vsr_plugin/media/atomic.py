@@ -1,0 +1,105 @@
+"""Results that appear under their final name only when they are whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from vsr_plugin.errors import MediaError
+
+
+def _check_parent(target: Path) -> None:
+    parent = target.parent
+    if not parent.is_dir():
+        what = "is not a folder" if parent.exists() else "does not exist"
+        raise MediaError(f"{target}: cannot be written, {parent} {what}; create the folder first")
+
+
+class PartialFile:
+    """A hidden file beside the target that becomes the target in one step.
+
+    Attributes:
+        target: The final name.
+        path: Where to write meanwhile; keeps the target's extension.
+    """
+
+    def __init__(self, target: Path, *, overwrite: bool) -> None:
+        """Raises ``MediaError`` if the target exists or its folder cannot be written."""
+        _check_parent(target)
+        self.target = target
+        self._overwrite = overwrite
+        self._check_absent()
+        self.path = target.with_name(f".{target.stem}.partial-{os.getpid()}{target.suffix}")
+        try:
+            self.path.touch()
+        except OSError as error:
+            raise MediaError(
+                f"{target}: cannot be written ({error.strerror}); choose another place or free it"
+            ) from error
+
+    def _check_absent(self) -> None:
+        if self.target.is_dir():
+            raise MediaError(f"{self.target}: is a folder; choose another name for the video")
+        if not self._overwrite and self.target.exists():
+            raise MediaError(f"{self.target}: exists already; pass --overwrite or choose another name")
+
+    def commit(self) -> None:
+        """Give the file its final name."""
+        self._check_absent()
+        os.replace(self.path, self.target)
+
+    def discard(self) -> None:
+        """Remove what was written; nothing appears under the final name."""
+        self.path.unlink(missing_ok=True)
+
+
+class PartialFolder:
+    """A hidden folder whose files move to the target at the end.
+
+    A new target appears in one step. Into a target that exists already, files move one by one, so
+    that the folder keeps its rights and may be a mount point; each replaces its namesake whole.
+
+    Attributes:
+        target: The final folder.
+        path: Where to write meanwhile.
+    """
+
+    def __init__(self, target: Path, *, overwrite: bool) -> None:
+        """Raises ``MediaError`` if the target holds files already or cannot be written."""
+        self.target = target
+        self._existed = target.is_dir()
+        if not self._existed:
+            _check_parent(target)
+            if target.exists():
+                raise MediaError(f"{target}: is a file, not a folder; choose another name")
+        elif not overwrite and self._entries():
+            raise MediaError(f"{target}: exists and is not empty; pass --overwrite or choose another name")
+        hidden = f".{target.resolve().name}.partial-{os.getpid()}"
+        self.path = target / hidden if self._existed else target.with_name(hidden)
+        try:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.path.mkdir()
+        except OSError as error:
+            raise MediaError(
+                f"{target}: cannot be written ({error.strerror}); choose another place or free it"
+            ) from error
+
+    def _entries(self) -> set[str]:
+        # Hidden entries are what file managers and killed runs leave; they are in nobody's way.
+        return {p.name for p in self.target.iterdir() if not p.name.startswith(".")}
+
+    def commit(self) -> int:
+        """Move everything to the target and return how many other entries it holds."""
+        if not self._existed:
+            os.rename(self.path, self.target)
+            return 0
+        written = sorted(p.name for p in self.path.iterdir())
+        for name in written:
+            os.replace(self.path / name, self.target / name)
+        self.path.rmdir()
+        return len(self._entries() - set(written))
+
+    def discard(self) -> None:
+        """Remove what was written; nothing appears under the final name."""
+        shutil.rmtree(self.path, ignore_errors=True)

@@ -1,0 +1,177 @@
+"""How a video is encoded: codec, quality, pixel format."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av.error import FFmpegError
+
+from vsr_plugin.errors import MediaError
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Choices for a video output.
+
+    Attributes:
+        codec: An FFmpeg video encoder, such as ``libx264``, ``libx265``, ``libvpx-vp9``,
+            ``libsvtav1``, ``ffv1`` (lossless RGB), ``libx264rgb`` (lossless RGB at quality 0).
+        quality: The codec's constant-quality number, lower is better; ``None`` takes a visually
+            lossless one (14 for H.264).
+        preset: Speed against size, for codecs that have such presets.
+        pix_fmt: FFmpeg pixel format; ``None`` picks 4:2:0 (4:4:4 for odd sizes), 10 bit for deeper
+            sources where the codec can, RGB for lossless codecs.
+        audio: Copy the source's audio streams.
+        frame_rate: Frames per second for a folder of images; ``None`` means 25. A video keeps its
+            own timestamps.
+    """
+
+    codec: str = "libx264"
+    quality: int | None = None
+    preset: str = "medium"
+    pix_fmt: str | None = None
+    audio: bool = True
+    frame_rate: Fraction | None = None
+
+
+@dataclass(frozen=True)
+class _Control:
+    """Name and default of a codec's quality option, and whether it knows word presets."""
+
+    option: str
+    default: int
+    presets: bool = False
+    extra: tuple[tuple[str, str], ...] = ()
+
+
+_CONTROLS = {
+    "libx264": _Control("crf", 14, presets=True),
+    "libx264rgb": _Control("crf", 0, presets=True),
+    # x265 writes its log to the terminal by itself unless told not to.
+    "libx265": _Control("crf", 14, presets=True, extra=(("x265-params", "log-level=none"),)),
+    "libvpx-vp9": _Control("crf", 14, extra=(("b", "0"), ("row-mt", "1"))),
+    "libsvtav1": _Control("crf", 16),
+    "libaom-av1": _Control("crf", 14),
+    "h264_nvenc": _Control("cq", 16, presets=True, extra=(("rc", "vbr"),)),
+    "hevc_nvenc": _Control("cq", 16, presets=True, extra=(("rc", "vbr"),)),
+    # Their default is a fixed low bit rate; qmin and qmax together make it a fixed quantizer.
+    "mpeg4": _Control("qmax", 2, extra=(("qmin", "1"),)),
+    "mjpeg": _Control("qmax", 2, extra=(("qmin", "1"),)),
+}
+_RGB_FIRST = {"ffv1", "libx264rgb", "utvideo", "png", "ffvhuff", "huffyuv", "rawvideo"}
+
+#: Encoders whose streams have no place for a colour description.
+NO_COLOUR_TAGS = {"mpeg4"}
+
+_RGB_8 = ("bgr0", "gbrp", "rgb24", "bgr24")
+_RGB_DEEP = ("gbrp16le", "rgb48le", "rgb48be", "gbrp12le", "gbrp10le")
+_YUV_8 = ("yuv420p", "yuvj420p", "nv12", "yuv422p", "yuv444p", "yuvj444p")
+_YUV_DEEP = ("yuv420p10le", "p010le", "yuv422p10le", "yuv444p10le")
+
+
+def find_codec(name: str) -> av.codec.Codec:
+    """Return the encoder called ``name``.
+
+    Raises:
+        MediaError: this build of FFmpeg has no such video encoder.
+    """
+    try:
+        codec = av.codec.Codec(name, "w")
+    except (FFmpegError, ValueError) as error:
+        raise MediaError(
+            f"unknown codec {name!r}; choose a video encoder such as libx264, libx265, libvpx-vp9 or ffv1"
+        ) from error
+    if codec.type != "video":
+        raise MediaError(f"codec {name!r} is for {codec.type}; choose a video encoder such as libx264")
+    return codec
+
+
+def encoder_options(codec: str, encoding: Encoding) -> dict[str, str]:
+    """Return the options that give ``encoding`` its quality with this codec.
+
+    Raises:
+        MediaError: a quality is asked of a codec that has no such setting.
+    """
+    if codec == "libsvtav1":
+        # It writes its settings to the terminal by itself and listens to this variable only.
+        os.environ.setdefault("SVT_LOG", "1")
+    control = _CONTROLS.get(codec)
+    if control is None:
+        if encoding.quality is not None:
+            known = ", ".join(sorted(_CONTROLS))
+            raise MediaError(f"codec {codec!r} has no quality setting; leave it out or choose one of {known}")
+        return {}
+    quality = control.default if encoding.quality is None else encoding.quality
+    options = dict(control.extra)
+    options[control.option] = str(quality)
+    if control.presets:
+        options["preset"] = encoding.preset
+    return options
+
+
+def choose_pix_fmt(
+    codec: av.codec.Codec, requested: str | None, bit_depth: int, height: int, width: int
+) -> tuple[str, list[str]]:
+    """Return the pixel format to encode with, and notes on what it costs.
+
+    Args:
+        codec: The encoder.
+        requested: A format the user insists on.
+        bit_depth: Bits per sample of the source.
+        height: Rows of the output.
+        width: Columns of the output.
+
+    Raises:
+        MediaError: the codec cannot take the format or the size.
+    """
+    offered = [fmt.name for fmt in codec.video_formats or ()]
+    if requested is not None:
+        if offered and requested not in offered:
+            raise MediaError(
+                f"codec {codec.name} cannot encode {requested!r}; choose one of {', '.join(offered)}"
+            )
+        if not _fits(requested, height, width):
+            raise MediaError(
+                f"pixel format {requested!r} needs even sizes, the output is {width}x{height}; choose yuv444p"
+            )
+        return requested, []
+    rgb_first = codec.name in _RGB_FIRST
+    shallow = _RGB_8 + _YUV_8 if rgb_first else _YUV_8 + _RGB_8
+    deep = _RGB_DEEP + _YUV_DEEP if rgb_first else _YUV_DEEP
+    wanted = deep + shallow if bit_depth > 8 else shallow + deep
+    if codec.name == "mjpeg":
+        # JPEG is full range; the encoder refuses the limited formats that it lists.
+        wanted = [name for name in wanted if name.startswith("yuvj")]
+    choices = [name for name in wanted if name in offered or not offered]
+    fitting = [name for name in choices if _fits(name, height, width)]
+    if not fitting:
+        raise MediaError(
+            f"codec {codec.name} cannot encode {width}x{height}; choose libx264 or ffv1, "
+            "or name a pixel format"
+        )
+    chosen, notes = fitting[0], []
+    if chosen != choices[0]:
+        notes.append(
+            f"the output is {width}x{height}, an odd size; it is encoded as {chosen}, which some players lack"
+        )
+    if bit_depth > 8:
+        bits = max(c.bits for c in av.VideoFormat(chosen).components)
+        if bits < bit_depth:
+            notes.append(f"the source has {bit_depth} bits per sample; {codec.name} writes {bits} ({chosen})")
+        elif "420p10" in chosen:
+            notes.append(f"the output has 10 bits per sample ({chosen}) as the source has")
+    return chosen, notes
+
+
+def _fits(pix_fmt: str, height: int, width: int) -> bool:
+    """Whether the size divides into the format's chroma samples."""
+    luma_only = av.VideoFormat(pix_fmt, 16, 16)
+    chroma = [c for c in luma_only.components if not (c.is_luma or c.is_alpha)]
+    if luma_only.is_rgb or not chroma:
+        return True
+    step_x = 16 // min(c.width for c in chroma)
+    step_y = 16 // min(c.height for c in chroma)
+    return width % step_x == 0 and height % step_y == 0

@@ -1,0 +1,82 @@
+"""Frames into a folder of PNG files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from vsr_plugin.errors import MediaError
+
+from .atomic import PartialFolder
+from .frame import Frame
+from .image_file import encode_png
+from .image_folder import ImageFolderSource
+from .sink import FrameSink
+from .source import FrameSource
+
+
+class PNGFolderSink(FrameSink):
+    """Writes ``00000000.png`` and so on for a video, the source's stems for images.
+
+    Video frames are turned upright, since an image beside others carries no display matrix.
+    """
+
+    kind = "folder"
+
+    def __init__(self, path: Path, source: FrameSource, *, scale: int | Fraction, overwrite: bool) -> None:
+        """Raises ``MediaError`` if the folder holds files already or two images share a stem."""
+        super().__init__(path, source, scale)
+        if isinstance(source, ImageFolderSource):
+            self._check_stems(source)
+        if not source.orientation.is_upright:
+            self._note("the frames are turned upright, as the video asks to be shown")
+        ratio = source.sample_aspect_ratio
+        if ratio not in (None, 1):
+            self._note(
+                f"the video's pixels are not square ({ratio.numerator}:{ratio.denominator}); "
+                "the images keep them as they are"
+            )
+        self._partial = PartialFolder(path, overwrite=overwrite)
+
+    def _check_stems(self, source: ImageFolderSource) -> None:
+        seen: dict[str, str] = {}
+        for file in source.files:
+            if file.stem in seen:
+                raise MediaError(
+                    f"{source.path}: {seen[file.stem]} and {file.name} would both become {file.stem}.png; "
+                    "rename one of them"
+                )
+            seen[file.stem] = file.name
+
+    def _write(self, frame: Frame) -> None:
+        turn = self._source.orientation.apply
+        alpha = None if frame.alpha is None else np.ascontiguousarray(turn(frame.alpha))
+        upright = replace(frame, rgb=np.ascontiguousarray(turn(frame.rgb)), alpha=alpha)
+        if frame.grey and alpha is not None and frame.rgb.dtype == np.uint16:
+            self._note("16-bit grey images with transparency are written as RGBA")
+        name = frame.name if frame.name is not None else f"{self.num_written:08d}"
+        try:
+            (self._partial.path / f"{name}.png").write_bytes(encode_png(upright))
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _finish(self) -> None:
+        try:
+            others = self._partial.commit()
+        except OSError as error:
+            raise self._failed(error) from error
+        if others:
+            self._note(f"{self.path}: {others} files that were there before are left as they were")
+
+    def _failed(self, error: OSError) -> MediaError:
+        return MediaError(
+            f"{self.path}: writing failed after {self.num_written} images ({error.strerror}); "
+            "nothing is left there, free space or choose another place"
+        )
+
+    def discard(self) -> None:
+        """Remove the hidden folder."""
+        self._partial.discard()

@@ -1,0 +1,181 @@
+"""One image file: its header, its pixels, and writing one.
+
+8-bit images go through Pillow, which keeps palettes, transparency and grey apart; 16-bit ones go
+through OpenCV, because Pillow reduces 16-bit colour to 8 bits.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from vsr_plugin.errors import MediaError
+
+from .frame import Frame
+from .orientation import Orientation
+
+_EXIF_ORIENTATION = 274
+_TIFF_BITS_PER_SAMPLE = 258
+_GREY_MODES = ("1", "L", "LA", "La")
+_FAULTS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What the first bytes of an image tell: upright size, depth, kind of pixels."""
+
+    height: int
+    width: int
+    bit_depth: int
+    grey: bool
+    alpha: bool
+    orientation: Orientation
+    num_pictures: int
+
+
+def _open(path: Path) -> Image.Image:
+    with warnings.catch_warnings():
+        # Pillow warns of very large pictures; size is not ours to judge.
+        warnings.simplefilter("ignore")
+        return Image.open(path)
+
+
+def _unreadable(path: Path, error: BaseException) -> MediaError:
+    if isinstance(error, UnidentifiedImageError):
+        why = "not an image, or of a kind that is not known here"
+    else:
+        why = str(getattr(error, "strerror", None) or error)
+    return MediaError(f"{path}: image cannot be read ({why}); replace or remove it")
+
+
+def _bit_depth(path: Path, image: Image.Image) -> int:
+    """Return the bits per sample of the file, which Pillow's mode does not always tell."""
+    if image.format == "PNG":
+        with open(path, "rb") as file:
+            header = file.read(25)
+        return 16 if header[24] == 16 else 8
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (1,)))
+    return 16 if image.mode.startswith("I") else 8
+
+
+def _orientation(image: Image.Image) -> Orientation:
+    """Return the turn that the EXIF data ask for, reading the header only."""
+    if image.format == "PNG" and "exif" not in image.info:
+        # Pillow would decode the whole picture to look for EXIF data behind it.
+        return Orientation()
+    return Orientation.from_exif(image.getexif().get(_EXIF_ORIENTATION))
+
+
+def read_header(path: Path) -> ImageHeader:
+    """Read an image's header only.
+
+    Raises:
+        MediaError: the file is no image, or has more than 16 bits per sample.
+    """
+    try:
+        with _open(path) as image:
+            depth = _bit_depth(path, image)
+            orientation = _orientation(image)
+            height, width = orientation.size(image.height, image.width)
+            header = ImageHeader(
+                height=height,
+                width=width,
+                bit_depth=16 if depth > 8 else 8,
+                grey=image.mode in _GREY_MODES or image.mode.startswith("I"),
+                alpha=image.has_transparency_data,
+                orientation=orientation,
+                num_pictures=getattr(image, "n_frames", 1),
+            )
+    except _FAULTS as error:
+        raise _unreadable(path, error) from error
+    if depth > 16 or image.mode == "F":
+        raise MediaError(f"{path}: has {depth} bits per sample; convert it to 8 or 16 bits")
+    return header
+
+
+def read_image(path: Path) -> Frame:
+    """Read an image upright (EXIF orientation applied), the first picture of an animation.
+
+    Returns:
+        Frame: ``uint8``, or ``uint16`` for 16-bit files; palettes are expanded, a transparent
+        colour becomes ``alpha``, CMYK becomes RGB, ``grey`` is set for single-channel files.
+
+    Raises:
+        MediaError: the file cannot be read whole.
+    """
+    header = read_header(path)
+    try:
+        rgb, alpha = _read_16bit(path) if header.bit_depth == 16 else _read_8bit(path, header.grey)
+    except _FAULTS as error:
+        raise _unreadable(path, error) from error
+    rgb = np.ascontiguousarray(header.orientation.apply(rgb))
+    if alpha is not None:
+        alpha = np.ascontiguousarray(header.orientation.apply(alpha))
+    return Frame(rgb, alpha=alpha, grey=header.grey, name=path.stem)
+
+
+def _read_8bit(path: Path, grey: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    with warnings.catch_warnings(), _open(path) as image:
+        warnings.simplefilter("ignore")
+        alpha = image.has_transparency_data
+        pixels = np.asarray(image.convert("RGBA" if alpha else "L" if grey else "RGB"))
+    if pixels.ndim == 2:
+        return np.repeat(pixels[..., None], 3, axis=2), None
+    return pixels[..., :3], pixels[..., 3] if alpha else None
+
+
+def _read_16bit(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    with _open(path) as image:
+        # OpenCV fills up a cut-off file in silence; this compares checksums and finds it.
+        image.verify()
+    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags)
+    if pixels is None:
+        raise ValueError("its pixels do not decode")
+    if pixels.dtype != np.uint16:
+        raise ValueError(f"its samples are {pixels.dtype}, 8 or 16 bits are needed")
+    if pixels.ndim == 2:
+        return np.repeat(pixels[..., None], 3, axis=2), None
+    if pixels.shape[2] == 4:
+        return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB), pixels[..., 3]
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), None
+
+
+def encode_png(frame: Frame) -> bytes:
+    """Return a PNG of ``frame``: RGB, RGBA, grey or grey with alpha, 8 or 16 bits.
+
+    16-bit grey with alpha is written as RGBA, which no writer at hand does otherwise.
+    """
+    rgb, alpha = frame.rgb, frame.alpha
+    if frame.grey:
+        grey = _to_grey(rgb)
+        if alpha is None:
+            return _encode(grey)
+        if rgb.dtype == np.uint8:
+            buffer = io.BytesIO()
+            Image.fromarray(np.dstack([grey, alpha]), mode="LA").save(buffer, "PNG")
+            return buffer.getvalue()
+        rgb = np.repeat(grey[..., None], 3, axis=2)
+    if alpha is None:
+        return _encode(cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR))
+    return _encode(np.dstack([rgb[..., ::-1], alpha]))
+
+
+def _encode(pixels: np.ndarray) -> bytes:
+    ok, data = cv2.imencode(".png", np.ascontiguousarray(pixels))
+    if not ok:
+        raise ValueError(f"PNG encoding of {pixels.shape} {pixels.dtype} failed")
+    return data.tobytes()
+
+
+def _to_grey(rgb: np.ndarray) -> np.ndarray:
+    """Return BT.601 luma of ``(h, w, 3)`` in its dtype; exact where the channels are equal."""
+    luma = rgb.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    return np.rint(luma).astype(rgb.dtype)

@@ -1,0 +1,117 @@
+"""Frames from a folder of images, or from one image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from vsr_plugin.errors import MediaError
+
+from .colour import IMAGE_COLOUR
+from .frame import Frame
+from .image_file import read_header, read_image
+from .natural_sort import natural_key
+from .source import IMAGE_SUFFIXES, FrameSource
+
+
+class ImageFolderSource(FrameSource):
+    """Images of one size in natural order; see :class:`FrameSource` for the common attributes.
+
+    Every header is read at the start, so that a file of another size or a file that is no image
+    is found before the long work.
+
+    Attributes:
+        files: The images, in order.
+        folder: The folder they lie in.
+        has_alpha: Whether any image carries transparency.
+    """
+
+    kind = "folder"
+    colour = IMAGE_COLOUR
+
+    def __init__(self, path: Path) -> None:
+        """Raises ``MediaError`` for an empty folder, mixed sizes or a file that is no image."""
+        super().__init__(path)
+        if path.is_dir():
+            self.folder = path
+            self.files = self._list_images(path)
+        else:
+            self.folder = path.parent
+            self.files = [path]
+        self.num_frames = len(self.files)
+        self._read_headers()
+
+    def _list_images(self, folder: Path) -> list[Path]:
+        try:
+            names = sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=_by_name)
+        except OSError as error:
+            raise MediaError(
+                f"{folder}: cannot be listed ({error.strerror}); check who may read it"
+            ) from error
+        images = [p for p in names if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+        chosen = set(images)
+        others = [p.name for p in names if p not in chosen]
+        if not images:
+            known = ", ".join(s[1:] for s in IMAGE_SUFFIXES)
+            found = f"only {_some(others)}" if others else "it is empty"
+            raise MediaError(f"{folder}: holds no images ({found}); put {known} files there")
+        if others:
+            self._note(f"{folder}: {len(others)} other entries are ignored: {_some(others)}")
+        return images
+
+    def _read_headers(self) -> None:
+        self.bit_depth = 8
+        self.has_alpha = False
+        grey = animated = turned = 0
+        for file in self.files:
+            header = read_header(file)
+            if file is self.files[0]:
+                self.height, self.width = header.height, header.width
+            self._check_size(file, header.height, header.width)
+            self.bit_depth = max(self.bit_depth, header.bit_depth)
+            self.has_alpha |= header.alpha
+            grey += header.grey
+            animated += header.num_pictures > 1
+            turned += not header.orientation.is_upright
+        if grey:
+            self._note(
+                f"{grey} of {self.num_frames} images are grey; they are restored as RGB with equal channels"
+            )
+        if self.has_alpha:
+            self._note("images with transparency: colour and alpha are handled apart")
+        if self.bit_depth > 8:
+            self._note("images with 16 bits per sample are read with their full depth")
+        if turned:
+            self._note(f"{turned} of {self.num_frames} images are turned upright as their EXIF data say")
+        if animated:
+            self._note(f"{animated} files hold several pictures; the first of each is used")
+
+    def _check_size(self, file: Path, height: int, width: int) -> None:
+        if (height, width) != (self.height, self.width):
+            raise MediaError(
+                f"{file}: is {width}x{height}, but {self.files[0].name} is {self.width}x{self.height}; "
+                "all images must have one size, move this one elsewhere"
+            )
+
+    def frames(self, start: int = 0, num_frames: int | None = None) -> Iterator[Frame]:
+        """Read images in natural order; see :meth:`FrameSource.frames`. Memory: one frame."""
+        self._check_range(start, num_frames)
+        if start >= len(self.files):
+            raise self._too_short(start, len(self.files))
+        stop = len(self.files) if num_frames is None else start + num_frames
+        for file in self.files[start:stop]:
+            frame = read_image(file)
+            self._check_size(file, *frame.rgb.shape[:2])
+            yield frame
+        if stop > len(self.files):
+            self._note(f"{len(self.files) - start} frames from {start} on exist, {num_frames} were asked for")
+
+
+def _by_name(path: Path) -> tuple:
+    return natural_key(path.name)
+
+
+def _some(names: list[str], limit: int = 3) -> str:
+    """Return the first few names and how many more there are."""
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,125 @@
+"""Opening a video file, and saying in plain words what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+from av.error import FFmpegError
+
+from vsr_plugin.errors import MediaError
+
+from .orientation import Orientation
+
+#: What PyAV raises for a fault of the file, the disk or the codec.
+MEDIA_FAULTS = (FFmpegError, OSError, ValueError)
+
+# FFmpeg opens these as "video" although they are text: it draws the characters.
+_TEXT_DEMUXERS = {"tty", "bin", "xbin", "adf", "idf", "ansi"}
+
+
+def reason(error: BaseException) -> str:
+    """Return the short text of an error, without its file name and number."""
+    return str(getattr(error, "strerror", None) or error).rstrip(".")
+
+
+def file_url(path: Path) -> str:
+    """Return ``path`` so that FFmpeg reads no protocol or pattern into its name."""
+    return "file:" + os.fspath(path)
+
+
+def open_input(path: Path) -> av.container.InputContainer:
+    """Open ``path`` for reading.
+
+    Raises:
+        MediaError: it cannot be read or is no media file.
+    """
+    try:
+        # A playlist must not make us fetch anything from elsewhere.
+        container = av.open(file_url(path), container_options={"protocol_whitelist": "file"})
+    except PermissionError as error:
+        raise MediaError(f"{path}: permission denied; check who may read it") from error
+    except MEDIA_FAULTS as error:
+        empty = path.is_file() and path.stat().st_size == 0
+        why = "the file is empty" if empty else reason(error)
+        raise MediaError(
+            f"{path}: not a video that can be opened ({why}); check the file or convert it first"
+        ) from error
+    if container.format.name in _TEXT_DEMUXERS:
+        container.close()
+        raise MediaError(f"{path}: is a text file, not a video; give a video file or a folder of images")
+    return container
+
+
+def is_attached_picture(stream: av.stream.Stream) -> bool:
+    """Whether a stream is a cover picture rather than a video."""
+    return bool(int(stream.disposition) & int(av.stream.Disposition.attached_pic))
+
+
+def pick_video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    """Return the stream to restore: FFmpeg's choice, unless that is a cover picture.
+
+    Raises:
+        MediaError: there is none.
+    """
+    candidates = [s for s in container.streams.video if not is_attached_picture(s)]
+    if not candidates:
+        found = sorted({s.type for s in container.streams})
+        raise MediaError(
+            f"{path}: has no video stream (only {', '.join(found) or 'nothing'}); give a video file"
+        )
+    best = container.streams.best("video")
+    return next((s for s in candidates if best is not None and s.index == best.index), candidates[0])
+
+
+def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
+    """Return the nine numbers of a frame's display matrix, or ``None`` without one."""
+    for item in frame.side_data:
+        if item.type.name == "DISPLAYMATRIX":
+            values = memoryview(bytes(item)).cast("i")
+            return tuple(values)
+    return None
+
+
+def read_orientation(matrix: tuple[int, ...] | None) -> Orientation | None:
+    """Return the turn a display matrix describes, ``None`` for an odd angle."""
+    return Orientation() if matrix is None else Orientation.from_display_matrix(matrix)
+
+
+def survey_timing(path: Path, stream: av.VideoStream, rate: Fraction) -> tuple[bool, int | None]:
+    """Tell whether frames follow at equal distances, and how many there are if that was counted.
+
+    The container's index answers where it lists every frame. Otherwise (Matroska, transport
+    streams) all packets are read once, without decoding; timestamps may be off by their rounding.
+    """
+    times = sorted(entry.timestamp for entry in stream.index_entries)
+    if stream.frames and len(times) == stream.frames:
+        step = times[1] - times[0] if len(times) > 1 else stream.duration
+        even = all(b - a == step for a, b in pairwise(times))
+        return even and stream.duration in (None, step * len(times)), None
+    times = []
+    with open_input(path) as container:
+        try:
+            for packet in container.demux(container.streams[stream.index]):
+                if packet.size and not packet.is_discard:
+                    times.append(packet.pts)
+        except FFmpegError:
+            # The reader meets the same fault and tells about it.
+            pass
+    if None in times:
+        return True, len(times)
+    times.sort()
+    step = 1 / (rate * stream.time_base)
+    even = all(abs(time - times[0] - i * step) <= 1 for i, time in enumerate(times))
+    return even, len(times) or None
+
+
+def known_rate(stream: av.VideoStream) -> Fraction | None:
+    """Return the average rate in frames per second, the guessed one without it."""
+    for rate in (stream.average_rate, stream.guessed_rate):
+        if rate:
+            return Fraction(rate)
+    return None

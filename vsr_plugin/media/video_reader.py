@@ -1,0 +1,272 @@
+"""Frames of a video file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.error import FFmpegError
+
+from vsr_plugin.errors import MediaError
+
+from .colour import ToRGB, describe
+from .frame import Frame
+from .orientation import Orientation
+from .source import FrameSource
+from .video_file import (
+    display_matrix,
+    is_attached_picture,
+    known_rate,
+    open_input,
+    pick_video_stream,
+    read_orientation,
+    reason,
+    survey_timing,
+)
+
+_DEFAULT_RATE = Fraction(25)
+
+
+@dataclass
+class _Tally:
+    """What happened while one pass decoded: counts of packets and frames."""
+
+    faults: int = 0
+    discarded: int = 0
+    corrupt: int = 0
+    decoded: int = 0
+    last_fault: str = ""
+
+
+class VideoSource(FrameSource):
+    """A video file; see :class:`FrameSource` for the common attributes.
+
+    Attributes:
+        display_matrix: The container's display matrix, nine integers, or ``None``.
+        constant_rate: Whether frames are known to follow at equal distances.
+        audio_indices: Stream numbers of the audio streams.
+        metadata: The container's tags (title, artist, ...).
+    """
+
+    kind = "video"
+
+    def __init__(self, path: Path, *, assume_matrix: str | None = None) -> None:
+        """Read the header and decode one frame.
+
+        Raises:
+            MediaError: the file is no video or nothing in it decodes.
+        """
+        super().__init__(path)
+        with open_input(path) as container:
+            stream = pick_video_stream(container, path)
+            stream.thread_type = "AUTO"
+            tally = _Tally()
+            first = next(_decode(container, stream, tally), None)
+            if first is None:
+                why = f" ({tally.last_fault})" if tally.last_fault else ""
+                raise MediaError(
+                    f"{path}: no frame of the video decodes{why}; the file is damaged or cut off, "
+                    "get a whole copy"
+                )
+            self._read_stream(container, stream)
+            self._read_frame(first, assume_matrix)
+
+    def _read_stream(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
+        self._stream_index = stream.index
+        self.num_frames = stream.frames or None
+        self.time_base = Fraction(stream.time_base)
+        rate = known_rate(stream)
+        if rate is None:
+            self._note(f"the video declares no frame rate; {_DEFAULT_RATE} frames per second are assumed")
+        self.average_rate = rate or _DEFAULT_RATE
+        self.constant_rate, self._counted = survey_timing(self.path, stream, self.average_rate)
+        self.sample_aspect_ratio = stream.sample_aspect_ratio or None
+        self._duration = stream.duration
+        seconds = None
+        if stream.duration:
+            seconds = stream.duration * self.time_base
+        elif container.duration:
+            seconds = Fraction(container.duration, av.time_base)
+        self._seconds = seconds
+        self.metadata = dict(container.metadata)
+        self.audio_indices = tuple(s.index for s in container.streams.audio)
+        others = [
+            "video" if s.type == "video" else s.type
+            for s in container.streams
+            if s.index != stream.index and s.type != "audio" and not is_attached_picture(s)
+        ]
+        if others:
+            kinds = ", ".join(f"{others.count(kind)} {kind}" for kind in sorted(set(others)))
+            self._note(f"further streams are not copied: {kinds}")
+        if any(is_attached_picture(s) for s in container.streams.video):
+            self._note("the cover picture is not copied")
+
+    def _read_frame(self, first: av.VideoFrame, assume_matrix: str | None) -> None:
+        self.height, self.width = first.height, first.width
+        components = first.format.components
+        self.bit_depth = 8 if first.format.has_palette else max(c.bits for c in components)
+        self.colour, notes = describe(first, assume_matrix)
+        for line in notes:
+            self._note(line)
+        if any(c.is_alpha for c in components):
+            self._note("the video has an alpha channel; it is dropped")
+        if first.interlaced_frame:
+            self._note("the video is interlaced; its frames are treated as progressive")
+        self.display_matrix = display_matrix(first)
+        orientation = read_orientation(self.display_matrix)
+        if orientation is None:
+            self._note("the video asks to be shown at an angle that is no quarter turn; it is left as it is")
+            self.display_matrix, orientation = None, Orientation()
+        self.orientation = orientation
+
+    @property
+    def num_frames_estimate(self) -> int | None:
+        """``num_frames``, else the packets counted, else duration times rate, else ``None``."""
+        known = self.num_frames or self._counted
+        if known is not None or self._seconds is None:
+            return known
+        return max(1, round(self._seconds * self.average_rate))
+
+    def frames(self, start: int = 0, num_frames: int | None = None) -> Iterator[Frame]:
+        """Decode frames in order of presentation; see :meth:`FrameSource.frames`.
+
+        Every frame has ``pts`` and ``duration`` in units of ``time_base``. A duration is the
+        distance to the next frame, because containers list it in another order where frames are
+        reordered; the last one comes from the length of the stream. Memory: two frames.
+        """
+        self._check_range(start, num_frames)
+        stop = None if num_frames is None else start + num_frames
+        with open_input(self.path) as container:
+            stream = container.streams[self._stream_index]
+            stream.thread_type = "AUTO"
+            tally = _Tally()
+            to_rgb = ToRGB(self.colour, self.bit_depth)
+            timestamps = _Timestamps(self)
+            pending: Frame | None = None
+            for picture in _decode(container, stream, tally):
+                self._check_size(picture, tally.decoded)
+                pts = timestamps.next(picture)
+                number = tally.decoded
+                tally.decoded += 1
+                if pending is not None:
+                    yield replace(pending, duration=pts - pending.pts)
+                    pending = None
+                if stop is not None and number >= stop:
+                    return
+                if number >= start:
+                    pending = Frame(to_rgb(picture), pts=pts, duration=picture.duration or None)
+            self._report(tally, timestamps)
+            if pending is not None:
+                whole = tally.decoded == self.num_frames
+                yield replace(pending, duration=timestamps.last_duration(pending, whole))
+            if tally.decoded <= start:
+                raise self._too_short(start, tally.decoded)
+            if stop is not None and tally.decoded < stop:
+                self._note(
+                    f"{tally.decoded - start} frames from {start} on exist, {num_frames} were asked for"
+                )
+
+    def _check_size(self, picture: av.VideoFrame, number: int) -> None:
+        if (picture.height, picture.width) != (self.height, self.width):
+            raise MediaError(
+                f"{self.path}: frame {number} is {picture.width}x{picture.height}, the frames before are "
+                f"{self.width}x{self.height}; split the video where its size changes"
+            )
+
+    def _report(self, tally: _Tally, timestamps: _Timestamps) -> None:
+        expected = None if self.num_frames is None else self.num_frames - tally.discarded
+        if expected is not None and tally.decoded < expected:
+            self._note(
+                f"the video is cut off or damaged: {tally.decoded} of {expected} frames decode, "
+                "those are used"
+            )
+        elif tally.faults:
+            self._note(
+                f"the video is damaged: {tally.faults} packets do not decode ({tally.last_fault}); "
+                f"the {tally.decoded} frames that do are used"
+            )
+        if tally.corrupt:
+            self._note(f"{tally.corrupt} frames are damaged and shown as the decoder patched them")
+        if timestamps.missing:
+            self._note(
+                f"{timestamps.missing} frames have no timestamp; it is made from "
+                f"{self.average_rate} frames per second"
+            )
+        if timestamps.disordered:
+            self._note(f"{timestamps.disordered} frames have a timestamp out of order; it is replaced")
+
+
+class _Timestamps:
+    """Gives every frame a timestamp that is later than the one before."""
+
+    def __init__(self, source: VideoSource) -> None:
+        self._source = source
+        self._step = 1 / (source.average_rate * source.time_base)
+        self._first: int | None = None
+        self._anchor, self._since_anchor = Fraction(0), 0
+        self._last: int | None = None
+        self.missing = 0
+        self.disordered = 0
+
+    def next(self, picture: av.VideoFrame) -> int:
+        """Return the timestamp of the next frame in units of the source's time base."""
+        pts = picture.pts
+        if pts is not None and picture.time_base and Fraction(picture.time_base) != self._source.time_base:
+            pts = round(pts * Fraction(picture.time_base) / self._source.time_base)
+        if pts is not None and (self._last is None or pts > self._last):
+            self._anchor, self._since_anchor = Fraction(pts), 0
+        else:
+            if pts is None:
+                self.missing += 1
+            else:
+                self.disordered += 1
+            # Counted from the last real timestamp, so that rounding does not add up.
+            if self._last is not None:
+                self._since_anchor += 1
+            made = round(self._anchor + self._since_anchor * self._step)
+            pts = made if self._last is None else max(made, self._last + 1)
+        if self._first is None:
+            self._first = pts
+        self._last = pts
+        return pts
+
+    def last_duration(self, frame: Frame, whole: bool) -> int:
+        """Return how long the last frame is shown; ``whole`` when all listed frames decoded."""
+        total = self._source._duration
+        if whole and total and self._first is not None:
+            rest = total - (frame.pts - self._first)
+            if rest > 0:
+                return rest
+        return frame.duration or max(1, round(self._step))
+
+
+def _decode(
+    container: av.container.InputContainer, stream: av.VideoStream, tally: _Tally
+) -> Iterator[av.VideoFrame]:
+    """Yield what decodes of ``stream``, counting in ``tally`` what does not."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except FFmpegError as error:
+            # Reading stops here, but the decoder still holds frames that it has read.
+            tally.faults, tally.last_fault = tally.faults + 1, reason(error)
+            packet = None
+        try:
+            pictures = stream.decode(packet)
+        except EOFError:
+            # The demuxer has flushed the decoder already.
+            return
+        except FFmpegError as error:
+            tally.faults, tally.last_fault = tally.faults + 1, reason(error)
+            pictures = []
+        if packet is not None:
+            tally.discarded += bool(packet.size and packet.is_discard)
+        for picture in pictures:
+            tally.corrupt += bool(picture.is_corrupt)
+            yield picture
+        if packet is None:
+            return

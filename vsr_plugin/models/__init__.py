@@ -1,0 +1,8 @@
+"""The networks and their parts: propagation, alignment, aggregation, upsampling."""
+
+from vsr_plugin.models.aggregation import EDVRFeatureExtractor
+from vsr_plugin.models.alignment import SPyNet
+from vsr_plugin.models.basicvsr_net import BasicVSRNet
+from vsr_plugin.models.iconvsr_net import IconVSRNet
+
+__all__ = ['BasicVSRNet', 'EDVRFeatureExtractor', 'IconVSRNet', 'SPyNet']

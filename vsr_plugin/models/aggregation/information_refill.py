@@ -1,0 +1,79 @@
+"""The aggregation component of IconVSR: information-refill at keyframes (section 3.2)."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vsr_plugin.models.aggregation.edvr_feature_extractor import EDVRFeatureExtractor
+from vsr_plugin.models.base_module import pretrained
+from vsr_plugin.models.padding import neighbourhood_indices
+
+
+def keyframe_indices(t: int, keyframe_stride: int | None) -> list[int]:
+    """Keyframes of a ``t``-frame sequence: every ``keyframe_stride``-th frame and the last; none for ``None``.
+
+    Example:
+        >>> keyframe_indices(8, 5)
+        [0, 5, 7]
+    """
+    if keyframe_stride is None:
+        return []
+    return sorted({*range(0, t, keyframe_stride), t - 1})
+
+
+class InformationRefill:
+    """Keyframe features that are merged into the propagated ones, mixed into a network.
+
+    Where flow points outside the image or is wrong (borders, occlusions), propagated features are empty or
+    misplaced; features computed from a window around the keyframe fill them again. The network gets the
+    submodule ``edvr``; the convolutions C, one per branch, belong to the network.
+    """
+
+    edvr: EDVRFeatureExtractor
+    keyframe_stride: int | None
+    padding: int
+
+    def build_refill(
+        self, mid_channels: int, keyframe_stride: int | None, padding: int, edvr_pretrained: str | None
+    ) -> None:
+        """Add the extractor; ``edvr_pretrained`` is loaded by ``init_weights()``.
+
+        Raises:
+            ValueError: the stride is less than 1 or the padding negative.
+        """
+        if keyframe_stride is not None and keyframe_stride < 1:
+            raise ValueError(f'`keyframe_stride` must be at least 1, or None for no keyframes, got {keyframe_stride}')
+        if padding < 0:
+            raise ValueError(f'`padding` must be at least 0 frames, got {padding}')
+        self.keyframe_stride = keyframe_stride
+        self.padding = padding
+        self.edvr = EDVRFeatureExtractor(
+            mid_channels=mid_channels,
+            num_frames=2 * padding + 1,
+            # 8 as published wherever it divides the channels.
+            deform_groups=math.gcd(mid_channels, 8),
+            init_cfg=pretrained(edvr_pretrained),
+        )
+
+    def refill_features(self, lrs: Tensor) -> dict[int, Tensor]:
+        """Features of all keyframes by frame index.
+
+        Args:
+            lrs: RGB in [0, 1], ``(n, t, 3, h, w)``.
+
+        Returns:
+            ``{i: (n, mid_channels, h, w)}`` for the keyframes ``i``.
+        """
+        t = lrs.size(1)
+        return {
+            i: self.edvr(lrs[:, neighbourhood_indices(i, t, self.padding)])
+            for i in keyframe_indices(t, self.keyframe_stride)
+        }
+
+    def refill(self, aligned_feat: Tensor, refill: Tensor | None, fusion: Callable[[Tensor], Tensor]) -> Tensor:
+        """Merge keyframe features into aligned ones; elsewhere (``refill`` is ``None``) pass them on."""
+        if refill is None:
+            return aligned_feat
+        return fusion(torch.cat((aligned_feat, refill), dim=1))

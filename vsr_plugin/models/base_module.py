@@ -1,0 +1,33 @@
+"""Common base of the registered modules: pretrained weights by published name or by path."""
+
+from mmengine.model import BaseModule
+
+
+class VSRModule(BaseModule):
+    """``mmengine``'s ``BaseModule`` whose ``Pretrained`` initialisation goes through this package's loader.
+
+    With ``init_cfg=dict(type='Pretrained', checkpoint=...)`` the checkpoint may be a published name
+    (``'spynet'``, ``'edvrm_reds'``, ``'basicvsr_reds4'``, ...), a path or an address, in any published key
+    layout, and is read as data only. Nothing is loaded by the constructor: the runner, or the user, calls
+    ``init_weights()``.
+    """
+
+    def init_weights(self) -> None:
+        """Initialise this module and its children as their ``init_cfg`` say.
+
+        Raises:
+            WeightsError: a ``Pretrained`` checkpoint cannot be found, read or matched to the module.
+        """
+        if self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
+            # weights import models to build nets, so this import cannot stand at the top.
+            from vsr_plugin.weights import load_into
+
+            load_into(self, self.init_cfg['checkpoint'])
+            self._is_init = True
+        else:
+            super().init_weights()
+
+
+def pretrained(checkpoint: str | None) -> dict | None:
+    """Return the ``init_cfg`` that loads ``checkpoint``, or ``None`` for a random start."""
+    return None if checkpoint is None else dict(type='Pretrained', checkpoint=checkpoint)

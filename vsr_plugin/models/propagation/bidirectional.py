@@ -1,0 +1,101 @@
+"""The propagation component: the order in which a network's steps run over a sequence (section 3.1)."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from vsr_plugin.models.padding import pad_to_multiple
+
+
+def check_sequence(lrs: Tensor) -> None:
+    """Raise ``ValueError`` unless ``lrs`` is a floating-point sequence ``(n, t, 3, h, w)`` with no empty side."""
+    shape = tuple(lrs.shape)
+    if lrs.dim() == 4 and lrs.size(1) == 3:
+        raise ValueError(f'`lrs` must have shape (n, t, 3, h, w), got {shape}; add a batch axis')
+    if lrs.dim() != 5 or lrs.size(2) != 3:
+        raise ValueError(f'`lrs` must have shape (n, t, 3, h, w), got {shape}')
+    if lrs.numel() == 0:
+        raise ValueError(f'`lrs` must hold at least one frame of at least one pixel, got shape {shape}')
+    if not lrs.is_floating_point():
+        raise ValueError(f'`lrs` must be floating point in [0, 1], got {lrs.dtype}; divide 8-bit frames by 255')
+
+
+class BidirectionalPropagation:
+    """Backward in time over the whole sequence, then forward, mixed into a network.
+
+    The network supplies the steps, and every way of running it (training, whole sequences, streaming, export)
+    calls the same ones:
+
+    - ``estimate_flows(lrs)``: flows in both directions;
+    - ``refill_features(lrs)``: features of keyframes by frame index, empty without refill;
+    - ``backward_step(lr, flow, state, refill)``: state of the backward branch at one frame;
+    - ``forward_step(lr, flow, state, backward_feat, refill)``: state of the forward branch at one frame;
+    - ``reconstruct(lr, backward_feat, forward_feat)``: the HR frame.
+
+    States are plain tensors ``(n, mid_channels, h, w)`` that are passed and returned; ``None`` starts a
+    sequence. Nothing is kept on the network between calls.
+    """
+
+    #: HR pixels per LR pixel and side.
+    scale = 4
+    #: Frames are extended to multiples of this many pixels before any step.
+    size_multiple = 1
+
+    def refill_features(self, lrs: Tensor) -> dict[int, Tensor]:
+        """Features of keyframes by frame index; none unless the network has information-refill."""
+        return {}
+
+    def restore_iter(self, lrs: Tensor, on_step: Callable[[int], None] | None = None) -> Iterator[Tensor]:
+        """Restore a whole sequence and hand out its HR frames one by one, in order of time.
+
+        The features of all frames are in memory, the HR frames only as long as the caller keeps them.
+
+        Args:
+            lrs: RGB in [0, 1], ``(n, t, 3, h, w)``; any ``t``, ``h``, ``w`` of at least 1.
+            on_step: called with the index of a frame after its backward step, and again when it is restored.
+
+        Yields:
+            ``(n, 3, 4h, 4w)``, not clipped to [0, 1].
+
+        Raises:
+            ValueError: ``lrs`` has another shape or is not floating point.
+        """
+        check_sequence(lrs)
+        h, w = lrs.shape[-2:]
+        lrs = pad_to_multiple(lrs, self.size_multiple)
+        flows_forward, flows_backward = self.estimate_flows(lrs)
+        refill = self.refill_features(lrs)
+        t = lrs.size(1)
+
+        backward_feats: list[Tensor | None] = [None] * t
+        state = None
+        for i in reversed(range(t)):
+            flow = flows_backward[:, i] if i < t - 1 else None
+            state = backward_feats[i] = self.backward_step(lrs[:, i], flow, state, refill.get(i))
+            if on_step is not None:
+                on_step(i)
+
+        state = None
+        for i in range(t):
+            flow = flows_forward[:, i - 1] if i > 0 else None
+            state = self.forward_step(lrs[:, i], flow, state, backward_feats[i], refill.get(i))
+            hr = self.reconstruct(lrs[:, i], backward_feats[i], state)
+            backward_feats[i] = None
+            if on_step is not None:
+                on_step(i)
+            yield hr[..., : self.scale * h, : self.scale * w]
+
+    def forward(self, lrs: Tensor) -> Tensor:
+        """Restore a whole sequence.
+
+        Args:
+            lrs: RGB in [0, 1], ``(n, t, 3, h, w)``; any ``t``, ``h``, ``w`` of at least 1.
+
+        Returns:
+            ``(n, t, 3, 4h, 4w)``, not clipped to [0, 1].
+
+        Raises:
+            ValueError: ``lrs`` has another shape or is not floating point.
+        """
+        return torch.stack(list(self.restore_iter(lrs)), dim=1)

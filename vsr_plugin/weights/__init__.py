@@ -1,0 +1,15 @@
+"""Published weights by name, any checkpoint by path: ``load_net`` returns the right network."""
+
+from vsr_plugin.weights.loading import load_into, load_net, read_checkpoint, resolve
+from vsr_plugin.weights.zoo import PUBLISHED, PublishedWeights, cache_dir, locate_published
+
+__all__ = [
+    'PUBLISHED',
+    'PublishedWeights',
+    'cache_dir',
+    'load_into',
+    'load_net',
+    'locate_published',
+    'read_checkpoint',
+    'resolve',
+]

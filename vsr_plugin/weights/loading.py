@@ -1,0 +1,145 @@
+"""Load weights by name or path: find, read as data, recognise, build, fill."""
+
+import os
+import pickle
+from pathlib import Path
+
+import torch
+import torch.nn as nn
+
+from vsr_plugin.errors import WeightsError
+from vsr_plugin.weights.architectures import PARTS, Architecture, recognise
+from vsr_plugin.weights.layouts import normalise
+from vsr_plugin.weights.zoo import PUBLISHED, fetch
+
+#: Buffers with fixed values, which some published files leave out.
+_OPTIONAL = ('spynet.mean', 'spynet.std', 'mean', 'std')
+
+
+def resolve(name_or_path: str | os.PathLike) -> Path:
+    """Path of the weights that a published name, a path or an OpenMMLab address stands for, downloaded if needed.
+
+    Raises:
+        WeightsError: there is no such name or file, or the download fails.
+    """
+    text = os.fspath(name_or_path)
+    if text in PUBLISHED:
+        return fetch(PUBLISHED[text])
+    if text.startswith(('http://', 'https://')):
+        for weights in PUBLISHED.values():
+            if weights.url == text:
+                return fetch(weights)
+        raise WeightsError(
+            f'{text}: only published files, whose hash is known, are downloaded; fetch it yourself and name the file'
+        )
+    path = Path(text).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise WeightsError(f'{text}: this is a folder; name the checkpoint file in it')
+    raise WeightsError(f'{text}: no such weights file, and no published name; the names are {", ".join(PUBLISHED)}')
+
+
+def read_checkpoint(path: str | os.PathLike) -> object:
+    """Read a checkpoint as data; nothing in the file is executed.
+
+    Raises:
+        WeightsError: the file cannot be read, is cut off or no checkpoint, or holds more than plain data.
+    """
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        if 'GLOBAL' in str(error) or 'Unsupported' in str(error):
+            raise WeightsError(
+                f'{path}: refused: the file is a pickle with objects other than plain weights, which could run code '
+                'when loaded; ask its author for a state dict, or convert it where you trust it'
+            ) from error
+        raise WeightsError(f'{path}: not a PyTorch checkpoint, or a damaged one; fetch it again') from error
+    except OSError as error:
+        raise WeightsError(f'{path}: cannot be read: {error.strerror or error}') from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        # PytorchStreamReader reports a missing end of the archive as RuntimeError.
+        raise WeightsError(f'{path}: the file is cut off or no PyTorch checkpoint; fetch it again') from error
+
+
+def load_architecture(name_or_path: str | os.PathLike) -> Architecture:
+    """Find and read weights, and recognise the network they belong to.
+
+    Raises:
+        WeightsError: see :func:`resolve`, :func:`read_checkpoint` and
+            :func:`vsr_plugin.weights.architectures.recognise`.
+    """
+    path = resolve(name_or_path)
+    return recognise(normalise(read_checkpoint(path), str(path)), str(path))
+
+
+def _fill(net: nn.Module, tensors: dict, source: str) -> None:
+    expected = net.state_dict()
+    missing = [key for key in expected if key not in tensors and key not in _OPTIONAL]
+    unexpected = [key for key in tensors if key not in expected]
+    misshapen = [key for key in tensors if key in expected and tensors[key].shape != expected[key].shape]
+    faults = [
+        f'{len(keys)} {what} ({keys[0]}{", ..." if len(keys) > 1 else ""})'
+        for what, keys in (('missing', missing), ('unexpected', unexpected), ('of another size', misshapen))
+        if keys
+    ]
+    if faults:
+        raise WeightsError(f'{source}: does not fit {type(net).__name__}: tensors {", ".join(faults)}')
+    net.load_state_dict(tensors, strict=False)
+
+
+def load_into(net: nn.Module, name_or_path: str | os.PathLike) -> None:
+    """Load weights into a network that exists.
+
+    For a ``SPyNet`` or an ``EDVRFeatureExtractor`` the weights of a whole BasicVSR or IconVSR do as well: its own
+    part is taken from them.
+
+    Args:
+        net: any network of this package.
+        name_or_path: published name, path or OpenMMLab address.
+
+    Raises:
+        WeightsError: the weights cannot be had, or belong to another network or other sizes.
+    """
+    found = load_architecture(name_or_path)
+    tensors = found.tensors
+    prefix = PARTS.get(type(net))
+    if prefix and found.net_class is not type(net):
+        tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+    if not tensors or (not prefix and found.net_class is not type(net)):
+        raise WeightsError(f'{name_or_path}: weights of {found.net_class.__name__}, not of {type(net).__name__}')
+    _fill(net, tensors, str(name_or_path))
+
+
+def load_net(
+    name_or_path: str | os.PathLike,
+    *,
+    device: str | torch.device = 'cpu',
+    keyframe_stride: int | None = 5,
+) -> nn.Module:
+    """Build the network that weights belong to, fill it, and return it in evaluation mode.
+
+    Architecture, widths, depths and key layout are read from the file, whatever its name.
+
+    Args:
+        name_or_path: one of :data:`vsr_plugin.weights.PUBLISHED`, a path, or an OpenMMLab address.
+        device: where the network is to be.
+        keyframe_stride: for IconVSR, which keyframes to use; files do not say. ``None`` for none.
+
+    Returns:
+        ``BasicVSRNet``, ``IconVSRNet``, ``SPyNet`` or ``EDVRFeatureExtractor``.
+
+    Raises:
+        WeightsError: the weights cannot be found, fetched or trusted, or belong to no network of this package.
+
+    Example:
+        >>> net = load_net('basicvsr_reds4')  # doctest: +SKIP
+        >>> hr = net(torch.rand(1, 5, 3, 64, 64))  # doctest: +SKIP
+    """
+    found = load_architecture(name_or_path)
+    arguments = dict(found.arguments)
+    if 'padding' in arguments:
+        arguments['keyframe_stride'] = keyframe_stride
+    net = found.net_class(**arguments)
+    _fill(net, found.tensors, str(name_or_path))
+    return net.to(device).eval()
