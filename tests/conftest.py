@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
+import clip_files
 import pytest
 
 from vsr_plugin.datasets.sample_clips import sample_clip
@@ -20,3 +22,9 @@ def real_clip() -> Callable[[str], Path]:
             pytest.skip(str(error))
 
     return find
+
+
+@pytest.fixture
+def media() -> ModuleType:
+    """Return the helpers that make and examine small video files."""
+    return clip_files

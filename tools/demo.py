@@ -17,17 +17,17 @@ from vsr_plugin.inference import RestoreOptions, restore_video
 from vsr_plugin.media import Encoding, open_sink, open_source
 from vsr_plugin.weights import load_net
 
-LOSSLESS = Encoding(codec='ffv1')
+LOSSLESS = Encoding(codec="ffv1")
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('--clip', choices=SAMPLE_CLIPS, default='bigbuckbunny', help='clip that plays the ground truth')
-    parser.add_argument('--start', type=int, default=20, metavar='N', help='first frame')
-    parser.add_argument('--num-frames', type=int, default=15, metavar='N', help='number of frames')
-    parser.add_argument('--weights', default='basicvsr_reds4', help='published name, or path of a checkpoint')
-    parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:N, or auto for a GPU if there is one')
-    parser.add_argument('--out-dir', type=Path, default=Path('work_dirs/demo'), help='folder for the results')
+    parser.add_argument("--clip", choices=SAMPLE_CLIPS, default="bigbuckbunny", help="clip that plays the ground truth")
+    parser.add_argument("--start", type=int, default=20, metavar="N", help="first frame")
+    parser.add_argument("--num-frames", type=int, default=15, metavar="N", help="number of frames")
+    parser.add_argument("--weights", default="basicvsr_reds4", help="published name, or path of a checkpoint")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto for a GPU if there is one")
+    parser.add_argument("--out-dir", type=Path, default=Path("work_dirs/demo"), help="folder for the results")
     return parser.parse_args()
 
 
@@ -50,13 +50,13 @@ def main() -> int:
     device = pick_device(args.device)
     args.out_dir.mkdir(parents=True, exist_ok=True)
     gt, lr, restored, comparison = (
-        args.out_dir / name for name in ('gt.mkv', 'lr.mkv', 'restored.mp4', 'comparison.png')
+        args.out_dir / name for name in ("gt.mkv", "lr.mkv", "restored.mp4", "comparison.png")
     )
-    print(f'1/2 degrading {args.num_frames} frames of {args.clip} with MATLAB-style bicubic x1/4')
+    print(f"1/2 degrading {args.num_frames} frames of {args.clip} with MATLAB-style bicubic x1/4")
     make_clips(sample_clip(args.clip), args.start, args.num_frames, gt, lr)
 
     net = load_net(args.weights, device=device).to(memory_format=torch.channels_last)
-    print(f'2/2 restoring them with {type(net).__name__} ({args.weights}) on {device}')
+    print(f"2/2 restoring them with {type(net).__name__} ({args.weights}) on {device}")
     options = RestoreOptions(gt=gt, comparison=comparison, overwrite=True)
     begin = time.perf_counter()
     with frame_progress(args.num_frames) as bar:
@@ -64,9 +64,9 @@ def main() -> int:
     seconds = time.perf_counter() - begin
 
     means = result.quality.means()
-    print(f'bicubic    PSNR {means["bicubic_psnr"]:.2f} dB   SSIM {means["bicubic_ssim"]:.4f}')
-    print(f'{type(net).__name__.removesuffix("Net"):10} PSNR {means["psnr"]:.2f} dB   SSIM {means["ssim"]:.4f}')
-    print(f'protocol: {options.protocol}')
+    print(f"bicubic    PSNR {means['bicubic_psnr']:.2f} dB   SSIM {means['bicubic_ssim']:.4f}")
+    print(f"{type(net).__name__.removesuffix('Net'):10} PSNR {means['psnr']:.2f} dB   SSIM {means['ssim']:.4f}")
+    print(f"protocol: {options.protocol}")
     metrics = dict(
         clip=args.clip,
         start=args.start,
@@ -77,10 +77,10 @@ def main() -> int:
         **means,
         seconds_per_frame=seconds / result.num_frames,
     )
-    (args.out_dir / 'metrics.json').write_text(json.dumps(metrics, indent=2) + '\n')
-    print(f'look at {comparison} and {restored}')
+    (args.out_dir / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    print(f"look at {comparison} and {restored}")
     return 0
 
 
-if __name__ == '__main__':
+if __name__ == "__main__":
     sys.exit(run_command(main))

@@ -28,19 +28,19 @@ def parse_args() -> argparse.Namespace:
             raise ValueError
         return number
 
-    natural.__name__, positive.__name__ = 'number (0 or more)', 'number (1 or more)'
+    natural.__name__, positive.__name__ = "number (0 or more)", "number (1 or more)"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('input', help='video file, folder of images, or one image')
-    parser.add_argument('output', help='video file (.mp4 .mkv .mov .avi .webm .m4v), or folder for PNG files')
-    parser.add_argument('--weights', default='basicvsr_reds4', help='published name, or path of a checkpoint')
-    parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:N, or auto for a GPU if there is one')
-    parser.add_argument('--overwrite', action='store_true', help='replace an output that exists')
+    parser.add_argument("input", help="video file, folder of images, or one image")
+    parser.add_argument("output", help="video file (.mp4 .mkv .mov .avi .webm .m4v), or folder for PNG files")
+    parser.add_argument("--weights", default="basicvsr_reds4", help="published name, or path of a checkpoint")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto for a GPU if there is one")
+    parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
 
-    part = parser.add_argument_group('part of the input')
-    part.add_argument('--start', type=natural, default=0, metavar='N', help='first frame, counted from 0')
-    part.add_argument('--num-frames', type=positive, metavar='N', help='number of frames (default: to the end)')
+    part = parser.add_argument_group("part of the input")
+    part.add_argument("--start", type=natural, default=0, metavar="N", help="first frame, counted from 0")
+    part.add_argument("--num-frames", type=positive, metavar="N", help="number of frames (default: to the end)")
 
-    memory = parser.add_argument_group('memory')
+    memory = parser.add_argument_group("memory")
     memory.add_argument(
         '--window', type=positive, metavar='N',
         help='frames restored as one sequence; longer inputs are cut into such windows, which overlap '
@@ -51,19 +51,32 @@ def parse_args() -> argparse.Namespace:
         help='frames computed beyond each end of a window and discarded',
     )  # fmt: skip
 
-    video = parser.add_argument_group('video output')
-    video.add_argument('--codec', default=Encoding.codec, help='FFmpeg encoder, e.g. libx264, libx265, ffv1')
-    video.add_argument('--quality', type=int, metavar='Q', help='constant quality, lower is better (default: visually lossless)')
-    video.add_argument('--preset', default=Encoding.preset, help='speed against size')
-    video.add_argument('--pix-fmt', help='FFmpeg pixel format (default: 4:2:0, with 10 bits if the input has more than 8)')
-    video.add_argument('--no-audio', action='store_true', help='leave the audio out')
-    video.add_argument('--fps', type=Fraction, metavar='R', help='frame rate for a folder of images, e.g. 25 or 30000/1001 (default: 25)')
+    video = parser.add_argument_group("video output")
+    video.add_argument("--codec", default=Encoding.codec, help="FFmpeg encoder, e.g. libx264, libx265, ffv1")
+    video.add_argument(
+        "--quality", type=int, metavar="Q", help="constant quality, lower is better (default: visually lossless)"
+    )
+    video.add_argument("--preset", default=Encoding.preset, help="speed against size")
+    video.add_argument(
+        "--pix-fmt", help="FFmpeg pixel format (default: 4:2:0, with 10 bits if the input has more than 8)"
+    )
+    video.add_argument("--no-audio", action="store_true", help="leave the audio out")
+    video.add_argument(
+        "--fps",
+        type=Fraction,
+        metavar="R",
+        help="frame rate for a folder of images, e.g. 25 or 30000/1001 (default: 25)",
+    )
 
-    quality = parser.add_argument_group('quality')
-    quality.add_argument('--gt', metavar='PATH', help='ground truth (video or folder): prints PSNR and SSIM, writes OUTPUT_quality.csv')
-    quality.add_argument('--channel', choices=('Y', 'RGB'), default='Y', help='what PSNR and SSIM are taken on')
-    quality.add_argument('--crop-border', type=natural, default=0, metavar='N', help='pixels left out at every edge')
-    quality.add_argument('--comparison', metavar='PNG', help='write a picture of the middle frame, bicubic beside restored')
+    quality = parser.add_argument_group("quality")
+    quality.add_argument(
+        "--gt", metavar="PATH", help="ground truth (video or folder): prints PSNR and SSIM, writes OUTPUT_quality.csv"
+    )
+    quality.add_argument("--channel", choices=("Y", "RGB"), default="Y", help="what PSNR and SSIM are taken on")
+    quality.add_argument("--crop-border", type=natural, default=0, metavar="N", help="pixels left out at every edge")
+    quality.add_argument(
+        "--comparison", metavar="PNG", help="write a picture of the middle frame, bicubic beside restored"
+    )
     return parser.parse_args()
 
 
@@ -72,7 +85,7 @@ def main() -> int:
     device = pick_device(args.device)
     net = load_net(args.weights, device=device)
     if not isinstance(net, BidirectionalPropagation):
-        raise VSRError(f'{args.weights}: weights of {type(net).__name__}, which is a part and cannot restore a video')
+        raise VSRError(f"{args.weights}: weights of {type(net).__name__}, which is a part and cannot restore a video")
     # Convolutions are faster in this layout on CPUs and GPUs alike.
     net = net.to(memory_format=torch.channels_last)
     options = RestoreOptions(
@@ -98,8 +111,8 @@ def main() -> int:
 
         def on_open(source) -> None:
             print(
-                f'{args.input}: {source.width}x{source.height} -> {4 * source.width}x{4 * source.height}, '
-                f'{type(net).__name__} ({args.weights}) on {device}'
+                f"{args.input}: {source.width}x{source.height} -> {4 * source.width}x{4 * source.height}, "
+                f"{type(net).__name__} ({args.weights}) on {device}"
             )
             bars.append(stack.enter_context(frame_progress(expected_frames(source, options))))
 
@@ -107,18 +120,18 @@ def main() -> int:
             args.input, args.output, net, options, on_open=on_open, progress=lambda n: bars[0].update(n)
         )
     for note in result.notes:
-        print(f'note: {note}')
-    print(f'{args.output}: {result.num_frames} frames')
+        print(f"note: {note}")
+    print(f"{args.output}: {result.num_frames} frames")
     if result.quality is not None:
         means = result.quality.means()
-        print(f'PSNR {means["psnr"]:.2f} dB, SSIM {means["ssim"]:.4f}', end=' ')
-        print(f'(bicubic: {means["bicubic_psnr"]:.2f} dB, {means["bicubic_ssim"]:.4f})')
-        print(f'protocol: {options.protocol}')
-        print(f'per frame: {result.quality_path}')
+        print(f"PSNR {means['psnr']:.2f} dB, SSIM {means['ssim']:.4f}", end=" ")
+        print(f"(bicubic: {means['bicubic_psnr']:.2f} dB, {means['bicubic_ssim']:.4f})")
+        print(f"protocol: {options.protocol}")
+        print(f"per frame: {result.quality_path}")
     if args.comparison:
-        print(f'comparison: {args.comparison}')
+        print(f"comparison: {args.comparison}")
     return 0
 
 
-if __name__ == '__main__':
+if __name__ == "__main__":
     sys.exit(run_command(main))

@@ -21,13 +21,13 @@ def run_command(main: Callable[[], int | None]) -> int:
     try:
         return main() or 0
     except VSRError as error:
-        print(f'error: {error}', file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     except torch.cuda.OutOfMemoryError:
-        print('error: the GPU is out of memory; use a smaller --window, or --device cpu', file=sys.stderr)
+        print("error: the GPU is out of memory; use a smaller --window, or --device cpu", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print('interrupted; nothing was written under the final name', file=sys.stderr)
+        print("interrupted; nothing was written under the final name", file=sys.stderr)
         return 130
 
 
@@ -37,24 +37,24 @@ def pick_device(name: str) -> torch.device:
     Raises:
         VSRError: there is no such device here.
     """
-    if name == 'auto':
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise VSRError(f'device {name!r} cannot be used here ({reason}); use cpu, cuda, cuda:N or auto') from error
+        raise VSRError(f"device {name!r} cannot be used here ({reason}); use cpu, cuda, cuda:N or auto") from error
     return device
 
 
 def frame_progress(total: int | None) -> tqdm:
     """Progress bar in frames with an estimate of the time left; ``update`` takes fractions of frames."""
-    bar = '{percentage:3.0f}%|{bar}| ' if total else ''
+    bar = "{percentage:3.0f}%|{bar}| " if total else ""
     return tqdm(
         total=total,
-        unit='frame',
-        bar_format=bar + '{n:.1f}/{total_fmt} frames [{elapsed}<{remaining}, {rate_fmt}]',
+        unit="frame",
+        bar_format=bar + "{n:.1f}/{total_fmt} frames [{elapsed}<{remaining}, {rate_fmt}]",
         dynamic_ncols=True,
         mininterval=0.5,
     )

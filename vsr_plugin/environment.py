@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import io
 import os
 import platform
 import re
 import textwrap
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -17,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vsr_plugin import __version__
-from vsr_plugin.host import Absence, absent_packages
+from vsr_plugin.host import Absence, absent_packages, import_quietly
 
 # Distributions by what they are shown as; of several that bring the same package, all are named.
 DISTRIBUTIONS = {
@@ -162,9 +158,7 @@ def find_conflicts(installed: Mapping[str, str]) -> list[Conflict]:
     if mmagic is None:
         found("MMagic is not installed", "pip install --no-deps mmagic==1.2.0", fatal=True)
     elif mmagic != (1, 2, 0):
-        found(
-            f"MMagic {installed['mmagic']} was not tried, only 1.2.0", "pip install --no-deps mmagic==1.2.0"
-        )
+        found(f"MMagic {installed['mmagic']} was not tried, only 1.2.0", "pip install --no-deps mmagic==1.2.0")
 
     engines = [name for name in DISTRIBUTIONS["mmengine"] if name in installed]
     if not engines:
@@ -248,15 +242,11 @@ def describe(environment: Environment) -> str:
     sections = [("Versions", rows)]
     sections.append(("Devices", [(line, "") for line in environment.devices]))
     sections.append(("Deformable convolution", environment.backends))
-    sections.append(
-        ("Weights", [(name, str(path or "not here")) for name, path in environment.weights.items()])
-    )
+    sections.append(("Weights", [(name, str(path or "not here")) for name, path in environment.weights.items()]))
     absent = [name for name, absence in environment.absences.items() if not absence.reason]
     broken = [(name, absence.reason) for name, absence in environment.absences.items() if absence.reason]
     listed = textwrap.wrap(", ".join(sorted(absent)), 100, break_on_hyphens=False)
-    sections.append(
-        ("Absent packages, stood in for where MMagic asks for them", [(line, "") for line in listed])
-    )
+    sections.append(("Absent packages, stood in for where MMagic asks for them", [(line, "") for line in listed]))
     sections.append(("Packages that fail to import, stood in for likewise", broken))
 
     lines: list[str] = []
@@ -275,10 +265,7 @@ def describe(environment: Environment) -> str:
 def _import(module: str, label: str, installed: Mapping[str, str], conflicts: list[Conflict]) -> Any:
     """Import `module`, or add why it fails to `conflicts` and return None."""
     try:
-        # MMagic prints about parts that are of no concern here.
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module(module)
+        return import_quietly(module)
     except Exception as error:  # whatever a broken installation raises is what is to be shown
         label_of_missing = _BRINGS.get(getattr(error, "name", None) or "")
         if label_of_missing and not any(name in installed for name in DISTRIBUTIONS[label_of_missing]):

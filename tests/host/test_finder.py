@@ -62,9 +62,7 @@ def test_absent_package_is_stood_in_for(fresh: Fresh, site: Callable[..., Path])
     )
 
 
-def test_other_code_finds_absent_packages_absent_at_any_moment(
-    fresh: Fresh, site: Callable[..., Path]
-) -> None:
+def test_other_code_finds_absent_packages_absent_at_any_moment(fresh: Fresh, site: Callable[..., Path]) -> None:
     folder = site(
         {
             "mmagic/__init__.py": "import torchvision, library\nlibrary.probe()\nfrom library import found",
@@ -139,9 +137,7 @@ def test_fault_of_a_real_package_is_not_hidden(
 
 
 def test_package_off_the_list_is_not_stood_in_for(fresh: Fresh, site: Callable[..., Path]) -> None:
-    folder = site(
-        {"mmagic/__init__.py": "try:\n    import xformers\nexcept ImportError:\n    xformers = 'own way'"}
-    )
+    folder = site({"mmagic/__init__.py": "try:\n    import xformers\nexcept ImportError:\n    xformers = 'own way'"})
     fresh("import vsr_plugin, mmagic; assert mmagic.xformers == 'own way'", folder)
 
 
@@ -270,9 +266,7 @@ def test_numpy_1_name_is_there_for_one_module_only(fresh: Fresh, site: Callable[
     )
 
 
-def test_finder_is_installed_once_and_leaves_loaders_as_they_are(
-    fresh: Fresh, site: Callable[..., Path]
-) -> None:
+def test_finder_is_installed_once_and_leaves_loaders_as_they_are(fresh: Fresh, site: Callable[..., Path]) -> None:
     folder = site(
         {
             "mmagic/__init__.py": "class Net:\n    value = 5\n",
@@ -313,9 +307,7 @@ def test_missing_mmagic_is_missing(fresh: Fresh) -> None:
     )
 
 
-def test_modules_imported_before_stay_and_later_ones_are_hosted(
-    fresh: Fresh, site: Callable[..., Path]
-) -> None:
+def test_modules_imported_before_stay_and_later_ones_are_hosted(fresh: Fresh, site: Callable[..., Path]) -> None:
     folder = site({"mmagic/__init__.py": "early = 1", "mmagic/apis.py": "import torchvision"})
     fresh(
         """

@@ -67,7 +67,7 @@ def bicubic_resize(frames: np.ndarray | Tensor, factor: float) -> np.ndarray | T
         )
         return rows @ frames @ columns.T
     if frames.ndim < 3 or frames.shape[-1] != 3:
-        raise ValueError(f'`frames` must be an RGB array (..., h, w, 3), got shape {frames.shape}')
+        raise ValueError(f"`frames` must be an RGB array (..., h, w, 3), got shape {frames.shape}")
     h, w = frames.shape[-3:-1]
     planes = np.moveaxis(frames, -1, -3).astype(np.float64)
     resized = _resize_matrix(h, factor) @ planes @ _resize_matrix(w, factor).T

@@ -2,4 +2,4 @@
 
 from vsr_plugin.evaluation.quality import Protocol, frame_quality
 
-__all__ = ['Protocol', 'frame_quality']
+__all__ = ["Protocol", "frame_quality"]

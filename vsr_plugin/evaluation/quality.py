@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vsr_plugin.host import import_quietly
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -14,14 +16,14 @@ class Protocol:
         crop_border: pixels left out at every edge.
     """
 
-    channel: str = 'Y'
+    channel: str = "Y"
     crop_border: int = 0
 
     def __str__(self) -> str:
         """One line for a person."""
-        channel = 'Y channel (BT.601)' if self.channel == 'Y' else 'RGB'
-        border = f'{self.crop_border} pixels cropped at every edge' if self.crop_border else 'no border cropped'
-        return f'{channel}, {border}, 8-bit frames after rounding, mean over frames, definitions of MMagic'
+        channel = "Y channel (BT.601)" if self.channel == "Y" else "RGB"
+        border = f"{self.crop_border} pixels cropped at every edge" if self.crop_border else "no border cropped"
+        return f"{channel}, {border}, 8-bit frames after rounding, mean over frames, definitions of MMagic"
 
 
 def to_uint8(rgb: np.ndarray) -> np.ndarray:
@@ -41,9 +43,8 @@ def frame_quality(restored: np.ndarray, gt: np.ndarray, protocol: Protocol = Pro
         ``(psnr, ssim)``; PSNR is infinite for equal frames.
     """
     # MMagic's evaluation package takes seconds to import; who does not evaluate need not wait.
-    from mmagic.evaluation.metrics.psnr import psnr
-    from mmagic.evaluation.metrics.ssim import ssim
-
-    options = dict(crop_border=protocol.crop_border, convert_to='Y' if protocol.channel == 'Y' else None)
+    psnr = import_quietly("mmagic.evaluation.metrics.psnr").psnr
+    ssim = import_quietly("mmagic.evaluation.metrics.ssim").ssim
+    options = dict(crop_border=protocol.crop_border, convert_to="Y" if protocol.channel == "Y" else None)
     pair = to_uint8(gt), to_uint8(restored)
     return float(psnr(*pair, **options)), float(ssim(*pair, **options))

@@ -13,6 +13,7 @@ never touched.
 
 from vsr_plugin.host.finder import install
 from vsr_plugin.host.packages import Absence, absent_packages
+from vsr_plugin.host.quiet import import_quietly
 from vsr_plugin.host.resume import allow_resume
 
-__all__ = ["Absence", "absent_packages", "allow_resume", "install"]
+__all__ = ["Absence", "absent_packages", "allow_resume", "import_quietly", "install"]

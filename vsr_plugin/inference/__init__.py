@@ -3,4 +3,4 @@
 from vsr_plugin.inference.restore_video import RestoreOptions, RestoreResult, restore_video
 from vsr_plugin.inference.restorer import restore_frames
 
-__all__ = ['RestoreOptions', 'RestoreResult', 'restore_frames', 'restore_video']
+__all__ = ["RestoreOptions", "RestoreResult", "restore_frames", "restore_video"]

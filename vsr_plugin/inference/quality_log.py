@@ -25,9 +25,7 @@ class QualityLog:
         """Score a frame and its bicubic enlargement; RGB arrays ``(h, w, 3)`` of ``uint8`` or ``uint16``."""
         psnr, ssim = frame_quality(restored, gt, self.protocol)
         bicubic_psnr, bicubic_ssim = frame_quality(bicubic_upsample(lr), gt, self.protocol)
-        self.rows.append(
-            dict(frame=index, psnr=psnr, ssim=ssim, bicubic_psnr=bicubic_psnr, bicubic_ssim=bicubic_ssim)
-        )
+        self.rows.append(dict(frame=index, psnr=psnr, ssim=ssim, bicubic_psnr=bicubic_psnr, bicubic_ssim=bicubic_ssim))
 
     def means(self) -> dict[str, float]:
         """Mean of every figure over the frames."""
@@ -36,8 +34,8 @@ class QualityLog:
     def to_csv(self) -> str:
         """The rows, after a comment line that states the protocol."""
         text = io.StringIO()
-        text.write(f'# {self.protocol}\n')
-        writer = csv.DictWriter(text, self.rows[0], lineterminator='\n')
+        text.write(f"# {self.protocol}\n")
+        writer = csv.DictWriter(text, self.rows[0], lineterminator="\n")
         writer.writeheader()
-        writer.writerows({k: v if k == 'frame' else f'{v:.6f}' for k, v in row.items()} for row in self.rows)
+        writer.writerows({k: v if k == "frame" else f"{v:.6f}" for k, v in row.items()} for row in self.rows)
         return text.getvalue()

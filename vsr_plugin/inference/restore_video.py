@@ -79,8 +79,8 @@ def _open_gt(stack: ExitStack, source: FrameSource, options: RestoreOptions, sca
     gt = stack.enter_context(open_source(options.gt))
     if (gt.height, gt.width) != (scale * source.height, scale * source.width):
         raise MediaError(
-            f'{options.gt}: ground truth of {gt.width}x{gt.height} does not fit: the input is '
-            f'{source.width}x{source.height}, so it must be {scale * source.width}x{scale * source.height}'
+            f"{options.gt}: ground truth of {gt.width}x{gt.height} does not fit: the input is "
+            f"{source.width}x{source.height}, so it must be {scale * source.width}x{scale * source.height}"
         )
     return gt.frames(options.start, options.num_frames)
 
@@ -88,7 +88,9 @@ def _open_gt(stack: ExitStack, source: FrameSource, options: RestoreOptions, sca
 def _next_gt(gt_frames: Iterator[Frame], options: RestoreOptions, index: int) -> np.ndarray:
     gt = next(gt_frames, None)
     if gt is None:
-        raise MediaError(f'{options.gt}: ground truth ends before frame {index}; it must have as many frames as the input')
+        raise MediaError(
+            f"{options.gt}: ground truth ends before frame {index}; it must have as many frames as the input"
+        )
     return gt.rgb
 
 
@@ -101,7 +103,7 @@ def _upsampled_alpha(alpha: np.ndarray | None, scale: int) -> np.ndarray | None:
 def quality_csv_path(output: str | os.PathLike) -> Path:
     """Where the per-frame figures of ``output`` go: beside it, its name plus ``_quality.csv``."""
     output = Path(output)
-    return output.with_name(f'{output.stem}_quality.csv')
+    return output.with_name(f"{output.stem}_quality.csv")
 
 
 def restore_video(
@@ -171,9 +173,9 @@ def restore_video(
                     quality.add(index, frame.rgb, hr, gt)
                 # Until the frame asked for comes, so that a shorter file than announced has a picture as well.
                 if picture_file is not None and index <= picture_index:
-                    versions = {'bicubic': bicubic_upsample(frame.rgb), type(net).__name__.removesuffix('Net'): hr}
+                    versions = {"bicubic": bicubic_upsample(frame.rgb), type(net).__name__.removesuffix("Net"): hr}
                     if gt is not None:
-                        versions['ground truth'] = gt
+                        versions["ground truth"] = gt
         if csv_file is not None:
             csv_file.path.write_text(quality.to_csv())
             csv_file.commit()

@@ -34,13 +34,13 @@ def frame_to_tensor(frame: np.ndarray | Tensor, device: torch.device) -> Tensor:
     if isinstance(frame, Tensor):
         if frame.dim() != 3 or frame.size(0) != 3 or not frame.is_floating_point():
             raise ValueError(
-                f'frames that are tensors must be floating point (3, h, w) in [0, 1], got {frame.dtype} '
-                f'{tuple(frame.shape)}'
+                f"frames that are tensors must be floating point (3, h, w) in [0, 1], got {frame.dtype} "
+                f"{tuple(frame.shape)}"
             )
         return frame.to(device, torch.float32)
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype not in (np.uint8, np.uint16):
         raise ValueError(
-            f'frames that are arrays must be uint8 or uint16 RGB (h, w, 3), got {frame.dtype} {frame.shape}'
+            f"frames that are arrays must be uint8 or uint16 RGB (h, w, 3), got {frame.dtype} {frame.shape}"
         )
     chw = torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)).astype(np.float32))
     return chw.to(device) / np.iinfo(frame.dtype).max
@@ -58,8 +58,8 @@ def tensor_to_frame(hr: Tensor, like: np.ndarray | Tensor) -> np.ndarray | Tenso
 def _checked(frame: np.ndarray | Tensor, first: np.ndarray | Tensor, device: torch.device) -> Tensor:
     if type(frame) is not type(first) or frame.shape != first.shape or frame.dtype != first.dtype:
         raise ValueError(
-            f'frames must be of one kind and size: the first is {first.dtype} {tuple(first.shape)}, '
-            f'a later one {frame.dtype} {tuple(frame.shape)}'
+            f"frames must be of one kind and size: the first is {first.dtype} {tuple(first.shape)}, "
+            f"a later one {frame.dtype} {tuple(frame.shape)}"
         )
     return frame_to_tensor(frame, device)
 
@@ -116,7 +116,7 @@ def restore_frames(
         [(64, 96, 3), (64, 96, 3), (64, 96, 3)]
     """
     if (window is not None and window < 1) or overlap < 0:
-        raise ValueError(f'`window` must be at least 1 and `overlap` at least 0, got {window} and {overlap}')
+        raise ValueError(f"`window` must be at least 1 and `overlap` at least 0, got {window} and {overlap}")
     frames = iter(frames)
     first = next(frames, None)
     if first is None:

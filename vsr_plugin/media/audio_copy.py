@@ -63,9 +63,7 @@ class AudioCopier:
                 if packet.size and packet.dts is not None:
                     yield packet
         except FFmpegError as error:
-            self.notes.append(
-                f"the audio is cut off or damaged ({reason(error)}); what can be read is copied"
-            )
+            self.notes.append(f"the audio is cut off or damaged ({reason(error)}); what can be read is copied")
 
     def trim(self, offset: Fraction) -> None:
         """Drop packets before ``offset`` seconds and move that moment to zero."""

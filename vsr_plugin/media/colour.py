@@ -24,10 +24,7 @@ _CONVERTER_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 # The fast default path repeats chroma samples and rounds coarsely; these flags interpolate chroma
 # and keep a constant colour within 2 levels through a round trip.
 _ACCURATE = int(
-    Interpolation.BICUBIC
-    | Interpolation.FULL_CHR_H_INT
-    | Interpolation.FULL_CHR_H_INP
-    | Interpolation.ACCURATE_RND
+    Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
 )
 
 

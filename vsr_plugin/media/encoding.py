@@ -130,9 +130,7 @@ def choose_pix_fmt(
     offered = [fmt.name for fmt in codec.video_formats or ()]
     if requested is not None:
         if offered and requested not in offered:
-            raise MediaError(
-                f"codec {codec.name} cannot encode {requested!r}; choose one of {', '.join(offered)}"
-            )
+            raise MediaError(f"codec {codec.name} cannot encode {requested!r}; choose one of {', '.join(offered)}")
         if not _fits(requested, height, width):
             raise MediaError(
                 f"pixel format {requested!r} needs even sizes, the output is {width}x{height}; choose yuv444p"
@@ -149,14 +147,11 @@ def choose_pix_fmt(
     fitting = [name for name in choices if _fits(name, height, width)]
     if not fitting:
         raise MediaError(
-            f"codec {codec.name} cannot encode {width}x{height}; choose libx264 or ffv1, "
-            "or name a pixel format"
+            f"codec {codec.name} cannot encode {width}x{height}; choose libx264 or ffv1, or name a pixel format"
         )
     chosen, notes = fitting[0], []
     if chosen != choices[0]:
-        notes.append(
-            f"the output is {width}x{height}, an odd size; it is encoded as {chosen}, which some players lack"
-        )
+        notes.append(f"the output is {width}x{height}, an odd size; it is encoded as {chosen}, which some players lack")
     if bit_depth > 8:
         bits = max(c.bits for c in av.VideoFormat(chosen).components)
         if bits < bit_depth:

@@ -45,9 +45,7 @@ class ImageFolderSource(FrameSource):
         try:
             names = sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=_by_name)
         except OSError as error:
-            raise MediaError(
-                f"{folder}: cannot be listed ({error.strerror}); check who may read it"
-            ) from error
+            raise MediaError(f"{folder}: cannot be listed ({error.strerror}); check who may read it") from error
         images = [p for p in names if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
         chosen = set(images)
         others = [p.name for p in names if p not in chosen]
@@ -74,9 +72,7 @@ class ImageFolderSource(FrameSource):
             animated += header.num_pictures > 1
             turned += not header.orientation.is_upright
         if grey:
-            self._note(
-                f"{grey} of {self.num_frames} images are grey; they are restored as RGB with equal channels"
-            )
+            self._note(f"{grey} of {self.num_frames} images are grey; they are restored as RGB with equal channels")
         if self.has_alpha:
             self._note("images with transparency: colour and alpha are handled apart")
         if self.bit_depth > 8:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -68,9 +69,7 @@ def pick_video_stream(container: av.container.InputContainer, path: Path) -> av.
     candidates = [s for s in container.streams.video if not is_attached_picture(s)]
     if not candidates:
         found = sorted({s.type for s in container.streams})
-        raise MediaError(
-            f"{path}: has no video stream (only {', '.join(found) or 'nothing'}); give a video file"
-        )
+        raise MediaError(f"{path}: has no video stream (only {', '.join(found) or 'nothing'}); give a video file")
     best = container.streams.best("video")
     return next((s for s in candidates if best is not None and s.index == best.index), candidates[0])
 
@@ -123,3 +122,12 @@ def known_rate(stream: av.VideoStream) -> Fraction | None:
         if rate:
             return Fraction(rate)
     return None
+
+
+def matroska_end(stream: av.stream.Stream) -> Fraction | None:
+    """Return the second at which a Matroska stream declares to end, which tells a cut-off file; else ``None``."""
+    declared = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if declared is None:
+        return None
+    hours, minutes, seconds = (Fraction(part) for part in declared.groups())
+    return 3600 * hours + 60 * minutes + seconds

@@ -20,6 +20,7 @@ from .video_file import (
     display_matrix,
     is_attached_picture,
     known_rate,
+    matroska_end,
     open_input,
     pick_video_stream,
     read_orientation,
@@ -68,8 +69,7 @@ class VideoSource(FrameSource):
             if first is None:
                 why = f" ({tally.last_fault})" if tally.last_fault else ""
                 raise MediaError(
-                    f"{path}: no frame of the video decodes{why}; the file is damaged or cut off, "
-                    "get a whole copy"
+                    f"{path}: no frame of the video decodes{why}; the file is damaged or cut off, get a whole copy"
                 )
             self._read_stream(container, stream)
             self._read_frame(first, assume_matrix)
@@ -91,6 +91,7 @@ class VideoSource(FrameSource):
         elif container.duration:
             seconds = Fraction(container.duration, av.time_base)
         self._seconds = seconds
+        self._declared_end = matroska_end(stream)
         self.metadata = dict(container.metadata)
         self.audio_indices = tuple(s.index for s in container.streams.audio)
         others = [
@@ -158,16 +159,14 @@ class VideoSource(FrameSource):
                     return
                 if number >= start:
                     pending = Frame(to_rgb(picture), pts=pts, duration=picture.duration or None)
-            self._report(tally, timestamps)
+            self._report(tally, timestamps, pending)
             if pending is not None:
                 whole = tally.decoded == self.num_frames
                 yield replace(pending, duration=timestamps.last_duration(pending, whole))
             if tally.decoded <= start:
                 raise self._too_short(start, tally.decoded)
             if stop is not None and tally.decoded < stop:
-                self._note(
-                    f"{tally.decoded - start} frames from {start} on exist, {num_frames} were asked for"
-                )
+                self._note(f"{tally.decoded - start} frames from {start} on exist, {num_frames} were asked for")
 
     def _check_size(self, picture: av.VideoFrame, number: int) -> None:
         if (picture.height, picture.width) != (self.height, self.width):
@@ -176,12 +175,14 @@ class VideoSource(FrameSource):
                 f"{self.width}x{self.height}; split the video where its size changes"
             )
 
-    def _report(self, tally: _Tally, timestamps: _Timestamps) -> None:
+    def _report(self, tally: _Tally, timestamps: _Timestamps, last: Frame | None) -> None:
         expected = None if self.num_frames is None else self.num_frames - tally.discarded
         if expected is not None and tally.decoded < expected:
+            self._note(f"the video is cut off or damaged: {tally.decoded} of {expected} frames decode, those are used")
+        elif expected is None and last is not None and self._is_cut_off(last):
             self._note(
-                f"the video is cut off or damaged: {tally.decoded} of {expected} frames decode, "
-                "those are used"
+                f"the video is cut off: it declares {float(self._declared_end):.2f} s, frames decode up to "
+                f"{float(last.pts * self.time_base):.2f} s; the {tally.decoded} frames that do are used"
             )
         elif tally.faults:
             self._note(
@@ -192,11 +193,14 @@ class VideoSource(FrameSource):
             self._note(f"{tally.corrupt} frames are damaged and shown as the decoder patched them")
         if timestamps.missing:
             self._note(
-                f"{timestamps.missing} frames have no timestamp; it is made from "
-                f"{self.average_rate} frames per second"
+                f"{timestamps.missing} frames have no timestamp; it is made from {self.average_rate} frames per second"
             )
         if timestamps.disordered:
             self._note(f"{timestamps.disordered} frames have a timestamp out of order; it is replaced")
+
+    def _is_cut_off(self, last: Frame) -> bool:
+        """Whether the declared end is more than two frames after the start of the last one."""
+        return self._declared_end is not None and self._declared_end - last.pts * self.time_base > 2 / self.average_rate
 
 
 class _Timestamps:
@@ -243,9 +247,7 @@ class _Timestamps:
         return frame.duration or max(1, round(self._step))
 
 
-def _decode(
-    container: av.container.InputContainer, stream: av.VideoStream, tally: _Tally
-) -> Iterator[av.VideoFrame]:
+def _decode(container: av.container.InputContainer, stream: av.VideoStream, tally: _Tally) -> Iterator[av.VideoFrame]:
     """Yield what decodes of ``stream``, counting in ``tally`` what does not."""
     packets = container.demux(stream)
     while True:

@@ -148,9 +148,7 @@ class VideoSink(FrameSink):
             # AVI counts frames; any finer unit would be filled up with empty ones.
             self._unit, self._frame_ticks = 1 / self._rate, 1
             if not source.constant_rate:
-                self._note(
-                    f"AVI has no variable frame rate; frames are put on a grid of {self._rate} per second"
-                )
+                self._note(f"AVI has no variable frame rate; frames are put on a grid of {self._rate} per second")
         elif self._muxer in ("matroska", "webm"):
             if not self._is_in_milliseconds():
                 self._note(f"{self.path.suffix} stores timestamps in milliseconds; they are rounded to that")

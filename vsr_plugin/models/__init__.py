@@ -5,4 +5,4 @@ from vsr_plugin.models.alignment import SPyNet
 from vsr_plugin.models.basicvsr_net import BasicVSRNet
 from vsr_plugin.models.iconvsr_net import IconVSRNet
 
-__all__ = ['BasicVSRNet', 'EDVRFeatureExtractor', 'IconVSRNet', 'SPyNet']
+__all__ = ["BasicVSRNet", "EDVRFeatureExtractor", "IconVSRNet", "SPyNet"]

@@ -18,11 +18,11 @@ class VSRModule(BaseModule):
         Raises:
             WeightsError: a ``Pretrained`` checkpoint cannot be found, read or matched to the module.
         """
-        if self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
+        if self.init_cfg and self.init_cfg.get("type") == "Pretrained":
             # weights import models to build nets, so this import cannot stand at the top.
             from vsr_plugin.weights import load_into
 
-            load_into(self, self.init_cfg['checkpoint'])
+            load_into(self, self.init_cfg["checkpoint"])
             self._is_init = True
         else:
             super().init_weights()
@@ -30,4 +30,4 @@ class VSRModule(BaseModule):
 
 def pretrained(checkpoint: str | None) -> dict | None:
     """Return the ``init_cfg`` that loads ``checkpoint``, or ``None`` for a random start."""
-    return None if checkpoint is None else dict(type='Pretrained', checkpoint=checkpoint)
+    return None if checkpoint is None else dict(type="Pretrained", checkpoint=checkpoint)

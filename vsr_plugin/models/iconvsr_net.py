@@ -13,9 +13,7 @@ from vsr_plugin.registry import MODELS
 
 
 @MODELS.register_module()
-class IconVSRNet(
-    InformationRefill, BidirectionalPropagation, FlowAlignment, PixelShuffleUpsampling, VSRModule
-):
+class IconVSRNet(InformationRefill, BidirectionalPropagation, FlowAlignment, PixelShuffleUpsampling, VSRModule):
     """IconVSR x4: BasicVSR with information-refill at keyframes and coupled propagation.
 
     ``forward`` maps RGB sequences in [0, 1] ``(n, t, 3, h, w)`` to ``(n, t, 3, 4h, 4w)``.

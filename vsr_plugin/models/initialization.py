@@ -11,7 +11,7 @@ def scaled_kaiming_(conv: nn.Conv2d, scale: float = 1.0) -> nn.Conv2d:
     A scale of 0.1 keeps 30 stacked residual blocks close to the identity at the start of training, as the
     published networks were started (ESRGAN, supplementary material).
     """
-    nn.init.kaiming_normal_(conv.weight, a=0, mode='fan_in')
+    nn.init.kaiming_normal_(conv.weight, a=0, mode="fan_in")
     conv.weight.mul_(scale)
     nn.init.zeros_(conv.bias)
     return conv

@@ -32,7 +32,7 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
         return images
     if extra_h < h and extra_w < w:
         flat = images.reshape(-1, 1, h, w)
-        padded = F.pad(flat, (0, extra_w, 0, extra_h), mode='reflect')
+        padded = F.pad(flat, (0, extra_w, 0, extra_h), mode="reflect")
         return padded.reshape(*images.shape[:-2], h + extra_h, w + extra_w)
     images = images.index_select(-2, _mirrored_indices(h, extra_h, images.device))
     return images.index_select(-1, _mirrored_indices(w, extra_w, images.device))

@@ -2,4 +2,4 @@
 
 from vsr_plugin.visualization.comparison import comparison_picture
 
-__all__ = ['comparison_picture']
+__all__ = ["comparison_picture"]

@@ -20,7 +20,9 @@ def most_different_crop(restored: np.ndarray, baseline: np.ndarray, size: tuple[
 
 def _resized(rgb: np.ndarray, width: int, height: int) -> Image.Image:
     shrinking = width < rgb.shape[1]
-    return Image.fromarray(rgb).resize((width, height), Image.Resampling.LANCZOS if shrinking else Image.Resampling.NEAREST)
+    return Image.fromarray(rgb).resize(
+        (width, height), Image.Resampling.LANCZOS if shrinking else Image.Resampling.NEAREST
+    )
 
 
 def comparison_picture(versions: dict[str, np.ndarray], main: str, *, width: int = 1280) -> Image.Image:
@@ -47,7 +49,7 @@ def comparison_picture(versions: dict[str, np.ndarray], main: str, *, width: int
     top, left = most_different_crop(frame, next(iter(versions.values())), (crop_h, crop_w))
     frame_h = round(inner * h / w)
 
-    picture = Image.new('RGB', (width, 3 * _GAP + frame_h + _LABEL_HEIGHT + panel_h), _BACKGROUND)
+    picture = Image.new("RGB", (width, 3 * _GAP + frame_h + _LABEL_HEIGHT + panel_h), _BACKGROUND)
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(20)
     picture.paste(_resized(frame, inner, frame_h), (_GAP, _GAP))

@@ -4,12 +4,12 @@ from vsr_plugin.weights.loading import load_into, load_net, read_checkpoint, res
 from vsr_plugin.weights.zoo import PUBLISHED, PublishedWeights, cache_dir, locate_published
 
 __all__ = [
-    'PUBLISHED',
-    'PublishedWeights',
-    'cache_dir',
-    'load_into',
-    'load_net',
-    'locate_published',
-    'read_checkpoint',
-    'resolve',
+    "PUBLISHED",
+    "PublishedWeights",
+    "cache_dir",
+    "load_into",
+    "load_net",
+    "locate_published",
+    "read_checkpoint",
+    "resolve",
 ]

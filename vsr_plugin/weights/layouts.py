@@ -13,34 +13,34 @@ from torch import Tensor
 from vsr_plugin.errors import WeightsError
 
 #: Containers of the tensors, best first: an exponential moving average is what its author evaluated.
-_CONTAINERS = ('state_dict', 'params_ema', 'params')
+_CONTAINERS = ("state_dict", "params_ema", "params")
 #: Prefixes of the network inside a training model, best first.
-_NETWORK_PREFIXES = ('generator_ema.', 'generator.')
+_NETWORK_PREFIXES = ("generator_ema.", "generator.")
 
 #: BasicSR's names (basicvsr_arch.py, edvr_arch.py, spynet_arch.py) and ours, applied in this order.
 _BASICSR_NAMES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r'\b(forward|backward)_trunk\.', r'\1_resblocks.'),
-        (r'\bupconv([12])\.', r'upsample\1.upsample_conv.'),
-        (r'\bconv_l([23])_([12])\.', r'feat_l\1_conv\2.conv.'),
-        (r'\bpcd_align\.', 'pcd_alignment.'),
+        (r"\b(forward|backward)_trunk\.", r"\1_resblocks."),
+        (r"\bupconv([12])\.", r"upsample\1.upsample_conv."),
+        (r"\bconv_l([23])_([12])\.", r"feat_l\1_conv\2.conv."),
+        (r"\bpcd_align\.", "pcd_alignment."),
         # Convolutions that MMagic wraps together with their activation.
-        (r'\b((?:offset_conv[123]|feat_conv)\.l[123]|cas_offset_conv[12])\.(weight|bias)$', r'\1.conv.\2'),
+        (r"\b((?:offset_conv[123]|feat_conv)\.l[123]|cas_offset_conv[12])\.(weight|bias)$", r"\1.conv.\2"),
         (
-            r'\bfusion\.(feat_fusion|spatial_attn[1-4]|spatial_attn_l[123]|spatial_attn_add1)\.(weight|bias)$',
-            r'fusion.\1.conv.\2',
+            r"\bfusion\.(feat_fusion|spatial_attn[1-4]|spatial_attn_l[123]|spatial_attn_add1)\.(weight|bias)$",
+            r"fusion.\1.conv.\2",
         ),
     )
 )
 #: In BasicSR's SPyNet the convolutions are counted together with the activations between them.
-_BASICSR_SPYNET = re.compile(r'\b(basic_module\.\d+\.basic_module)\.([02468])\.(weight|bias)$')
+_BASICSR_SPYNET = re.compile(r"\b(basic_module\.\d+\.basic_module)\.([02468])\.(weight|bias)$")
 
 
 def _from_basicsr(key: str) -> str:
     for pattern, replacement in _BASICSR_NAMES:
         key = pattern.sub(replacement, key)
-    return _BASICSR_SPYNET.sub(lambda match: f'{match[1]}.{int(match[2]) // 2}.conv.{match[3]}', key)
+    return _BASICSR_SPYNET.sub(lambda match: f"{match[1]}.{int(match[2]) // 2}.conv.{match[3]}", key)
 
 
 def _strip_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -65,11 +65,11 @@ def normalise(checkpoint: object, source: str) -> dict[str, Tensor]:
     if isinstance(tensors, Mapping):
         tensors = {key: value for key, value in tensors.items() if isinstance(value, Tensor) and isinstance(key, str)}
     if not isinstance(tensors, dict) or not tensors:
-        raise WeightsError(f'{source}: no named tensors in this file; it is not a checkpoint of a network')
-    if all(key.startswith('module.') for key in tensors):
-        tensors = _strip_prefix(tensors, 'module.')
+        raise WeightsError(f"{source}: no named tensors in this file; it is not a checkpoint of a network")
+    if all(key.startswith("module.") for key in tensors):
+        tensors = _strip_prefix(tensors, "module.")
     for prefix in _NETWORK_PREFIXES:
         if any(key.startswith(prefix) for key in tensors):
             tensors = _strip_prefix(tensors, prefix)
             break
-    return {_from_basicsr(key): tensor for key, tensor in tensors.items() if key != 'step_counter'}
+    return {_from_basicsr(key): tensor for key, tensor in tensors.items() if key != "step_counter"}

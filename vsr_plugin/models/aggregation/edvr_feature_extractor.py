@@ -79,12 +79,10 @@ class EDVRFeatureExtractor(VSRModule):
         """
         n, t, _, h, w = frames.shape
         if t != self.num_frames:
-            raise ValueError(f'`frames` must hold windows of {self.num_frames} frames, got shape {tuple(frames.shape)}')
+            raise ValueError(f"`frames` must hold windows of {self.num_frames} frames, got shape {tuple(frames.shape)}")
         frames = pad_to_multiple(frames, 4)
         feats = self.pyramid_features(frames.flatten(0, 1))
         # All neighbours of all windows are aligned in one batch, each beside its window's reference.
-        refs = [
-            level.unflatten(0, (n, t))[:, self.center_frame_idx].repeat_interleave(t, dim=0) for level in feats
-        ]
+        refs = [level.unflatten(0, (n, t))[:, self.center_frame_idx].repeat_interleave(t, dim=0) for level in feats]
         aligned = self.pcd_alignment(feats, refs).unflatten(0, (n, t))
         return self.fusion(aligned if self.with_tsa else aligned.flatten(1, 2))[..., :h, :w]

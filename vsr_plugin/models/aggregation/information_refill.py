@@ -44,9 +44,9 @@ class InformationRefill:
             ValueError: the stride is less than 1 or the padding negative.
         """
         if keyframe_stride is not None and keyframe_stride < 1:
-            raise ValueError(f'`keyframe_stride` must be at least 1, or None for no keyframes, got {keyframe_stride}')
+            raise ValueError(f"`keyframe_stride` must be at least 1, or None for no keyframes, got {keyframe_stride}")
         if padding < 0:
-            raise ValueError(f'`padding` must be at least 0 frames, got {padding}')
+            raise ValueError(f"`padding` must be at least 0 frames, got {padding}")
         self.keyframe_stride = keyframe_stride
         self.padding = padding
         self.edvr = EDVRFeatureExtractor(

@@ -14,10 +14,10 @@ def conv_lrelu(in_channels: int, out_channels: int, kernel_size: int = 3, stride
         kernel_size,
         stride=stride,
         padding=kernel_size // 2,
-        act_cfg=dict(type='LeakyReLU', negative_slope=0.1),
+        act_cfg=dict(type="LeakyReLU", negative_slope=0.1),
     )
 
 
 def upsample_x2(x: Tensor) -> Tensor:
     """Bilinear enlargement ``(n, c, h, w)`` to ``(n, c, 2h, 2w)``."""
-    return F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=False)
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

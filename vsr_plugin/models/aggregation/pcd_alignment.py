@@ -21,15 +21,15 @@ class PCDAlignment(nn.Module):
     def __init__(self, mid_channels: int = 64, deform_groups: int = 8):
         super().__init__()
         c = mid_channels
-        coarse_to_fine = ('l3', 'l2', 'l1')
+        coarse_to_fine = ("l3", "l2", "l1")
         self.offset_conv1 = nn.ModuleDict({level: conv_lrelu(2 * c, c) for level in coarse_to_fine})
         self.offset_conv2 = nn.ModuleDict(
-            {level: conv_lrelu(c if level == 'l3' else 2 * c, c) for level in coarse_to_fine}
+            {level: conv_lrelu(c if level == "l3" else 2 * c, c) for level in coarse_to_fine}
         )
-        self.offset_conv3 = nn.ModuleDict({level: conv_lrelu(c, c) for level in ('l2', 'l1')})
+        self.offset_conv3 = nn.ModuleDict({level: conv_lrelu(c, c) for level in ("l2", "l1")})
         self.dcn_pack = nn.ModuleDict({level: ModulatedDCNPack(c, deform_groups) for level in coarse_to_fine})
         self.feat_conv = nn.ModuleDict(
-            {'l2': conv_lrelu(2 * c, c), 'l1': ConvModule(2 * c, c, 3, padding=1, act_cfg=None)}
+            {"l2": conv_lrelu(2 * c, c), "l1": ConvModule(2 * c, c, 3, padding=1, act_cfg=None)}
         )
         self.cas_offset_conv1 = conv_lrelu(2 * c, c)
         self.cas_offset_conv2 = conv_lrelu(c, c)
@@ -45,10 +45,10 @@ class PCDAlignment(nn.Module):
         Returns:
             ``(n, c, h, w)``.
         """
-        level, nb, ref = 'l3', neighbour_feats[2], ref_feats[2]
+        level, nb, ref = "l3", neighbour_feats[2], ref_feats[2]
         offset = self.offset_conv2[level](self.offset_conv1[level](torch.cat((nb, ref), dim=1)))
         feat = F.leaky_relu(self.dcn_pack[level](nb, offset), 0.1)
-        for level, nb, ref in (('l2', neighbour_feats[1], ref_feats[1]), ('l1', neighbour_feats[0], ref_feats[0])):
+        for level, nb, ref in (("l2", neighbour_feats[1], ref_feats[1]), ("l1", neighbour_feats[0], ref_feats[0])):
             # Displacements are in pixels of their level, so they double with the size.
             coarse_offset, coarse_feat = 2 * upsample_x2(offset), upsample_x2(feat)
             offset = self.offset_conv1[level](torch.cat((nb, ref), dim=1))

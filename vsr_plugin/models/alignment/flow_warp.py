@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def flow_warp(x: Tensor, flow: Tensor, padding_mode: str = 'zeros') -> Tensor:
+def flow_warp(x: Tensor, flow: Tensor, padding_mode: str = "zeros") -> Tensor:
     """Sample ``x`` bilinearly at ``position + flow``.
 
     Coordinates and interpolation use at least float32 whatever the dtype of the features and whether or not
@@ -26,7 +26,7 @@ def flow_warp(x: Tensor, flow: Tensor, padding_mode: str = 'zeros') -> Tensor:
     n, _, h, w = x.shape
     if flow.shape != (n, 2, h, w):
         raise ValueError(
-            f'`flow` must have shape {(n, 2, h, w)} to warp `x` of shape {tuple(x.shape)}, got {tuple(flow.shape)}'
+            f"`flow` must have shape {(n, 2, h, w)} to warp `x` of shape {tuple(x.shape)}, got {tuple(flow.shape)}"
         )
     dtype = torch.promote_types(torch.promote_types(x.dtype, flow.dtype), torch.float32)
     with torch.autocast(x.device.type, enabled=False):
@@ -35,7 +35,5 @@ def flow_warp(x: Tensor, flow: Tensor, padding_mode: str = 'zeros') -> Tensor:
         # Pixel centres at (2 i + 1) / size - 1, that is align_corners=False: the same positions as with True,
         # but without its division by size - 1, which loses the scale of the flow in images one pixel wide.
         grid = torch.stack(((2 * grid_x + 1) / w - 1, (2 * grid_y + 1) / h - 1), dim=-1)
-        warped = F.grid_sample(
-            x.to(dtype), grid, mode='bilinear', padding_mode=padding_mode, align_corners=False
-        )
+        warped = F.grid_sample(x.to(dtype), grid, mode="bilinear", padding_mode=padding_mode, align_corners=False)
     return warped.to(x.dtype)

@@ -1,6 +1,7 @@
 """SPyNet: optical flow from a spatial pyramid (Ranjan and Black, CVPR 2017), S in section 3.1 of the paper."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torch.nn as nn
@@ -23,8 +24,8 @@ class SPyNetBasicModule(nn.Module):
         widths = (8, 32, 64, 32, 16, 2)
         self.basic_module = nn.Sequential(
             *(
-                ConvModule(c_in, c_out, 7, padding=3, act_cfg=None if c_out == 2 else dict(type='ReLU'))
-                for c_in, c_out in zip(widths[:-1], widths[1:], strict=True)
+                ConvModule(c_in, c_out, 7, padding=3, act_cfg=None if c_out == 2 else dict(type="ReLU"))
+                for c_in, c_out in pairwise(widths)
             )
         )
 
@@ -48,8 +49,8 @@ class SPyNet(VSRModule):
     def __init__(self, init_cfg: dict | None = None):
         super().__init__(init_cfg)
         self.basic_module = nn.ModuleList(SPyNetBasicModule() for _ in range(NUM_LEVELS))
-        self.register_buffer('mean', torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
-        self.register_buffer('std', torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True):
         def keep_full_precision(tensor: Tensor) -> Tensor:
@@ -72,7 +73,7 @@ class SPyNet(VSRModule):
         h, w = images.shape[-2:]
         size = (h + -h % 32, w + -w % 32)
         if size != (h, w):
-            images = F.interpolate(images, size=size, mode='bilinear', align_corners=False)
+            images = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
         pyramid = [(images - self.mean) / self.std]
         for _ in range(NUM_LEVELS - 1):
             pyramid.append(F.avg_pool2d(pyramid[-1], kernel_size=2))
@@ -83,8 +84,8 @@ class SPyNet(VSRModule):
         flow = ref_pyramid[0].new_zeros(ref_pyramid[0].size(0), 2, *ref_pyramid[0].shape[-2:])
         for level, (ref, supp) in enumerate(zip(ref_pyramid, supp_pyramid, strict=True)):
             if level > 0:
-                flow = 2 * F.interpolate(flow, scale_factor=2, mode='bilinear', align_corners=True)
-            warped = flow_warp(supp, flow, padding_mode='border')
+                flow = 2 * F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=True)
+            warped = flow_warp(supp, flow, padding_mode="border")
             flow = flow + self.basic_module[level](torch.cat((ref, warped, flow), dim=1))
         return flow
 
@@ -93,7 +94,7 @@ class SPyNet(VSRModule):
         flow_h, flow_w = flow.shape[-2:]
         if (flow_h, flow_w) == (h, w):
             return flow
-        flow = F.interpolate(flow, size=(h, w), mode='bilinear', align_corners=False)
+        flow = F.interpolate(flow, size=(h, w), mode="bilinear", align_corners=False)
         return flow * flow.new_tensor([w / flow_w, h / flow_h]).view(1, 2, 1, 1)
 
     def forward(self, ref: Tensor, supp: Tensor) -> Tensor:

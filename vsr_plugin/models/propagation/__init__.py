@@ -3,4 +3,4 @@
 from vsr_plugin.models.propagation.bidirectional import BidirectionalPropagation
 from vsr_plugin.models.propagation.resblocks import ResidualBlockNoBN, ResidualBlocksWithInputConv
 
-__all__ = ['BidirectionalPropagation', 'ResidualBlockNoBN', 'ResidualBlocksWithInputConv']
+__all__ = ["BidirectionalPropagation", "ResidualBlockNoBN", "ResidualBlocksWithInputConv"]

@@ -12,13 +12,13 @@ def check_sequence(lrs: Tensor) -> None:
     """Raise ``ValueError`` unless ``lrs`` is a floating-point sequence ``(n, t, 3, h, w)`` with no empty side."""
     shape = tuple(lrs.shape)
     if lrs.dim() == 4 and lrs.size(1) == 3:
-        raise ValueError(f'`lrs` must have shape (n, t, 3, h, w), got {shape}; add a batch axis')
+        raise ValueError(f"`lrs` must have shape (n, t, 3, h, w), got {shape}; add a batch axis")
     if lrs.dim() != 5 or lrs.size(2) != 3:
-        raise ValueError(f'`lrs` must have shape (n, t, 3, h, w), got {shape}')
+        raise ValueError(f"`lrs` must have shape (n, t, 3, h, w), got {shape}")
     if lrs.numel() == 0:
-        raise ValueError(f'`lrs` must hold at least one frame of at least one pixel, got shape {shape}')
+        raise ValueError(f"`lrs` must hold at least one frame of at least one pixel, got shape {shape}")
     if not lrs.is_floating_point():
-        raise ValueError(f'`lrs` must be floating point in [0, 1], got {lrs.dtype}; divide 8-bit frames by 255')
+        raise ValueError(f"`lrs` must be floating point in [0, 1], got {lrs.dtype}; divide 8-bit frames by 255")
 
 
 class BidirectionalPropagation:

@@ -2,4 +2,4 @@
 
 from vsr_plugin.models.upsampling.pixel_shuffle import PixelShufflePack, PixelShuffleUpsampling
 
-__all__ = ['PixelShufflePack', 'PixelShuffleUpsampling']
+__all__ = ["PixelShufflePack", "PixelShuffleUpsampling"]

