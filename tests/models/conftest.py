@@ -57,8 +57,7 @@ def official() -> str:
 
 
 @torch.no_grad()
-def randomise(net: nn.Module, seed: int = 0) -> nn.Module:
-    """Move every parameter away from its start, so that no part is idle and displacements reach some pixels."""
+def _randomise(net: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in net.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float32)
@@ -71,6 +70,28 @@ def randomise(net: nn.Module, seed: int = 0) -> nn.Module:
             scale = 0.02
         parameter.add_(noise * scale)
     return net
+
+
+@pytest.fixture(scope="session")
+def randomise() -> Callable[..., nn.Module]:
+    """Return a function that moves every parameter of a network away from its start.
+
+    So no part is idle, and the displacements of deformable convolutions reach some pixels.
+    """
+    return _randomise
+
+
+@pytest.fixture
+def mmagic_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let MMagic's EDVR use our deformable convolution where mmcv is compiled, as it does where it is not.
+
+    mmcv 2.1's kernel floors positions in float32 and so loses samples within 1e-5 of a border.
+    """
+    from mmagic.models.editors.edvr import edvr_net
+
+    from vsr_plugin.host.mmcv_ops import modulated_deform_conv2d
+
+    monkeypatch.setattr(edvr_net, "modulated_deform_conv2d", modulated_deform_conv2d)
 
 
 @pytest.fixture(scope="session")

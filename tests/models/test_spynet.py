@@ -55,7 +55,7 @@ def test_equals_mmagic(
 
 @torch.no_grad()
 def test_flow_of_a_shifted_image_is_the_shift(spynet: SPyNet, lr_frames: Callable[..., Tensor]) -> None:
-    frame = lr_frames(1, 64, 96, "bigbuckbunny")[0]
+    frame = lr_frames(1, 64, 96)[0]
     for axis, channel in ((-1, 0), (-2, 1)):
         # What is at x in the first is at x + 3 in the second.
         flow = spynet(frame, frame.roll(3, axis))[0, :, 16:48, 16:80]
@@ -63,11 +63,11 @@ def test_flow_of_a_shifted_image_is_the_shift(spynet: SPyNet, lr_frames: Callabl
         assert flow[1 - channel].abs().median() < 0.3
 
 
-@pytest.mark.parametrize(("n", "t", "h", "w"), [(1, 2, 33, 65), (2, 4, 20, 31), (1, 1, 8, 9), (3, 3, 1, 1)])
+@pytest.mark.parametrize(("n", "t", "h", "w"), [(1, 2, 33, 65), (2, 4, 20, 31), (1, 1, 8, 9), (2, 3, 1, 1)])
 def test_neighbour_flows_equal_pairwise_flow(
     n: int, t: int, h: int, w: int, spynet: SPyNet, lr_frames: Callable[..., Tensor]
 ) -> None:
-    frames = torch.cat([lr_frames(t, h, w, clip) for clip in ("bikes", "bigbuckbunny", "carphone_pristine")[:n]])
+    frames = torch.cat([lr_frames(t, h, w, clip) for clip in ("bikes", "carphone_pristine")[:n]])
     for grad in (False, True):
         with torch.set_grad_enabled(grad):
             forward, backward = spynet.neighbour_flows(frames)
