@@ -125,7 +125,7 @@ def test_auto_takes_whole_where_it_fits(small_net):
 
 def test_tiles_where_a_frame_does_not_fit(small_net):
     big = model(small_net, 2160, 3840)
-    assert make_plan(big, 100 * 2**30, num_frames=5).tile is None
+    assert make_plan(big, 200 * 2**30, num_frames=5).tile is None
     tight = make_plan(big, big.working(256) + 4 * big.per_frame, num_frames=5)
     assert tight.tile == 256
 
