@@ -1,0 +1,36 @@
+"""Replace the layers of a copied network by fused ones in the precision of the features."""
+
+import torch
+import torch.nn as nn
+from mmcv.cnn import ConvModule
+
+from vsr_plugin.inference.acceleration.fused_blocks import FusedResidualBlocksWithInputConv, FusedResidualChain
+from vsr_plugin.inference.acceleration.fused_conv import FusedConv
+from vsr_plugin.models.propagation import ResidualBlockNoBN, ResidualBlocksWithInputConv
+
+
+def _slope(activation: nn.Module) -> float:
+    return activation.negative_slope if isinstance(activation, nn.LeakyReLU) else 0
+
+
+def _fused(module: nn.Module, dtype: torch.dtype) -> nn.Module | None:
+    """The fused counterpart of a module, or ``None`` where only its children may have one."""
+    if isinstance(module, ResidualBlocksWithInputConv):
+        return FusedResidualBlocksWithInputConv(module, dtype)
+    if isinstance(module, nn.Sequential) and len(module) and all(isinstance(m, ResidualBlockNoBN) for m in module):
+        return FusedResidualChain(module, dtype)
+    if isinstance(module, ConvModule):
+        return FusedConv.of(module.conv, dtype, _slope(module.activate) if module.with_activation else None)
+    if isinstance(module, nn.Conv2d):
+        return FusedConv.of(module, dtype)
+    return None
+
+
+def fuse_layers(module: nn.Module, dtype: torch.dtype) -> None:
+    """Replace, in place, every convolution below ``module``, together with what follows it where that is known."""
+    for name, child in module.named_children():
+        fused = _fused(child, dtype)
+        if fused is None:
+            fuse_layers(child, dtype)
+        else:
+            setattr(module, name, fused)
