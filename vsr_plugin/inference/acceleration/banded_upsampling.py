@@ -13,7 +13,7 @@ from vsr_plugin.models.upsampling import PixelShufflePack, PixelShuffleUpsamplin
 
 #: Bytes that the largest intermediate of a band may have. More than about 32 MB is mapped afresh by glibc at every
 #: call and pays a page fault for each 4 KB, which costs as much as the convolution; and a third-level cache holds it.
-_BAND_BYTES = 20 * 2**20
+_BAND_BYTES = 12 * 2**20
 
 
 class _ShuffleConv(nn.Module):

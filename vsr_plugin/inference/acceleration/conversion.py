@@ -1,5 +1,7 @@
 """Replace the layers of a copied network by fused ones in the precision of the features."""
 
+from collections.abc import Callable, Mapping
+
 import torch
 import torch.nn as nn
 from mmcv.cnn import ConvModule
@@ -26,11 +28,19 @@ def _fused(module: nn.Module, dtype: torch.dtype) -> nn.Module | None:
     return None
 
 
-def fuse_layers(module: nn.Module, dtype: torch.dtype) -> None:
-    """Replace, in place, every convolution below ``module``, together with what follows it where that is known."""
+def fuse_layers(
+    module: nn.Module, dtype: torch.dtype, others: Mapping[type, Callable[[nn.Module, torch.dtype], nn.Module]]
+) -> None:
+    """Replace, in place, every convolution below ``module``, together with what follows it where that is known.
+
+    Args:
+        module: what to convert the children of.
+        dtype: precision of the new layers.
+        others: what modules of further types are replaced by.
+    """
     for name, child in module.named_children():
-        fused = _fused(child, dtype)
+        fused = others[type(child)](child, dtype) if type(child) in others else _fused(child, dtype)
         if fused is None:
-            fuse_layers(child, dtype)
+            fuse_layers(child, dtype, others)
         else:
             setattr(module, name, fused)

@@ -8,7 +8,11 @@ from vsr_plugin.inference.acceleration.banded_upsampling import BandedUpsampling
 from vsr_plugin.inference.acceleration.block_conv import BlockConv
 from vsr_plugin.inference.acceleration.conversion import fuse_layers
 from vsr_plugin.inference.acceleration.fused_conv import onednn_fuses
+from vsr_plugin.inference.acceleration.gather_deform_conv import GatherDCNPack
 from vsr_plugin.inference.acceleration.gather_warp import gather_warp
+from vsr_plugin.inference.acceleration.refill_by_frame import refill_by_frame
+from vsr_plugin.models.aggregation import InformationRefill
+from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
 
 #: Pixels of a batch of frame pairs in flow estimation. The widest layer has 64 channels in float32: 16 MB.
 _FLOW_PIXELS = 2**16
@@ -27,6 +31,12 @@ class CPUComponents:
         """See :meth:`FlowAlignment.align`."""
         return super().align(state, flow, lr) if state is None else gather_warp(state, flow)
 
+    def refill_features(self, lrs: Tensor) -> dict[int, Tensor]:
+        """See :meth:`InformationRefill.refill_features`."""
+        if not isinstance(self, InformationRefill):
+            return super().refill_features(lrs)
+        return refill_by_frame(self.edvr, lrs, self.keyframe_stride, self.padding)
+
     def upsample(self, feat: Tensor, lr: Tensor) -> Tensor:
         """See :meth:`PixelShuffleUpsampling.upsample`."""
         return self.banded_upsampling(feat, lr)
@@ -41,8 +51,8 @@ def convert(net: nn.Module, dtype: torch.dtype) -> type:
         last = level.basic_module[-1]
         # 7x7 convolutions to the two channels of the flow: sixteen vectors' lanes for 2x4 pixels.
         level.basic_module[-1] = BlockConv(last.conv, torch.float32, block=(2, 4))
-    fuse_layers(net.spynet, torch.float32)
-    fuse_layers(net, dtype)
+    fuse_layers(net.spynet, torch.float32, {})
+    fuse_layers(net, dtype, {ModulatedDCNPack: GatherDCNPack})
     return CPUComponents
 
 
