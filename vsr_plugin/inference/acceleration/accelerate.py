@@ -12,6 +12,5 @@ def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
     device = next(net.parameters()).device
     dtype = feature_dtype(precision, device)
     fast = copy.deepcopy(net).requires_grad_(False).eval()
-    components = cpu.convert(fast, dtype)
-    fast.__class__ = type(f"Accelerated{type(net).__name__}", (components, type(net)), {})
+    cpu.convert(fast, dtype)
     return fast

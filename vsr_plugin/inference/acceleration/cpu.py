@@ -6,11 +6,11 @@ from torch import Tensor
 
 from vsr_plugin.inference.acceleration.banded_upsampling import BandedUpsampling
 from vsr_plugin.inference.acceleration.block_conv import BlockConv
-from vsr_plugin.inference.acceleration.conversion import fuse_layers
+from vsr_plugin.inference.acceleration.conversion import fuse_layers, mix_in
 from vsr_plugin.inference.acceleration.fused_conv import onednn_fuses
 from vsr_plugin.inference.acceleration.gather_deform_conv import GatherDCNPack
 from vsr_plugin.inference.acceleration.gather_warp import gather_warp
-from vsr_plugin.inference.acceleration.refill_by_frame import refill_by_frame
+from vsr_plugin.inference.acceleration.refill_by_frame import ExtractionByFrame, refill_by_frame
 from vsr_plugin.models.aggregation import InformationRefill
 from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
 
@@ -42,8 +42,8 @@ class CPUComponents:
         return self.banded_upsampling(feat, lr)
 
 
-def convert(net: nn.Module, dtype: torch.dtype) -> type:
-    """Replace the parts of a copied network, and return the components to mix into its class."""
+def convert(net: nn.Module, dtype: torch.dtype) -> None:
+    """Replace the parts of a network, in place."""
     net.banded_upsampling = BandedUpsampling(net, dtype)
     for name in ("upsample1", "upsample2", "conv_hr", "conv_last"):
         delattr(net, name)
@@ -53,7 +53,9 @@ def convert(net: nn.Module, dtype: torch.dtype) -> type:
         level.basic_module[-1] = BlockConv(last.conv, torch.float32, block=(2, 4))
     fuse_layers(net.spynet, torch.float32, {})
     fuse_layers(net, dtype, {ModulatedDCNPack: GatherDCNPack})
-    return CPUComponents
+    if isinstance(net, InformationRefill):
+        mix_in(net.edvr, ExtractionByFrame)
+    mix_in(net, CPUComponents)
 
 
 def worthwhile() -> bool:

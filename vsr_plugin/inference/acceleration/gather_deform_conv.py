@@ -17,8 +17,7 @@ class GatherDCNPack(nn.Module):
     """:class:`ModulatedDCNPack` for CPUs.
 
     ``grid_sample`` reads value by value from planes; here the channels of a deformable group, which share their
-    positions, are one row of a table. The factors go into the weights of the sums, and what is left is a 1x1
-    convolution.
+    positions, are one row of a table. What is left is a 1x1 convolution.
 
     Args:
         plain: 3x3, stride 1.
@@ -46,7 +45,7 @@ class GatherDCNPack(nn.Module):
         table = x.permute(0, 2, 3, 1).reshape(h * w * self.groups, c // self.groups).float()
         tap_y = torch.arange(-1.0, 2).repeat_interleave(3).repeat(self.groups)
         tap_x = torch.arange(-1.0, 2).repeat(3 * self.groups)
-        group = torch.arange(self.groups, dtype=torch.int32).repeat_interleave(9)[:, None]
+        group = torch.arange(self.groups, dtype=torch.int32).repeat_interleave(4 * 9)
         columns_x = torch.arange(w, dtype=torch.float32)[:, None] + tap_x
         band = max(1, _MAX_COLUMNS // (w * taps * table.size(1)))
         out = []
@@ -57,8 +56,10 @@ class GatherDCNPack(nn.Module):
             index, weight = bilinear_taps(
                 displaced[..., 1 : 2 * taps : 2] + columns_x, displaced[..., 0 : 2 * taps : 2] + rows_y, h, w
             )
-            index.mul_(self.groups).add_(group)
-            weight.mul_(displaced[..., 2 * taps :].sigmoid().unsqueeze(-1))
-            columns = weighted_rows(table, index, weight).view(1, rows, w, -1)
+            # A row of the table is a pixel's channels of one group.
+            index.view(rows, w, -1).mul_(self.groups).add_(group)
+            columns = weighted_rows(table, index, weight).view(rows * w * taps, -1)
+            columns *= displaced[..., 2 * taps :].sigmoid().view(-1, 1)
+            columns = columns.view(1, rows, w, -1)
             out.append(self.conv(columns.permute(0, 3, 1, 2)))
         return torch.cat(out, dim=2)

@@ -3,22 +3,31 @@
 import torch
 from torch import Tensor
 
-from vsr_plugin.models.aggregation import EDVRFeatureExtractor, keyframe_indices
+from vsr_plugin.models.aggregation import keyframe_indices
 from vsr_plugin.models.padding import neighbourhood_indices, pad_to_multiple
 
 
-def extract_by_frame(edvr: EDVRFeatureExtractor, pyramids: list[list[Tensor]]) -> Tensor:
-    """Features of a window's reference frame from the pyramids of its frames, all sides multiples of 4.
+class ExtractionByFrame:
+    """Mixed into an :class:`EDVRFeatureExtractor` over its own ``forward``.
 
-    One neighbour at a time: on CPUs a batch gains nothing, and its intermediates would leave the cache.
+    One neighbour at a time: on CPUs a batch gains nothing, and its intermediates leave the cache.
     """
-    ref = pyramids[edvr.center_frame_idx]
-    aligned = torch.stack([edvr.pcd_alignment(pyramid, ref) for pyramid in pyramids], dim=1)
-    return edvr.fusion(aligned if edvr.with_tsa else aligned.flatten(1, 2))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """See :meth:`EDVRFeatureExtractor.forward`."""
+        h, w = frames.shape[-2:]
+        padded = pad_to_multiple(frames, 4)
+        return self.extract([self.pyramid_features(frame) for frame in padded.unbind(1)])[..., :h, :w]
+
+    def extract(self, pyramids: list[list[Tensor]]) -> Tensor:
+        """Features of a window's reference frame from the pyramids of its frames, all sides multiples of 4."""
+        ref = pyramids[self.center_frame_idx]
+        aligned = torch.stack([self.pcd_alignment(pyramid, ref) for pyramid in pyramids], dim=1)
+        return self.fusion(aligned if self.with_tsa else aligned.flatten(1, 2))
 
 
 def refill_by_frame(
-    edvr: EDVRFeatureExtractor, lrs: Tensor, keyframe_stride: int | None, padding: int
+    edvr: ExtractionByFrame, lrs: Tensor, keyframe_stride: int | None, padding: int
 ) -> dict[int, Tensor]:
     """See :meth:`InformationRefill.refill_features`; windows that share frames share their pyramids."""
     h, w = lrs.shape[-2:]
@@ -32,7 +41,7 @@ def refill_by_frame(
         for frame in window:
             if frame not in pyramids:
                 pyramids[frame] = edvr.pyramid_features(padded[:, frame])
-        features[i] = extract_by_frame(edvr, [pyramids[frame] for frame in window])[..., :h, :w]
+        features[i] = edvr.extract([pyramids[frame] for frame in window])[..., :h, :w]
         for frame in set(window):
             if last_use[frame] == i:
                 del pyramids[frame]
