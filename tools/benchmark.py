@@ -51,7 +51,9 @@ def parse_args() -> argparse.Namespace:
         "--sizes", nargs="+", type=_size, default=[(180, 320)], metavar="HxW",
         help="LR sizes, cut from the top left or mirrored",
     )  # fmt: skip
-    part.add_argument("--usual-crops", action="store_true", help="instead of --sizes, the crop of each clip in the docs")
+    part.add_argument(
+        "--usual-crops", action="store_true", help="instead of --sizes, the crop of each clip in the docs"
+    )
     part.add_argument("--frames", nargs="+", type=int, default=[8], metavar="N", help="lengths of the sequences")
     part.add_argument("--repetitions", type=int, default=3)
     part.add_argument("--json", type=Path, metavar="PATH", help="write all figures to this file")

@@ -152,6 +152,8 @@ def table(shares: list[Share], peak: float) -> str:
             f"| {rate} |"
         )
     gflop = sum(share.gflop for share in shares)
-    lines.append(f"| all | {1e3 * total:.1f} | 100 % | {gflop:.1f} | {gflop / total:.0f} | {gflop / total / peak:.0%} |")
+    lines.append(
+        f"| all | {1e3 * total:.1f} | 100 % | {gflop:.1f} | {gflop / total:.0f} | {gflop / total / peak:.0%} |"
+    )
     lines.append(f"\npeak {peak:.0f} GFLOP/s: floor {1e3 * gflop / peak:.0f} ms per frame")
     return "\n".join(lines)

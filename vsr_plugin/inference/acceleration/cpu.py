@@ -58,6 +58,6 @@ def convert(net: nn.Module, dtype: torch.dtype) -> None:
     mix_in(net, CPUComponents)
 
 
-def worthwhile() -> bool:
+def worthwhile(dtype: torch.dtype) -> bool:
     """Whether this build of PyTorch has the fused operators that the conversion rests on."""
-    return onednn_fuses(torch.float32)
+    return onednn_fuses(torch.float32) and onednn_fuses(dtype)
