@@ -73,8 +73,9 @@ def run_speed(args: argparse.Namespace) -> None:
     sizes = [None] if args.usual_crops else args.sizes
     cases = [speed.Case(c, t, size) for c in args.clips for size in sizes for t in args.frames]
     machine = speed.describe_machine(setting)
+    warm_up = 5 if setting.model == "iconvsr" else 2
     protocol = (
-        f"each contender in a process of its own, all held ready and run in turn; {5 if args.model == 'iconvsr' else 2} frames to warm up, then "
+        f"each contender in a process of its own, all held ready and run in turn; {warm_up} frames to warm up, then "
         f"{args.repetitions} repetitions of the whole sequence, no gradients"
         + (", synchronised before and after" if setting.device != "cpu" else "")
         + "; median and spread of seconds per frame; memory: highest beyond what was in use before the first run"
