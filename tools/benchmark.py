@@ -1,0 +1,116 @@
+"""Measure: `speed` against MMagic's own networks, `profile` for the share of each component."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from vsr_plugin.cli import run_command
+from vsr_plugin.datasets.sample_clips import SAMPLE_CLIPS
+from vsr_plugin.errors import VSRError
+from vsr_plugin.evaluation.benchmarking import profiling, speed
+from vsr_plugin.evaluation.benchmarking.contenders import CONTENDERS, MODELS, Setting, build, plain_net
+from vsr_plugin.evaluation.benchmarking.inputs import load_sequence
+from vsr_plugin.inference.acceleration.precision import PRECISIONS
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    return int(height), int(width)
+
+
+_size.__name__ = "size (HEIGHTxWIDTH, e.g. 180x320)"
+
+
+def add_setting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", choices=MODELS, default="basicvsr")
+    parser.add_argument(
+        "--weights", help="published name or path (default: basicvsr_reds4; IconVSR: random but for BasicVSR's parts)"
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto for a GPU if there is one")
+    parser.add_argument("--threads", type=int, default=0, help="PyTorch's threads, 0 for its own choice")
+
+
+def read_setting(args: argparse.Namespace) -> Setting:
+    device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if device != "cpu" and not torch.cuda.is_available():
+        raise VSRError(f"device {device!r} cannot be used here: no GPU that PyTorch can use; use --device cpu")
+    return Setting(args.model, args.weights, device, args.threads)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    defaults = argparse.ArgumentDefaultsHelpFormatter
+
+    part = commands.add_parser("speed", help="speed, memory and PSNR, contenders in turn", formatter_class=defaults)
+    part.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=["mmagic", "fp32", "bf16"])
+    part.add_argument("--clips", nargs="+", choices=SAMPLE_CLIPS, default=["bigbuckbunny"])
+    part.add_argument(
+        "--sizes", nargs="+", type=_size, default=[(180, 320)], metavar="HxW",
+        help="LR sizes, cut from the top left or mirrored",
+    )  # fmt: skip
+    part.add_argument(
+        "--usual-crops", action="store_true", help="instead of --sizes, the crop of each clip in the docs"
+    )
+    part.add_argument("--frames", nargs="+", type=int, default=[8], metavar="N", help="lengths of the sequences")
+    part.add_argument("--repetitions", type=int, default=3)
+    part.add_argument("--json", type=Path, metavar="PATH", help="write all figures to this file")
+    add_setting(part)
+
+    part = commands.add_parser("profile", help="time and GFLOP/s of each component", formatter_class=defaults)
+    part.add_argument("--contender", choices=["plain", *PRECISIONS], default="fp32")
+    part.add_argument("--size", type=_size, default=(180, 320), metavar="HxW")
+    part.add_argument("--frames", type=int, default=8)
+    part.add_argument("--repetitions", type=int, default=3)
+    add_setting(part)
+    return parser.parse_args()
+
+
+def run_speed(args: argparse.Namespace) -> None:
+    setting = read_setting(args)
+    sizes = [None] if args.usual_crops else args.sizes
+    cases = [speed.Case(c, t, size) for c in args.clips for size in sizes for t in args.frames]
+    machine = speed.describe_machine(setting)
+    warm_up = 5 if setting.model == "iconvsr" else 2
+    protocol = (
+        f"each contender in a process of its own, all held ready and run in turn; {warm_up} frames to warm up, then "
+        f"{args.repetitions} repetitions of the whole sequence, no gradients"
+        + (", synchronised before and after" if setting.device != "cpu" else "")
+        + "; median and spread of seconds per frame; memory: highest beyond what was in use before the first run"
+    )
+    print(*(f"{key}: {value}" for key, value in machine.items()), f"model: {setting.model}", sep="\n")
+    print(f"protocol: {protocol}\n")
+    results = speed.measure(
+        args.contenders, cases, setting, args.repetitions, report=lambda line: print(line, file=sys.stderr)
+    )
+    print(speed.table(results))
+    if args.json:
+        args.json.write_text(speed.as_json(results, machine, setting, protocol))
+
+
+@torch.no_grad()
+def run_profile(args: argparse.Namespace) -> None:
+    setting = read_setting(args)
+    if setting.threads:
+        torch.set_num_threads(setting.threads)
+    print(*(f"{key}: {value}" for key, value in speed.describe_machine(setting).items()), sep="\n")
+    lrs = load_sequence("bigbuckbunny", args.frames, args.size).lrs.to(setting.device)
+    work = profiling.count_work(plain_net(setting), lrs)
+    net = build(args.contender, setting)
+    dtype = PRECISIONS.get(args.contender, torch.float32)
+    peaks = [profiling.convolution_peak(lrs.device, dtype)]
+    shares = profiling.profile(net, lrs, work, args.repetitions)
+    peaks.append(profiling.convolution_peak(lrs.device, dtype))
+    print(f"{setting.model}, {args.contender}, {args.size[0]}x{args.size[1]}, {args.frames} frames\n")
+    print(profiling.table(shares, max(peaks)))
+
+
+def main() -> None:
+    args = parse_args()
+    {"speed": run_speed, "profile": run_profile}[args.command](args)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

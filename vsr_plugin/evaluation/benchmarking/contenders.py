@@ -1,0 +1,98 @@
+"""The networks that are compared."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+
+from vsr_plugin.errors import VSRError
+from vsr_plugin.host import import_quietly
+from vsr_plugin.inference.acceleration import accelerate
+from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.weights import load_net
+
+#: How a network can be run: MMagic's own, ours as it trains, ours accelerated.
+CONTENDERS = {
+    "mmagic": "MMagic's network, eager, float32",
+    "plain": "our network as it trains, eager, float32",
+    "fp32": "ours, accelerated, float32",
+    "bf16": "ours, accelerated, features in bfloat16",
+    "fp16": "ours, accelerated, features in float16",
+}
+MODELS = ("basicvsr", "iconvsr")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every contender is given alike.
+
+    Args:
+        model: ``'basicvsr'`` or ``'iconvsr'``.
+        weights: a published name or a path; ``None`` for official BasicVSR weights, or for IconVSR, whose weights
+            no package carries, random ones with the parts of BasicVSR that fit.
+        device: ``'cpu'`` or ``'cuda'``.
+        threads: of PyTorch on the CPU; 0 for its default.
+    """
+
+    model: str = "basicvsr"
+    weights: str | None = None
+    device: str = "cpu"
+    threads: int = 0
+
+
+@torch.no_grad()
+def _seeded_iconvsr() -> IconVSRNet:
+    torch.manual_seed(0)
+    net = IconVSRNet()
+    # Parts that both networks have are taken from BasicVSR, so that magnitudes are those of trained features.
+    official, own = load_net("basicvsr_reds4").state_dict(), net.state_dict()
+    net.load_state_dict({k: v for k, v in official.items() if k in own and v.shape == own[k].shape}, strict=False)
+    c = net.mid_channels
+    for fusion in (net.backward_fusion, net.forward_fusion):
+        # Aligned features pass; those of the extractor, which nobody trained, are a small part of the sum.
+        nn.init.dirac_(fusion.weight)
+        fusion.weight[:, c:].normal_(std=0.1 / c)
+    first, theirs = net.forward_resblocks.main[0].weight, official["forward_resblocks.main.0.weight"]
+    first[:, :3], first[:, 3 : 3 + c], first[:, 3 + c :] = theirs[:, :3], 0.1 * theirs[:, 3:], theirs[:, 3:]
+    for name, parameter in net.edvr.named_parameters():
+        if name.endswith("conv_offset.weight"):
+            # Zeros by default: without displacements the deformable convolutions would read in order.
+            parameter.normal_(std=4 / parameter[0].numel() ** 0.5)
+    return net
+
+
+def plain_net(setting: Setting) -> nn.Module:
+    """Our network with the weights of a setting, in evaluation mode on its device.
+
+    Raises:
+        VSRError: the weights cannot be had, or are of another network.
+    """
+    if setting.weights is None and setting.model == "iconvsr":
+        net = _seeded_iconvsr()
+    else:
+        net = load_net(setting.weights or "basicvsr_reds4")
+    wanted = IconVSRNet if setting.model == "iconvsr" else BasicVSRNet
+    if type(net) is not wanted:
+        raise VSRError(f"{setting.weights}: weights of {type(net).__name__}, not of {wanted.__name__}")
+    return net.to(setting.device).eval()
+
+
+def build(name: str, setting: Setting) -> nn.Module:
+    """One of :data:`CONTENDERS`, all with the same weights.
+
+    Raises:
+        VSRError: the weights cannot be had, or the device lacks the precision.
+    """
+    net = plain_net(setting)
+    if name == "plain":
+        return net
+    if name != "mmagic":
+        return accelerate(net, precision=name)
+    sizes = dict(mid_channels=net.mid_channels, num_blocks=len(net.backward_resblocks.main[2]))
+    if setting.model == "basicvsr":
+        theirs = import_quietly("mmagic.models.editors.basicvsr.basicvsr_net").BasicVSRNet(**sizes)
+    else:
+        sizes.update(keyframe_stride=net.keyframe_stride, padding=net.padding)
+        theirs = import_quietly("mmagic.models.editors.iconvsr.iconvsr_net").IconVSRNet(**sizes)
+    theirs.load_state_dict(net.state_dict())
+    return theirs.to(setting.device).eval()

@@ -1,0 +1,62 @@
+"""Real sequences to measure with, and the quality of what is made of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vsr_plugin.datasets.degradations import bicubic_downsample
+from vsr_plugin.datasets.sample_clips import sample_clip
+from vsr_plugin.errors import VSRError
+from vsr_plugin.evaluation.quality import frame_quality
+from vsr_plugin.media.source import open_source
+
+#: Height and width of the ground truth taken of each clip, from the top left.
+CROPS = {"bikes": (272, 640), "carphone_pristine": (144, 176), "bigbuckbunny": (288, 512)}
+#: First frame taken of each clip.
+START = 30
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """LR frames and what they were made from.
+
+    Args:
+        lrs: RGB in [0, 1], ``(1, t, 3, h, w)``.
+        gts: ``uint8`` RGB ``(t, 4h, 4w, 3)``.
+    """
+
+    lrs: Tensor
+    gts: np.ndarray
+
+    def psnr(self, hrs: Tensor) -> float:
+        """Mean Y-PSNR of restored frames ``(1, t, 3, 4h, 4w)`` in dB, rounded to 8 bits, no border cropped."""
+        frames = (hrs[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        return float(np.mean([frame_quality(f, gt)[0] for f, gt in zip(frames, self.gts, strict=True)]))
+
+
+def load_sequence(clip: str, frames: int, size: tuple[int, int] | None = None) -> Sequence:
+    """Read a sample clip from its frame 30 on and degrade it by BI, rounded to 8 bits.
+
+    Args:
+        clip: one of :data:`vsr_plugin.datasets.sample_clips.SAMPLE_CLIPS`.
+        frames: length of the sequence.
+        size: LR height and width; the clip is cut from the top left, and mirrored where it is too small. By
+            default that of :data:`CROPS`.
+
+    Raises:
+        VSRError: the clip is not installed or too short.
+    """
+    height, width = CROPS[clip] if size is None else (4 * size[0], 4 * size[1])
+    taken = []
+    with open_source(sample_clip(clip)) as source:
+        for frame in source.frames(START, frames):
+            rgb = frame.rgb[:height, :width]
+            extra = (height - rgb.shape[0], width - rgb.shape[1])
+            taken.append(np.pad(rgb, ((0, extra[0]), (0, extra[1]), (0, 0)), mode="symmetric"))
+    if len(taken) < frames:
+        raise VSRError(f"{clip}: {frames} frames from frame {START} on were asked for, there are {len(taken)}")
+    gts = np.stack(taken)
+    lqs = np.stack([bicubic_downsample(gt) for gt in gts])
+    return Sequence(torch.from_numpy(lqs).permute(0, 3, 1, 2)[None].float() / 255, gts)

@@ -1,0 +1,164 @@
+"""Which component takes which share of the time, at which rate, against the rate of a plain convolution."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from unittest import mock
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
+
+#: Steps of a network and what they are called; those within others are taken out of the outer ones.
+COMPONENTS = {
+    "estimate_flows": "flow",
+    "refill_features": "refill",
+    "align": "warp",
+    "backward_step": "propagation",
+    "forward_step": "propagation",
+    "upsample": "upsampling",
+    "reconstruct": "fusion",
+}
+
+
+@dataclass(frozen=True)
+class Share:
+    """Time and work of one component per frame."""
+
+    component: str
+    seconds: float
+    gflop: float
+
+    @property
+    def rate(self) -> float:
+        """Useful arithmetic in GFLOP/s: of the convolutions as the paper has them, whatever is computed in fact."""
+        return self.gflop / self.seconds
+
+
+def _clock() -> float:
+    """Seconds. Of the processor where one thread computes, since other processes on the machine disturb those less."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+class _Stopwatch:
+    """Adds up what is spent in the innermost component at each moment."""
+
+    def __init__(self, device: torch.device):
+        self.totals: defaultdict[str, float] = defaultdict(float)
+        self._device = device
+        self._open: list[str] = []
+        self._since = _clock()
+
+    @property
+    def current(self) -> str:
+        return self._open[-1] if self._open else "rest"
+
+    @contextmanager
+    def section(self, name: str) -> Iterator[None]:
+        self._lap()
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._lap()
+            self._open.pop()
+
+    def _lap(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        now = _clock()
+        self.totals[self.current] += now - self._since
+        self._since = now
+
+
+@contextmanager
+def _watched(net: nn.Module, watch: _Stopwatch) -> Iterator[None]:
+    """Let every step of a network report to a stopwatch."""
+
+    def wrap(step: Callable, component: str) -> Callable:
+        def timed(*args, **kwargs):
+            with watch.section(component):
+                return step(*args, **kwargs)
+
+        return timed
+
+    with ExitStack() as stack:
+        for step, component in COMPONENTS.items():
+            stack.enter_context(mock.patch.object(net, step, wrap(getattr(net, step), component)))
+        yield
+
+
+def count_work(net: nn.Module, lrs: Tensor) -> dict[str, float]:
+    """Arithmetic of the convolutions in GFLOP per frame and component; ``net`` must be the network as it trains."""
+    watch = _Stopwatch(lrs.device)
+    work: defaultdict[str, float] = defaultdict(float)
+
+    def count(module: nn.Module, _, out: Tensor) -> None:
+        work[watch.current] += 2 * out.numel() * module.weight[0].numel() / 1e9
+
+    hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, nn.Conv2d | ModulatedDCNPack)]
+    try:
+        with _watched(net, watch), torch.no_grad():
+            net(lrs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {component: gflop / lrs.size(1) for component, gflop in work.items()}
+
+
+def convolution_peak(device: torch.device, dtype: torch.dtype, repetitions: int = 20) -> float:
+    """GFLOP/s of a 3x3 convolution from 64 to 64 channels at 180x320 in channels-last layout; the best of several."""
+    x = torch.randn(1, 64, 180, 320, device=device).to(dtype, memory_format=torch.channels_last)
+    weight = torch.randn(64, 64, 3, 3, device=device).to(dtype, memory_format=torch.channels_last)
+    best = float("inf")
+    for _ in range(repetitions):
+        start = _clock()
+        F.conv2d(x, weight, padding=1)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, _clock() - start)
+    return 2 * x.numel() * 64 * 9 / best / 1e9
+
+
+@torch.no_grad()
+def profile(net: nn.Module, lrs: Tensor, work: dict[str, float], repetitions: int = 3) -> list[Share]:
+    """Share of each component in a run of ``net`` over a sequence; per component the fastest of several runs.
+
+    Args:
+        net: any network with this package's steps, plain or accelerated.
+        lrs: ``(n, t, 3, h, w)``.
+        work: what :func:`count_work` says about the plain network and the same sequence.
+        repetitions: runs after one of two frames to warm up.
+    """
+    net(lrs[:, :2])
+    runs = []
+    for _ in range(repetitions):
+        watch = _Stopwatch(lrs.device)
+        with _watched(net, watch), watch.section("rest"):
+            net(lrs)
+        runs.append(watch.totals)
+    names = dict.fromkeys(name for run in runs for name in run)
+    return [Share(name, min(run[name] for run in runs) / lrs.size(1), work.get(name, 0.0)) for name in names]
+
+
+def table(shares: list[Share], peak: float) -> str:
+    """A table in Markdown, largest share first, with the time that the work would take at the peak."""
+    total = sum(share.seconds for share in shares)
+    lines = ["| component | ms/frame | share | GFLOP | GFLOP/s | of peak |", "| --- | --- | --- | --- | --- | --- |"]
+    for share in sorted(shares, key=lambda s: -s.seconds):
+        rate = f"{share.rate:.0f} | {share.rate / peak:.0%}" if share.gflop else " | "
+        lines.append(
+            f"| {share.component} | {1e3 * share.seconds:.1f} | {share.seconds / total:.1%} | {share.gflop:.1f} "
+            f"| {rate} |"
+        )
+    gflop = sum(share.gflop for share in shares)
+    lines.append(
+        f"| all | {1e3 * total:.1f} | 100 % | {gflop:.1f} | {gflop / total:.0f} | {gflop / total / peak:.0%} |"
+    )
+    lines.append(f"\npeak {peak:.0f} GFLOP/s: floor {1e3 * gflop / peak:.0f} ms per frame")
+    return "\n".join(lines)

@@ -1,0 +1,183 @@
+"""Speed, memory and quality of several contenders on the same input, run in turn."""
+
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import torch
+
+from vsr_plugin import __version__
+from vsr_plugin.errors import VSRError
+from vsr_plugin.evaluation.benchmarking.contenders import Setting
+
+
+class _Remote:
+    """A worker process, see :mod:`vsr_plugin.evaluation.benchmarking.worker`."""
+
+    def __init__(self, process: subprocess.Popen, name: str):
+        self._process = process
+        self.name = name
+        self._answer()
+
+    def _answer(self) -> dict:
+        line = self._process.stdout.readline()
+        if not line:
+            raise VSRError(f"the process that runs {self.name!r} ended with status {self._process.wait()}, see above")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise VSRError(answer["error"])
+        return answer
+
+    def ask(self, do: str, **arguments) -> dict:
+        print(json.dumps(dict(do=do, **arguments)), file=self._process.stdin, flush=True)
+        return self._answer()
+
+
+@contextmanager
+def _remote(name: str, setting: Setting) -> Iterator[_Remote]:
+    command = [sys.executable, "-m", f"{__package__}.worker", name, json.dumps(dataclasses.asdict(setting))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield _Remote(process, name)
+        finally:
+            process.stdin.close()
+            if sys.exc_info()[0] is not None:
+                process.terminate()
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One input: a sample clip, the number of its frames, and LR height and width (``None`` for the usual crop)."""
+
+    clip: str
+    frames: int
+    size: tuple[int, int] | None = None
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        size = "usual crop" if self.size is None else f"{self.size[0]}x{self.size[1]}"
+        return f"{self.clip}, {size}, {self.frames} frames"
+
+
+@dataclasses.dataclass
+class Result:
+    """Figures of one contender on one case; seconds are per frame, one entry per repetition."""
+
+    contender: str
+    case: Case
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    cpu_seconds: list[float] = dataclasses.field(default_factory=list)
+    memory_mb: float = 0.0
+    psnr: float | None = None
+    max_difference: float | None = None
+    db_to_reference: float | None = None
+
+    @property
+    def median(self) -> float:
+        """Median of the seconds per frame."""
+        return statistics.median(self.seconds)
+
+
+def describe_machine(setting: Setting) -> dict[str, str]:
+    """Versions, processor and threads, as they belong beside every figure."""
+    processor = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        processor = names[0].partition(":")[2].strip() if names else processor
+    described = {
+        "vsr_plugin": __version__,
+        "PyTorch": torch.__version__,
+        "Python": platform.python_version(),
+        "processor": f"{processor}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
+        "threads": str(setting.threads or torch.get_num_threads()),
+        "load before": " ".join(f"{load:.1f}" for load in os.getloadavg()),
+    }
+    if setting.device != "cpu":
+        described["GPU"] = torch.cuda.get_device_name(torch.device(setting.device))
+    return described
+
+
+def measure(
+    contenders: Sequence[str],
+    cases: Sequence[Case],
+    setting: Setting,
+    repetitions: int,
+    report: Callable[[str], None] = lambda line: None,
+) -> list[Result]:
+    """Time contenders on every case, one repetition of each in turn; the first is the reference of the outputs.
+
+    Raises:
+        VSRError: weights or clips are missing, or a worker ended.
+    """
+    results = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        remotes = [stack.enter_context(_remote(name, setting)) for name in contenders]
+        for case in cases:
+            of_case = [Result(remote.name, case) for remote in remotes]
+            for remote in remotes:
+                remote.ask("load", **dataclasses.asdict(case))
+            for k in range(repetitions):
+                for remote, result in zip(remotes, of_case, strict=True):
+                    figures = remote.ask("run")
+                    result.seconds.append(figures["seconds"])
+                    result.cpu_seconds.append(figures["cpu_seconds"])
+                    result.memory_mb = max(result.memory_mb, figures["memory_mb"])
+                    report(f"{case}: {remote.name} {k + 1}/{repetitions}: {figures['seconds']:.3f} s per frame")
+            reference = None
+            for remote, result in zip(remotes, of_case, strict=True):
+                path = str(folder / f"{remote.name}.pt")
+                for key, value in remote.ask("judge", path=path, reference=reference).items():
+                    setattr(result, key, value)
+                reference = reference or path
+            results += of_case
+    return results
+
+
+def table(results: Sequence[Result]) -> str:
+    """A table in Markdown.
+
+    ``times`` is how many times as fast as the first contender of the same case, by medians; ``by CPU time`` the same
+    by the least processor time, which other processes on the machine disturb less.
+    """
+    titles = (
+        "input | contender | s/frame | spread | times | CPU s | by CPU time | MB | PSNR-Y | max diff. | dB to first"
+    )
+    lines = [f"| {titles} |", "| " + " | ".join(["---"] * 11) + " |"]
+
+    def shown(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    first: Result | None = None
+    for result in results:
+        if first is None or result.case != first.case:
+            first = result
+        lines.append(
+            f"| {result.case} | {result.contender} | {result.median:.3f} "
+            f"| {min(result.seconds):.3f} to {max(result.seconds):.3f} | {first.median / result.median:.2f} "
+            f"| {min(result.cpu_seconds):.3f} | {min(first.cpu_seconds) / min(result.cpu_seconds):.2f} "
+            f"| {result.memory_mb:.0f} | {shown(result.psnr, '.3f')} "
+            f"| {shown(result.max_difference, '.1e')} | {shown(result.db_to_reference, '.1f')} |"
+        )
+    return "\n".join(lines)
+
+
+def as_json(results: Sequence[Result], machine: dict[str, str], setting: Setting, protocol: str) -> str:
+    """Everything that was measured, for a file."""
+    return json.dumps(
+        dict(
+            machine=machine,
+            protocol=protocol,
+            setting=dataclasses.asdict(setting),
+            results=[dataclasses.asdict(result) | dict(median=result.median) for result in results],
+        ),
+        indent=2,
+    )

@@ -1,0 +1,48 @@
+"""Make a copy of a network that computes the same, faster."""
+
+import copy
+
+import torch
+import torch.nn as nn
+
+from vsr_plugin.errors import VSRError
+from vsr_plugin.inference.acceleration import cpu, generic
+from vsr_plugin.inference.acceleration.precision import feature_dtype
+from vsr_plugin.models.propagation import BidirectionalPropagation
+
+
+@torch.no_grad()
+def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
+    """Copy a network for evaluation, with its parts replaced by faster ones.
+
+    The copy offers the same steps and attributes, is an instance of the same class and lies on the same device. It
+    cannot be trained, and its ``state_dict`` is not that of the network. Use it under ``torch.no_grad()``, or at
+    least with inputs that need no gradient.
+
+    Args:
+        net: ``BasicVSRNet`` or ``IconVSRNet``; stays as it is.
+        precision: of features, ``'fp32'``, ``'bf16'`` or ``'fp16'``. Flow, sampling positions and output are
+            float32 in all of them. Recurrent states are in the precision of the features.
+
+    Returns:
+        A network in evaluation mode.
+
+    Raises:
+        VSRError: it is another kind of network, there is no such precision, or the device has no arithmetic for it.
+
+    Example:
+        >>> from vsr_plugin.models import BasicVSRNet
+        >>> net = accelerate(BasicVSRNet(mid_channels=8, num_blocks=1))
+        >>> net(torch.rand(1, 2, 3, 16, 24)).shape
+        torch.Size([1, 2, 3, 64, 96])
+    """
+    if not isinstance(net, BidirectionalPropagation):
+        raise VSRError(f"{type(net).__name__} cannot be accelerated; give a BasicVSRNet or an IconVSRNet")
+    device = next(net.parameters()).device
+    dtype = feature_dtype(precision, device)
+    fast = copy.deepcopy(net).requires_grad_(False).eval()
+    if device.type == "cpu" and cpu.worthwhile(dtype):
+        cpu.convert(fast, dtype)
+    else:
+        generic.convert(fast, dtype)
+    return fast

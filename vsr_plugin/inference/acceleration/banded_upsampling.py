@@ -1,0 +1,106 @@
+"""The upsampling component in bands of rows whose intermediates stay in the cache."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from vsr_plugin.inference.acceleration.block_conv import BlockConv
+from vsr_plugin.inference.acceleration.fused_conv import FusedConv
+from vsr_plugin.models.upsampling import PixelShufflePack, PixelShuffleUpsampling
+
+#: Bytes that the largest intermediate of a band may have. More than about 32 MB is mapped afresh by glibc at every
+#: call and pays a page fault for each 4 KB, which costs as much as the convolution; and a third-level cache holds it.
+_BAND_BYTES = 12 * 2**20
+
+
+class _ShuffleConv(nn.Module):
+    """A :class:`PixelShufflePack` followed by leaky ReLU, with its output channels in the order of the result.
+
+    In channels-last layout the shuffle then moves runs of ``2 c`` values instead of single ones. The activation
+    commutes with it, so the convolution takes it along.
+    """
+
+    def __init__(self, plain: PixelShufflePack, dtype: torch.dtype):
+        super().__init__()
+        s = self.scale_factor = plain.scale_factor
+        conv = plain.upsample_conv
+
+        def reorder(values: Tensor) -> Tensor:
+            return values.detach().unflatten(0, (-1, s, s)).permute(1, 2, 0, *range(3, values.dim() + 2)).flatten(0, 2)
+
+        self.conv = FusedConv(reorder(conv.weight), reorder(conv.bias), dtype, tuple(conv.padding), slope=0.1)
+
+    def forward(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
+        out = self.conv(x, padding).permute(0, 2, 3, 1)
+        n, h, w, c = out.shape
+        s = self.scale_factor
+        out = out.reshape(n, h, w, s, c // s).transpose(2, 3).reshape(n, s * h, s * w, c // s**2)
+        return out.permute(0, 3, 1, 2)
+
+
+def _grow(rows: tuple[int, int], height: int) -> tuple[int, int]:
+    """Rows that a 3x3 convolution reads to output ``rows`` of an image of ``height`` rows."""
+    return max(rows[0] - 1, 0), min(rows[1] + 1, height)
+
+
+def _convolve_rows(
+    layer: Callable[[Tensor, tuple[int, int]], Tensor], x: Tensor, have: tuple[int, int], want: tuple[int, int]
+) -> Tensor:
+    """Rows ``want`` of a layer's output from rows ``have`` of its input, which hold one more where there is one."""
+    above, below = 1 - (want[0] - have[0]), 1 - (have[1] - want[1])
+    if above and below:
+        return layer(x, (1, 1))
+    # The convolution can pad both sides or none, so at one border of the image zeros are appended.
+    return layer(F.pad(x, (0, 0, above, below)) if above or below else x, (0, 1))
+
+
+class BandedUpsampling(nn.Module):
+    """:class:`PixelShuffleUpsampling` by bands; the result does not depend on them.
+
+    Args:
+        plain: the network that holds ``upsample1``, ``upsample2``, ``conv_hr`` and ``conv_last``.
+        dtype: precision of the features; the result is float32.
+    """
+
+    def __init__(self, plain: PixelShuffleUpsampling, dtype: torch.dtype):
+        super().__init__()
+        self.upsample1 = _ShuffleConv(plain.upsample1, dtype)
+        self.upsample2 = _ShuffleConv(plain.upsample2, dtype)
+        self.conv_hr = FusedConv.of(plain.conv_hr, dtype, slope=0.1)
+        self.conv_last = BlockConv(plain.conv_last, dtype, block=(2, 2))
+
+    def band_rows(self, width: int) -> int:
+        """LR rows per band for frames of ``width`` columns."""
+        # HR features, 64 channels, are the largest of the intermediates.
+        row_bytes = 16 * 64 * width * self.conv_hr.weight.element_size()
+        return max(4, _BAND_BYTES // row_bytes)
+
+    def forward(self, feat: Tensor, lr: Tensor) -> Tensor:
+        """HR frames ``(n, 3, 4h, 4w)`` from features ``(n, c, h, w)`` and LR frames ``(n, 3, h, w)``."""
+        hr = F.interpolate(lr.float(), scale_factor=4, mode="bilinear", align_corners=False)
+        feat = self.conv_hr.prepare(feat)
+        h, w = feat.shape[-2:]
+        rows = self.band_rows(w)
+        for i in range(feat.size(0)):  # a band of several samples would not be contiguous
+            for top in range(0, h, rows):
+                bottom = min(top + rows, h)
+                hr[i : i + 1, :, 4 * top : 4 * bottom] += self._band(feat[i : i + 1], top, bottom)
+        return hr
+
+    def _band(self, feat: Tensor, top: int, bottom: int) -> Tensor:
+        """The residue of LR rows ``top`` to ``bottom``, ``(1, 3, 4 (bottom - top), 4w)``."""
+        h = feat.size(2)
+        # From the last layer back to the first, each needs one row more on both sides, as far as there are rows.
+        hr_rows = _grow((4 * top, 4 * bottom), 4 * h)
+        shuffled = _grow(hr_rows, 4 * h)
+        double_rows = (shuffled[0] // 2, shuffled[1] // 2)
+        shuffled_first = _grow(double_rows, 2 * h)
+        lr_rows = (shuffled_first[0] // 2, shuffled_first[1] // 2)
+        first, last = _grow(lr_rows, h)
+        x = _convolve_rows(self.upsample1, feat[:, :, first:last], (first, last), lr_rows)
+        x = _convolve_rows(self.upsample2, x, shuffled_first, double_rows)
+        x = _convolve_rows(self.conv_hr, x, shuffled, hr_rows)
+        return _convolve_rows(self.conv_last, x, hr_rows, (4 * top, 4 * bottom))

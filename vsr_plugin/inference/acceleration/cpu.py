@@ -1,0 +1,63 @@
+"""A network's components as they are fastest on a CPU."""
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from vsr_plugin.inference.acceleration.banded_upsampling import BandedUpsampling
+from vsr_plugin.inference.acceleration.block_conv import BlockConv
+from vsr_plugin.inference.acceleration.conversion import fuse_layers, mix_in
+from vsr_plugin.inference.acceleration.fused_conv import onednn_fuses
+from vsr_plugin.inference.acceleration.gather_deform_conv import GatherDCNPack
+from vsr_plugin.inference.acceleration.gather_warp import gather_warp
+from vsr_plugin.inference.acceleration.refill_by_frame import ExtractionByFrame, refill_by_frame
+from vsr_plugin.models.aggregation import InformationRefill
+from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
+
+#: Pixels of a batch of frame pairs in flow estimation. The widest layer has 64 channels in float32: 16 MB.
+_FLOW_PIXELS = 2**16
+
+
+class CPUComponents:
+    """Alignment and upsampling, mixed into a network over its own."""
+
+    banded_upsampling: BandedUpsampling
+
+    def estimate_flows(self, lrs: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`FlowAlignment.estimate_flows`; in small batches, whose intermediates stay in the cache."""
+        return self.spynet.neighbour_flows(lrs, max_pixels=_FLOW_PIXELS)
+
+    def align(self, state: Tensor | None, flow: Tensor | None, lr: Tensor) -> Tensor:
+        """See :meth:`FlowAlignment.align`."""
+        return super().align(state, flow, lr) if state is None else gather_warp(state, flow)
+
+    def refill_features(self, lrs: Tensor) -> dict[int, Tensor]:
+        """See :meth:`InformationRefill.refill_features`."""
+        if not isinstance(self, InformationRefill):
+            return super().refill_features(lrs)
+        return refill_by_frame(self.edvr, lrs, self.keyframe_stride, self.padding)
+
+    def upsample(self, feat: Tensor, lr: Tensor) -> Tensor:
+        """See :meth:`PixelShuffleUpsampling.upsample`."""
+        return self.banded_upsampling(feat, lr)
+
+
+def convert(net: nn.Module, dtype: torch.dtype) -> None:
+    """Replace the parts of a network, in place."""
+    net.banded_upsampling = BandedUpsampling(net, dtype)
+    for name in ("upsample1", "upsample2", "conv_hr", "conv_last"):
+        delattr(net, name)
+    for level in net.spynet.basic_module:
+        last = level.basic_module[-1]
+        # 7x7 convolutions to the two channels of the flow: sixteen vectors' lanes for 2x4 pixels.
+        level.basic_module[-1] = BlockConv(last.conv, torch.float32, block=(2, 4))
+    fuse_layers(net.spynet, torch.float32, {})
+    fuse_layers(net, dtype, {ModulatedDCNPack: GatherDCNPack})
+    if isinstance(net, InformationRefill):
+        mix_in(net.edvr, ExtractionByFrame)
+    mix_in(net, CPUComponents)
+
+
+def worthwhile(dtype: torch.dtype) -> bool:
+    """Whether this build of PyTorch has the fused operators that the conversion rests on."""
+    return onednn_fuses(torch.float32) and onednn_fuses(dtype)

@@ -1,0 +1,42 @@
+"""Residual blocks in which every convolution takes the ReLU or the sum that follows it along."""
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from vsr_plugin.inference.acceleration.fused_conv import FusedConv
+from vsr_plugin.models.propagation import ResidualBlockNoBN, ResidualBlocksWithInputConv
+
+
+class FusedResidualChain(nn.Module):
+    """Residual blocks one after the other; what runs through them is updated in place."""
+
+    def __init__(self, blocks: Iterable[ResidualBlockNoBN], dtype: torch.dtype):
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.ModuleList((FusedConv.of(block.conv1, dtype, slope=0), FusedConv.of(block.conv2, dtype)))
+            for block in blocks
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(n, c, h, w)`` to ``(n, c, h, w)``; ``x`` is left as it is."""
+        for i, (conv1, conv2) in enumerate(self.blocks):
+            # The input belongs to the caller, the sums after it to this chain.
+            x = conv2.add(conv1(x), x) if i == 0 else conv2.add_(conv1(x), x)
+        return x
+
+
+class FusedResidualBlocksWithInputConv(nn.Module):
+    """:class:`ResidualBlocksWithInputConv`, fused."""
+
+    def __init__(self, plain: ResidualBlocksWithInputConv, dtype: torch.dtype):
+        super().__init__()
+        conv, activation, blocks = plain.main
+        self.conv = FusedConv.of(conv, dtype, slope=activation.negative_slope)
+        self.chain = FusedResidualChain(blocks, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(n, in_channels, h, w)`` to ``(n, out_channels, h, w)`` in the precision of the features."""
+        return self.chain(self.conv(x))

@@ -1,0 +1,130 @@
+"""A convolution with what follows it (bias, activation, residual) in one pass, weights packed once."""
+
+import functools
+from collections.abc import Sequence
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+Pair = tuple[int, int]
+
+
+@functools.cache
+def onednn_fuses(dtype: torch.dtype) -> bool:
+    """Whether PyTorch's fused oneDNN convolutions exist here and give the right numbers.
+
+    They are what TorchInductor uses and no public interface, so they are tried rather than assumed: their
+    signatures may change, and builds without oneDNN do not have them.
+    """
+    generator = torch.Generator().manual_seed(0)
+    x, other = (torch.randn(1, 16, 8, 8, generator=generator).to(dtype) for _ in range(2))
+    weight, bias = torch.randn(16, 16, 3, 3, generator=generator).to(dtype), torch.ones(16, dtype=dtype)
+    x, other = (t.contiguous(memory_format=torch.channels_last) for t in (x, other))
+    plain = F.conv2d(x.float(), weight.float(), bias.float(), padding=1)
+    try:
+        packed = _pack(weight, (1, 1), (1, 1), x.shape)
+        relu = _fused(x, packed, bias, (1, 1), (1, 1), "relu", [])
+        residual = _fused_residual(x, other, packed, bias, (1, 1), (1, 1))
+        in_place = _fused_residual_(x, other.clone(memory_format=torch.preserve_format), packed, bias, (1, 1), (1, 1))
+    except (RuntimeError, AttributeError, TypeError, NotImplementedError):
+        return False
+    close = functools.partial(torch.allclose, rtol=2e-2, atol=0.2)
+    return (
+        close(relu.float(), plain.relu())
+        and close(residual.float(), plain + other.float())
+        and close(in_place.float(), plain + other.float())
+    )
+
+
+def _pack(weight: Tensor, padding: Pair, stride: Pair, input_shape: Sequence[int]) -> Tensor:
+    return torch.ops.mkldnn._reorder_convolution_weight(
+        weight.contiguous(memory_format=torch.channels_last), padding, stride, (1, 1), 1, list(input_shape)
+    )
+
+
+def _fused(x: Tensor, packed: Tensor, bias: Tensor, padding: Pair, stride: Pair, name: str, scalars: list) -> Tensor:
+    return torch.ops.mkldnn._convolution_pointwise(x, packed, bias, padding, stride, (1, 1), 1, name, scalars, "")
+
+
+def _fused_residual(x: Tensor, other: Tensor, packed: Tensor, bias: Tensor, padding: Pair, stride: Pair) -> Tensor:
+    return torch.ops.mkldnn._convolution_pointwise.binary(
+        x, other, packed, bias, padding, stride, (1, 1), 1, "add", 1.0, None, [], None
+    )
+
+
+def _fused_residual_(x: Tensor, other: Tensor, packed: Tensor, bias: Tensor, padding: Pair, stride: Pair) -> Tensor:
+    return torch.ops.mkldnn._convolution_pointwise_.binary(
+        other, x, packed, bias, padding, stride, (1, 1), 1, "add", 1.0, None, [], None
+    )
+
+
+class FusedConv(nn.Module):
+    """A frozen ``nn.Conv2d`` in one precision and in channels-last layout, with its activation.
+
+    On CPUs with oneDNN the activation or the residual is added before the result leaves the cache, and the
+    weights are in the layout of the kernel; elsewhere the same is done by separate operators.
+
+    Args:
+        weight, bias: of the convolution.
+        dtype: precision of inputs, weights and result; inputs of another one are converted.
+        padding, stride: of the convolution.
+        slope: of the leaky ReLU that follows; 0 for ReLU, ``None`` for no activation.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        dtype: torch.dtype,
+        padding: Pair = (1, 1),
+        stride: Pair = (1, 1),
+        slope: float | None = None,
+    ):
+        super().__init__()
+        self.dtype = dtype
+        self.padding = padding
+        self.stride = stride
+        self.slope = slope
+        weight = weight.detach().to(dtype, memory_format=torch.channels_last, copy=True)
+        bias = weight.new_zeros(weight.size(0)) if bias is None else bias.detach().to(dtype, copy=True)
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.bias = nn.Parameter(bias, requires_grad=False)
+        self._name, self._scalars = {None: ("none", []), 0: ("relu", [])}.get(slope, ("leaky_relu", [slope]))
+        self._packed = None
+        if weight.device.type == "cpu" and onednn_fuses(dtype):
+            # The layout of the kernel does not depend on the size of the image, so any usual one will do.
+            self._packed = _pack(weight, padding, stride, (1, weight.size(1), 180, 320))
+
+    @classmethod
+    def of(cls, conv: nn.Conv2d, dtype: torch.dtype, slope: float | None = None) -> "FusedConv":
+        """The same convolution as ``conv``, which must be dense and undilated."""
+        return cls(conv.weight, conv.bias, dtype, tuple(conv.padding), tuple(conv.stride), slope)
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """Bring an input to this convolution's precision and layout; nothing is copied where it has them."""
+        return x.to(self.dtype, memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor, padding: Pair | None = None) -> Tensor:
+        """Convolve and activate; ``padding`` replaces the usual one."""
+        x, padding = self.prepare(x), padding or self.padding
+        if self._packed is not None:
+            return _fused(x, self._packed, self.bias, padding, self.stride, self._name, self._scalars)
+        out = F.conv2d(x, self.weight, self.bias, self.stride, padding)
+        if self.slope is None:
+            return out
+        return F.relu_(out) if self.slope == 0 else F.leaky_relu_(out, self.slope)
+
+    def add(self, x: Tensor, residual: Tensor) -> Tensor:
+        """``residual + conv(x)``; there must be no activation."""
+        x, residual = self.prepare(x), self.prepare(residual)
+        if self._packed is not None:
+            return _fused_residual(x, residual, self._packed, self.bias, self.padding, self.stride)
+        return residual + F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+
+    def add_(self, x: Tensor, residual: Tensor) -> Tensor:
+        """The same into ``residual``, which must have this convolution's precision and layout."""
+        if self._packed is not None:
+            return _fused_residual_(self.prepare(x), residual, self._packed, self.bias, self.padding, self.stride)
+        return residual.add_(F.conv2d(self.prepare(x), self.weight, self.bias, self.stride, self.padding))

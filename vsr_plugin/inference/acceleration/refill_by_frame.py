@@ -1,0 +1,48 @@
+"""Keyframe features with every frame's pyramid computed once, and neighbours aligned one at a time."""
+
+import torch
+from torch import Tensor
+
+from vsr_plugin.models.aggregation import keyframe_indices
+from vsr_plugin.models.padding import neighbourhood_indices, pad_to_multiple
+
+
+class ExtractionByFrame:
+    """Mixed into an :class:`EDVRFeatureExtractor` over its own ``forward``.
+
+    One neighbour at a time: on CPUs a batch gains nothing, and its intermediates leave the cache.
+    """
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """See :meth:`EDVRFeatureExtractor.forward`."""
+        h, w = frames.shape[-2:]
+        padded = pad_to_multiple(frames, 4)
+        return self.extract([self.pyramid_features(frame) for frame in padded.unbind(1)])[..., :h, :w]
+
+    def extract(self, pyramids: list[list[Tensor]]) -> Tensor:
+        """Features of a window's reference frame from the pyramids of its frames, all sides multiples of 4."""
+        ref = pyramids[self.center_frame_idx]
+        aligned = torch.stack([self.pcd_alignment(pyramid, ref) for pyramid in pyramids], dim=1)
+        return self.fusion(aligned if self.with_tsa else aligned.flatten(1, 2))
+
+
+def refill_by_frame(
+    edvr: ExtractionByFrame, lrs: Tensor, keyframe_stride: int | None, padding: int
+) -> dict[int, Tensor]:
+    """See :meth:`InformationRefill.refill_features`; windows that share frames share their pyramids."""
+    h, w = lrs.shape[-2:]
+    t = lrs.size(1)
+    padded = pad_to_multiple(lrs, 4)
+    windows = {i: neighbourhood_indices(i, t, padding) for i in keyframe_indices(t, keyframe_stride)}
+    last_use = {frame: i for i, window in windows.items() for frame in window}
+    pyramids: dict[int, list[Tensor]] = {}
+    features = {}
+    for i, window in windows.items():
+        for frame in window:
+            if frame not in pyramids:
+                pyramids[frame] = edvr.pyramid_features(padded[:, frame])
+        features[i] = edvr.extract([pyramids[frame] for frame in window])[..., :h, :w]
+        for frame in set(window):
+            if last_use[frame] == i:
+                del pyramids[frame]
+    return features
