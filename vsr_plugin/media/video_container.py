@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -145,8 +146,6 @@ class VideoContainer:
 
     def abandon(self) -> None:
         """Close a file that is thrown away; may be called at any time."""
-        try:
+        # The trailer of a file that is thrown away may fail for the reason that brought us here.
+        with suppress(*MEDIA_FAULTS):
             self._close()
-        except MEDIA_FAULTS:
-            # The trailer of a file that is thrown away may fail for the reason that brought us here.
-            pass
