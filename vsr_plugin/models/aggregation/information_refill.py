@@ -57,20 +57,13 @@ class InformationRefill:
             init_cfg=pretrained(edvr_pretrained),
         )
 
-    def refill_features(self, lrs: Tensor) -> dict[int, Tensor]:
-        """Features of all keyframes by frame index.
+    def keyframe_windows(self, t: int) -> dict[int, list[int]]:
+        """Keyframes of a ``t``-frame sequence, each with the ``2 * padding + 1`` frames around it."""
+        return {i: neighbourhood_indices(i, t, self.padding) for i in keyframe_indices(t, self.keyframe_stride)}
 
-        Args:
-            lrs: RGB in [0, 1], ``(n, t, 3, h, w)``.
-
-        Returns:
-            ``{i: (n, mid_channels, h, w)}`` for the keyframes ``i``.
-        """
-        t = lrs.size(1)
-        return {
-            i: self.edvr(lrs[:, neighbourhood_indices(i, t, self.padding)])
-            for i in keyframe_indices(t, self.keyframe_stride)
-        }
+    def refill_feature(self, window: Tensor) -> Tensor:
+        """Features ``(n, mid_channels, h, w)`` of a keyframe from its window ``(n, 2 * padding + 1, 3, h, w)``: E."""
+        return self.edvr(window)
 
     def refill(self, aligned_feat: Tensor, refill: Tensor | None, fusion: Callable[[Tensor], Tensor]) -> Tensor:
         """Merge keyframe features into aligned ones; elsewhere (``refill`` is ``None``) pass them on."""

@@ -28,7 +28,8 @@ class BidirectionalPropagation:
     calls the same ones:
 
     - ``estimate_flows(lrs)``: flows in both directions;
-    - ``refill_features(lrs)``: features of keyframes by frame index, empty without refill;
+    - ``keyframe_windows(t)`` and ``refill_feature(window)``: which frames are keyframes, with the frames that their
+      features are computed from, and those features; ``refill_features(lrs)`` is both for a whole sequence;
     - ``backward_step(lr, flow, state, refill)``: state of the backward branch at one frame;
     - ``forward_step(lr, flow, state, backward_feat, refill)``: state of the forward branch at one frame;
     - ``reconstruct(lr, backward_feat, forward_feat)``: the HR frame.
@@ -42,9 +43,14 @@ class BidirectionalPropagation:
     #: Frames are extended to multiples of this many pixels before any step.
     size_multiple = 1
 
-    def refill_features(self, lrs: Tensor) -> dict[int, Tensor]:
-        """Features of keyframes by frame index; none unless the network has information-refill."""
+    def keyframe_windows(self, t: int) -> dict[int, list[int]]:
+        """Keyframes of a ``t``-frame sequence, each with the frames around it; none without information-refill."""
         return {}
+
+    def refill_features(self, lrs: Tensor) -> dict[int, Tensor]:
+        """Features of all keyframes of ``lrs`` ``(n, t, 3, h, w)`` by frame index, each ``(n, c, h, w)``."""
+        windows = self.keyframe_windows(lrs.size(1))
+        return {i: self.refill_feature(lrs[:, window]) for i, window in windows.items()}
 
     def restore_iter(self, lrs: Tensor, on_step: Callable[[int], None] | None = None) -> Iterator[Tensor]:
         """Restore a whole sequence and hand out its HR frames one by one, in order of time.

@@ -1,0 +1,199 @@
+"""The recurrence over one sequence of any length in bounded memory, with the result of the whole-sequence run.
+
+A first sweep goes backward in time and keeps, per segment, what the second needs: flows, keyframe features, and the
+backward state of every frame or only that at the start of each segment, from which the others are computed again. The
+second sweep goes forward and hands out HR frames. Both call the network's own steps in the order of
+:class:`vsr_plugin.models.propagation.BidirectionalPropagation`, so the numbers are the same.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from vsr_plugin.inference.frame_tensors import Frame, frame_to_tensor
+from vsr_plugin.inference.tensor_cache import DiskCache, TensorCache
+from vsr_plugin.models.padding import pad_to_multiple
+
+
+class SequenceRestorer:
+    """Restores one sequence, segment by segment.
+
+    Args:
+        net: a network with the steps of ``BidirectionalPropagation``, in evaluation mode, on the device that computes.
+        frames: the sequence; read by index, forward and backward, a segment at a time.
+        segment: frames whose LR versions, flows and states may be in memory together.
+        cache: where the tensors between the sweeps are kept. With a ``DiskCache`` memory does not grow with the length.
+        keep_states: keep the backward state of every frame in ``cache`` (room for all of them, least work); if
+            false, only one a segment, and compute the others again (about a third more work).
+        on_step: called with the index of a frame after its backward step of the first sweep and when it is restored.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        frames: Sequence[Frame],
+        *,
+        segment: int,
+        cache: TensorCache,
+        keep_states: bool,
+        on_step: Callable[[int], None] | None = None,
+    ):
+        self.net = net
+        self.frames = frames
+        self.cache = cache
+        self.keep_states = keep_states
+        self.on_step = on_step or (lambda i: None)
+        self.device = next(net.parameters()).device
+        self.keyframe_windows = net.keyframe_windows(len(frames))
+        self.segments = [range(start, min(start + segment, len(frames))) for start in range(0, len(frames), segment)]
+        self._size = frame_to_tensor(frames[0], self.device).shape[1:]
+
+    def _lrs(self, indices: Sequence[int]) -> Tensor:
+        lrs = torch.stack([frame_to_tensor(self.frames[i], self.device) for i in indices])[None]
+        return pad_to_multiple(lrs, self.net.size_multiple)
+
+    def _take(self, kind: str, number: int) -> Tensor:
+        return self.cache.take(kind, number, self.device)
+
+    def _estimate(self, segment: range) -> Tensor:
+        """Compute and keep the flows and keyframe features of a segment, and return its frames."""
+        # The pair across the end of the segment belongs to it.
+        last = min(segment.stop, len(self.frames) - 1)
+        lrs = self._lrs(range(segment.start, last + 1))
+        flows_forward, flows_backward = self.net.estimate_flows(lrs)
+        for k, i in enumerate(range(segment.start, last)):
+            self.cache.put("flow_forward", i, flows_forward[:, k])
+            self.cache.put("flow_backward", i, flows_backward[:, k])
+        for i in segment:
+            if i in self.keyframe_windows:
+                self.cache.put("refill", i, self.net.refill_feature(self._lrs(self.keyframe_windows[i])))
+        return lrs
+
+    def _refill(self, i: int) -> Tensor | None:
+        return self._take("refill", i) if i in self.keyframe_windows else None
+
+    def _backward(self, lrs: Tensor, segment: range, state: Tensor | None) -> Iterator[tuple[int, Tensor]]:
+        """States of a segment from its last frame to its first, given the state after it."""
+        for i in reversed(segment):
+            flow = None if state is None else self._take("flow_backward", i)
+            state = self.net.backward_step(lrs[:, i - segment.start], flow, state, self._refill(i))
+            yield i, state
+
+    def sweep_backward(self, swept: int | None = None) -> Iterator[int]:
+        """First sweep; yields the number of every segment when all that the second needs of it is kept.
+
+        Args:
+            swept: continue after this segment, which an earlier process swept with the same settings.
+        """
+        numbers = range(len(self.segments) if swept is None else swept)
+        state = self._take("boundary", swept) if swept is not None else None
+        for number in reversed(numbers):
+            segment = self.segments[number]
+            lrs = self._estimate(segment)
+            for i, new_state in self._backward(lrs, segment, state):
+                state = new_state
+                # The states of the first segment are used next, so they are kept even if the others are not.
+                if self.keep_states or number == 0:
+                    self.cache.put("state", i, state)
+                self.on_step(i)
+            self.cache.put("boundary", number, state)
+            yield number
+
+    def _states(self, number: int, lrs: Tensor) -> dict[int, Tensor]:
+        """Backward states of a segment that were not kept, computed again."""
+        if self.keep_states or number == 0:
+            return {}
+        after = number + 1
+        state = self._take("boundary", after) if after < len(self.segments) else None
+        return dict(self._backward(lrs, self.segments[number], state))
+
+    def sweep_forward(self, first_segment: int = 0) -> Iterator[tuple[int, Tensor]]:
+        """Second sweep; yields ``(i, HR frame (3, 4h, 4w))``, not clipped, in order.
+
+        The forward state at the start of a segment is kept before the first frame of the segment is handed out.
+
+        Args:
+            first_segment: where to begin; the state there must have been kept.
+        """
+        scale, (h, w) = self.net.scale, self._size
+        state = self._take("forward", first_segment) if first_segment > 0 else None
+        for number in range(first_segment, len(self.segments)):
+            segment = self.segments[number]
+            if number > first_segment:
+                self.cache.put("forward", number, state)
+                self.cache.drop("forward", number - 1)
+            lrs = self._lrs(segment)
+            states = self._states(number, lrs)
+            for i in segment:
+                lr = lrs[:, i - segment.start]
+                backward_feat = states.pop(i) if states else self._take("state", i)
+                self.cache.drop("state", i)
+                flow = None if state is None else self._take("flow_forward", i - 1)
+                state = self.net.forward_step(lr, flow, state, backward_feat, self._refill(i))
+                for kind, j in (("refill", i), ("flow_forward", i - 1), ("flow_backward", i)):
+                    self.cache.drop(kind, j)
+                hr = self.net.reconstruct(lr, backward_feat, state)
+                self.on_step(i)
+                yield i, hr[0, :, : scale * h, : scale * w]
+
+
+def without_gradients(steps: Iterator) -> Iterator:
+    """Run an iterator with gradients off, but not the code of its consumer.
+
+    The mode is entered for each step alone: around a ``yield`` it would leak into the caller.
+    """
+    while True:
+        with torch.no_grad():
+            item = next(steps, None)
+        if item is None:
+            return
+        yield item
+
+
+def restore_piece(
+    net: nn.Module,
+    frames: Sequence[Frame],
+    *,
+    segment: int,
+    cache: TensorCache,
+    keep_states: bool = True,
+    first_segment: int = 0,
+    on_step: Callable[[int], None] | None = None,
+) -> Iterator[tuple[int, Tensor]]:
+    """Restore a sequence that is propagated as one; see :class:`SequenceRestorer` for the arguments.
+
+    With a ``DiskCache`` in a folder that outlives the process, a later call with the same arguments goes on where
+    this one was: a first sweep that was cut off goes on at its last whole segment, and with ``first_segment=j`` the
+    frames from segment ``j`` on are restored, bit for bit as without the interruption, provided that the first
+    frame of segment ``j`` had been handed out or asked for.
+
+    Yields:
+        ``(i, HR frame (3, 4h, 4w))``, not clipped to [0, 1].
+    """
+    restorer = SequenceRestorer(net, frames, segment=segment, cache=cache, keep_states=keep_states, on_step=on_step)
+    journal = SweepJournal(cache) if isinstance(cache, DiskCache) else None
+    swept = journal.swept() if journal else None
+    if swept != 0:
+        for number in without_gradients(restorer.sweep_backward(swept)):
+            if journal:
+                journal.record(number)
+    yield from without_gradients(restorer.sweep_forward(first_segment))
+
+
+class SweepJournal:
+    """How far the first sweep of a ``DiskCache`` has come, across processes."""
+
+    def __init__(self, cache: DiskCache):
+        self._path = cache.folder / "swept"
+
+    def swept(self) -> int | None:
+        """The last segment swept, 0 at the end of the sweep; ``None`` before the first."""
+        return int(self._path.read_text()) if self._path.exists() else None
+
+    def record(self, number: int) -> None:
+        """Note a segment as swept; its tensors have been written before."""
+        partial = self._path.with_suffix(".partial")
+        partial.write_text(str(number))
+        partial.replace(self._path)
