@@ -104,7 +104,7 @@ class VideoContainer:
     @property
     def global_header(self) -> bool:
         """Whether the container keeps the encoder's parameter sets, so that packets have none."""
-        return bool(Flags(self.encoder.flags) & Flags.global_header)
+        return bool(int(self.encoder.flags) & int(Flags.global_header))
 
     def begin(self, first_pts: int) -> None:
         """Say at which timestamp of the source, in its units, the first frame is."""
