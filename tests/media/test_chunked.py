@@ -17,7 +17,9 @@ from vsr_plugin.media.chunked import open_chunked
 VARIABLE = [(0, 20), (20, 33), (53, 7), (60, 100), (160, 41), (201, 20), (221, 33), (254, 7), (261, 97)]
 
 
-def copy_chunked(media, clip, target, folder, *, chunk=4, scale=4, start=0, num_frames=None, backwards=False, **options):
+def copy_chunked(
+    media, clip, target, folder, *, chunk=4, scale=4, start=0, num_frames=None, backwards=False, **options
+):
     """Read, enlarge, write in chunks, possibly the last one first; return the output for its notes."""
     folder.mkdir()
     with open_source(clip) as source:
@@ -39,7 +41,9 @@ def copy_chunked(media, clip, target, folder, *, chunk=4, scale=4, start=0, num_
 
 def video_packets(path):
     with av.open(str(path)) as container:
-        return [(p.pts, p.dts, p.duration, p.is_keyframe) for p in container.demux(container.streams.video[0]) if p.size]
+        return [
+            (p.pts, p.dts, p.duration, p.is_keyframe) for p in container.demux(container.streams.video[0]) if p.size
+        ]
 
 
 def assert_like_one_pass(media, chunked, one_pass, tolerance=2.0):
