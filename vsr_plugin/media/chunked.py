@@ -125,12 +125,12 @@ class ChunkedOutput(ABC):
         """
 
     @abstractmethod
-    def open_chunk(self, first: int, start: Frame) -> ChunkWriter:
+    def open_chunk(self, first: int, start: int | None) -> ChunkWriter:
         """Begin the chunk whose first frame has the number ``first``.
 
         Args:
             first: Counted from 0 at the first frame of the output.
-            start: Frame 0, whose timestamp that of all others may depend on.
+            start: Timestamp of frame 0, on which that of all others may depend; ``None`` for images.
 
         Raises:
             MediaError: the working folder cannot be written.
@@ -196,7 +196,7 @@ class VideoChunks(ChunkedOutput):
     def _partial(self) -> PartialFile:
         return PartialFile(self.path, overwrite=self._overwrite, path=self.folder / f"result{self.path.suffix}")
 
-    def open_chunk(self, first: int, start: Frame) -> ChunkWriter:
+    def open_chunk(self, first: int, start: int | None) -> ChunkWriter:
         try:
             return _VideoChunk(self, first, self.layout.offset(start))
         except MEDIA_FAULTS as error:
@@ -295,7 +295,7 @@ class PNGChunks(ChunkedOutput):
         overwrite = self._overwrite or self._mark.exists()
         return PartialFolder(self.path, overwrite=overwrite, path=self.images)
 
-    def open_chunk(self, first: int, start: Frame) -> ChunkWriter:
+    def open_chunk(self, first: int, start: int | None) -> ChunkWriter:
         return _PNGChunk(self, self._source, first)
 
     def finish(self, chunks: list[Chunk]) -> None:

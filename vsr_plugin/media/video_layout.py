@@ -175,9 +175,9 @@ class VideoLayout:
         """Return a frame's time stamp in ``source_unit``; ``index`` counts from the first frame written."""
         return index if frame.pts is None else frame.pts
 
-    def offset(self, first: Frame) -> int:
-        """Return what to take off all timestamps, in ``source_unit``, given the first frame written."""
-        return 0 if self.whole or first.pts is None else first.pts
+    def offset(self, first_pts: int | None) -> int:
+        """Return what to take off all timestamps, in ``source_unit``, given the first one (``None``: images)."""
+        return 0 if self.whole or first_pts is None else first_pts
 
     def in_units(self, ticks: int) -> int:
         """Return a source timestamp in ``unit``, on the grid of frames if there is one."""

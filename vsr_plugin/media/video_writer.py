@@ -65,7 +65,7 @@ class VideoSink(FrameSink):
         layout, index = self._layout, self.num_written
         pts = layout.pts(frame, index)
         if self._offset is None:
-            self._offset = layout.offset(frame)
+            self._offset = layout.offset(frame.pts)
             self._container.begin(pts)
         self._end = (pts + (frame.duration or 1)) * layout.source_unit
         try:
