@@ -5,7 +5,6 @@ import torch
 from vsr_plugin.datasets.degradations import bicubic_downsample, bicubic_upsample
 from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.inference.restorer import default_window
 from vsr_plugin.media import open_source
 from vsr_plugin.weights import load_net
 
@@ -27,7 +26,7 @@ def test_a_clip_that_fits_is_restored_as_one_sequence(small_net, t):
 @pytest.mark.parametrize("t", [1, 4, 8, 9, 13])
 def test_windows_restore_every_frame_once_with_its_context(small_net, t, window, overlap):
     clip = random_clip(t)
-    restored = list(restore_frames(small_net, iter(clip), window=window, overlap=overlap))
+    restored = list(restore_frames(small_net, iter(clip), strategy="window", window=window, overlap=overlap))
     assert len(restored) == t
     capacity, step = window + 2 * overlap, window
     for i in range(t):
@@ -47,7 +46,7 @@ def test_holds_no_more_than_a_window(small_net):
             read += 1
             yield frame
 
-    for given, _ in enumerate(restore_frames(small_net, counting(), window=4, overlap=2), start=1):
+    for given, _ in enumerate(restore_frames(small_net, counting(), strategy="window", window=4, overlap=2), start=1):
         assert read <= given + 4 + 2 * 2 + 1
 
 
@@ -81,7 +80,7 @@ def test_gradient_mode_of_the_caller_is_left_alone(small_net):
 
 def test_progress_adds_up_to_the_frames(small_net):
     done = []
-    list(restore_frames(small_net, random_clip(11), window=3, overlap=2, progress=done.append))
+    list(restore_frames(small_net, random_clip(11), strategy="window", window=3, overlap=2, progress=done.append))
     assert sum(done) == 11
 
 
@@ -103,13 +102,6 @@ def test_unusable_frames(small_net, clip, message):
 def test_unusable_windows(small_net, options):
     with pytest.raises(ValueError, match="`window` must be at least 1 and `overlap` at least 0"):
         next(restore_frames(small_net, random_clip(1), **options))
-
-
-def test_the_default_window_shrinks_with_the_frame(small_net):
-    sizes = [default_window(small_net, h, 2 * h) for h in (16, 500, 1000, 4000)]
-    assert sizes[0] == 200
-    assert sizes[-1] == 10
-    assert sizes == sorted(sizes, reverse=True)
 
 
 REFERENCE = {

@@ -1,4 +1,4 @@
-"""The decoded frames of a sequence, by index: in memory while they are few, else on disk."""
+"""Frames of one sequence, in memory while they are few, else in a file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,68 +6,73 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vsr_plugin.inference.frame_tensors import Frame, check_same_kind
 from vsr_plugin.inference.record_file import RecordFile
-
-#: Beyond this many bytes frames go to the disk.
-_MEMORY_BYTES = 256 * 2**20
 
 
 class FrameStore(Sequence):
-    """RGB arrays ``(h, w, 3)`` of ``uint8`` or ``uint16``, all of one size, appended and then read in any order.
+    """A sequence of frames of one kind and size that grows at its end.
 
     Args:
-        path: the file to use once they are too many; made then, removed by :meth:`close`.
-        memory_bytes: how many bytes of frames may be in memory.
+        folder: where the file goes once the frames do not fit into memory.
+        max_in_memory: number of frames up to which no file is made.
     """
 
-    def __init__(self, path: Path, memory_bytes: int = _MEMORY_BYTES) -> None:
-        self._path = path
-        self._memory_bytes = memory_bytes
-        self._held: list[np.ndarray] = []
+    def __init__(self, folder: Path, max_in_memory: int):
+        self._folder = folder
+        self._max_in_memory = max_in_memory
+        self._held: list[Frame] = []
         self._file: RecordFile | None = None
         self._count = 0
+        self.first: Frame | None = None
 
-    def append(self, frame: np.ndarray) -> None:
+    def append(self, frame: Frame) -> None:
         """Add a frame.
 
         Raises:
+            ValueError: it is of another kind or size than the first.
             MediaError: the disk is full.
         """
-        if self._file is None and (self._count + 1) * frame.nbytes > self._memory_bytes and self._count:
-            self._move_to_disk()
+        if self.first is None:
+            self.first = frame
+        check_same_kind(frame, self.first)
+        if self._file is None and self._count >= self._max_in_memory:
+            self._spill()
         if self._file is None:
             self._held.append(frame)
         else:
-            self._write(self._count, frame)
+            self._file.write(self._count, self._as_record(frame))
         self._count += 1
 
-    def _move_to_disk(self) -> None:
-        first = self._held[0]
-        self._shape, self._dtype = first.shape, first.dtype
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = RecordFile(self._path, (first.nbytes,), torch.uint8)
-        for i, frame in enumerate(self._held):
-            self._write(i, frame)
+    def _spill(self) -> None:
+        record = self._as_record(self.first)
+        self._file = RecordFile(self._folder / "frames.bin", tuple(record.shape), record.dtype)
+        for number, frame in enumerate(self._held):
+            self._file.write(number, self._as_record(frame))
         self._held.clear()
 
-    def _write(self, number: int, frame: np.ndarray) -> None:
-        self._file.write(number, torch.from_numpy(np.ascontiguousarray(frame).reshape(-1).view(np.uint8)))
+    @staticmethod
+    def _as_record(frame: Frame) -> torch.Tensor:
+        if isinstance(frame, torch.Tensor):
+            return frame
+        bits = np.ascontiguousarray(frame)
+        return torch.from_numpy(bits.view(np.int16) if frame.dtype == np.uint16 else bits)
 
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, i: int) -> np.ndarray:
-        if not 0 <= i < self._count:
-            raise IndexError(f"frame {i} of {self._count}")
+    def __getitem__(self, number: int) -> Frame:
+        if not 0 <= number < self._count:
+            raise IndexError(number)
         if self._file is None:
-            return self._held[i]
-        return self._file.read(i).numpy().view(self._dtype).reshape(self._shape)
+            return self._held[number]
+        record = self._file.read(number)
+        if isinstance(self.first, torch.Tensor):
+            return record
+        return record.numpy().view(self.first.dtype)
 
     def close(self) -> None:
-        """Give memory and disk back; the store is empty then."""
-        self._held.clear()
-        self._count = 0
+        """Close the file; it stays until its folder goes."""
         if self._file is not None:
             self._file.close()
             self._file = None
-            self._path.unlink(missing_ok=True)

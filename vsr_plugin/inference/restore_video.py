@@ -15,7 +15,7 @@ from vsr_plugin.errors import MediaError
 from vsr_plugin.evaluation import Protocol
 from vsr_plugin.evaluation.quality import to_uint8
 from vsr_plugin.inference.quality_log import QualityLog
-from vsr_plugin.inference.restorer import OVERLAP, restore_frames
+from vsr_plugin.inference.restorer import restore_frames
 from vsr_plugin.media import Encoding, Frame, FrameSource, open_sink, open_source
 from vsr_plugin.media.atomic import PartialFile
 from vsr_plugin.visualization import comparison_picture
@@ -28,8 +28,7 @@ class RestoreOptions:
     Attributes:
         start: first frame, counted from 0.
         num_frames: number of frames; all that follow if ``None``.
-        window: see :func:`vsr_plugin.inference.restore_frames`.
-        overlap: see there.
+        strategy, memory_budget, tile, window, overlap: see :func:`vsr_plugin.inference.restore_frames`.
         gt: ground truth, a video or a folder, whose frame ``i`` belongs to frame ``i`` of the input.
         protocol: how quality is measured against it.
         comparison: where to put a comparison picture of the middle frame, a PNG.
@@ -40,7 +39,10 @@ class RestoreOptions:
     start: int = 0
     num_frames: int | None = None
     window: int | None = None
-    overlap: int = OVERLAP
+    overlap: int | None = None
+    strategy: str = "auto"
+    memory_budget: int | None = None
+    tile: int | None = None
     gt: str | os.PathLike | None = None
     protocol: Protocol = Protocol()
     comparison: str | os.PathLike | None = None
@@ -163,7 +165,16 @@ def restore_video(
         versions: dict[str, np.ndarray] = {}
         with sink:
             restored = restore_frames(
-                net, incoming(), window=options.window, overlap=options.overlap, progress=progress
+                net,
+                incoming(),
+                strategy=options.strategy,
+                memory_budget=options.memory_budget,
+                tile=options.tile,
+                window=options.window,
+                overlap=options.overlap,
+                num_frames=expected_frames(source, options),
+                work_dir=os.path.dirname(os.path.abspath(output_path)),
+                progress=progress,
             )
             for index, hr in enumerate(restored, start=options.start):
                 frame = pending.popleft()

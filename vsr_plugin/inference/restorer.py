@@ -1,67 +1,19 @@
-"""Restore any iterable of frames with a network, holding a bounded window of them in memory."""
+"""Restore any iterable of frames with a network, in bounded memory."""
 
 import functools
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
+from pathlib import Path
 
-import numpy as np
-import torch
 import torch.nn as nn
 from torch import Tensor
 
-#: Frames beyond each end of a window that are computed and discarded; their cost in dB is in the README.
-OVERLAP = 10
-#: Memory for what grows with the frames of a window, unless the caller chooses a window.
-_WINDOW_BYTES = 2 * 2**30
-_MIN_WINDOW, _MAX_WINDOW = 10, 200
-
-
-def default_window(net: nn.Module, height: int, width: int) -> int:
-    """Frames of ``height`` x ``width`` LR pixels whose features fit into about 2 GiB, between 10 and 200."""
-    # Per pixel and frame: the backward features, the flows in both directions and the frame itself, in float32.
-    bytes_per_frame = 4 * (net.mid_channels + 4 + 3) * height * width
-    return min(max(_WINDOW_BYTES // bytes_per_frame - 2 * OVERLAP, _MIN_WINDOW), _MAX_WINDOW)
-
-
-def frame_to_tensor(frame: np.ndarray | Tensor, device: torch.device) -> Tensor:
-    """Bring a frame to a float32 tensor ``(3, h, w)`` in [0, 1].
-
-    Raises:
-        ValueError: the frame is neither an RGB array ``(h, w, 3)`` of ``uint8`` or ``uint16`` nor a floating-point
-            tensor ``(3, h, w)``.
-    """
-    if isinstance(frame, Tensor):
-        if frame.dim() != 3 or frame.size(0) != 3 or not frame.is_floating_point():
-            raise ValueError(
-                f"frames that are tensors must be floating point (3, h, w) in [0, 1], got {frame.dtype} "
-                f"{tuple(frame.shape)}"
-            )
-        return frame.to(device, torch.float32)
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype not in (np.uint8, np.uint16):
-        raise ValueError(
-            f"frames that are arrays must be uint8 or uint16 RGB (h, w, 3), got {frame.dtype} {frame.shape}"
-        )
-    chw = torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)).astype(np.float32))
-    return chw.to(device) / np.iinfo(frame.dtype).max
-
-
-def tensor_to_frame(hr: Tensor, like: np.ndarray | Tensor) -> np.ndarray | Tensor:
-    """Clip an HR tensor ``(3, H, W)`` to [0, 1] and bring it to the kind, dtype and device of ``like``."""
-    hr = hr.clamp(0, 1)
-    if isinstance(like, Tensor):
-        return hr.to(like)
-    values = (hr.cpu() * np.iinfo(like.dtype).max).round().permute(1, 2, 0)
-    return np.ascontiguousarray(values.numpy().astype(like.dtype))
-
-
-def _checked(frame: np.ndarray | Tensor, first: np.ndarray | Tensor, device: torch.device) -> Tensor:
-    if type(frame) is not type(first) or frame.shape != first.shape or frame.dtype != first.dtype:
-        raise ValueError(
-            f"frames must be of one kind and size: the first is {first.dtype} {tuple(first.shape)}, "
-            f"a later one {frame.dtype} {tuple(frame.shape)}"
-        )
-    return frame_to_tensor(frame, device)
+from vsr_plugin.inference.frame_store import FrameStore
+from vsr_plugin.inference.frame_tensors import Frame, check_same_kind, frame_to_tensor, tensor_to_frame
+from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
+from vsr_plugin.inference.sequence import restore_sequence
 
 
 def _report(progress: Callable[[float], None], counted: range, i: int) -> None:
@@ -69,44 +21,50 @@ def _report(progress: Callable[[float], None], counted: range, i: int) -> None:
         progress(0.5)
 
 
-def _without_gradients(steps: Iterator[Tensor]) -> Iterator[Tensor]:
-    # The mode is entered for each step alone: around a `yield` it would leak into the caller's code.
-    while True:
-        with torch.no_grad():
-            hr = next(steps, None)
-        if hr is None:
-            return
-        yield hr
-
-
 def restore_frames(
     net: nn.Module,
-    frames: Iterable[np.ndarray | Tensor],
+    frames: Iterable[Frame],
     *,
+    strategy: str = "auto",
+    memory_budget: int | None = None,
+    tile: int | None = None,
     window: int | None = None,
-    overlap: int = OVERLAP,
+    overlap: int | None = None,
+    num_frames: int | None = None,
+    work_dir: str | None = None,
     progress: Callable[[float], None] | None = None,
-) -> Iterator[np.ndarray | Tensor]:
+    on_plan: Callable[[Plan], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> Iterator[Frame]:
     """Restore frames x4, one by one, in order.
-
-    Up to ``window + 2 * overlap`` frames are in memory at a time. A sequence that fits is restored as one, as in the
-    paper; a longer one in windows that overlap, of which only the inner frames are kept, which is an
-    approximation at their ends.
 
     Args:
         net: ``BasicVSRNet`` or ``IconVSRNet`` in evaluation mode, on the device that is to compute.
         frames: RGB arrays ``(h, w, 3)`` of ``uint8`` or ``uint16``, or floating-point tensors ``(3, h, w)`` in
             [0, 1]; all of one size.
-        window: frames kept of each window; by default as many as fit into about 2 GiB, see :func:`default_window`.
-        overlap: frames computed and discarded beyond each end.
+        strategy: ``'whole'``: the sequence in memory at once, as in the paper; ``'exact'``: the same result in bounded
+            memory for any length, frames and intermediate features on disk; ``'window'``: one pass over
+            overlapping windows, an approximation; ``'auto'``: whole if it fits into the budget, else exact.
+        memory_budget: bytes that may be used; by default half of the memory that is free, or most of a GPU's.
+        tile: side of spatial tiles in LR pixels; by default only where a frame does not fit otherwise. Tiles do not
+            change the result.
+        window: frames kept of each window.
+        overlap: frames of a window computed and discarded at each end.
+        num_frames: how many frames will come, if known; windows are then made of equal length.
+        work_dir: folder for what goes to disk; by default the system's folder for temporary files.
         progress: called during the work with the number of frames done since the last call, in halves: a frame
             counts once for the way backward in time and once for the way forward.
+        on_plan: called with the plan of every sequence.
+        on_note: called with a line for a person when something was changed on the way, such as after running out
+            of memory.
 
     Yields:
         Frames of the same kind and dtype, ``4h`` by ``4w``, clipped to the range of the kind.
 
     Raises:
         ValueError: a frame is of another kind or size, or ``window`` < 1 or ``overlap`` < 0.
+        VSRError: the budget is too small for one frame, or an argument does not exist.
+        MediaError: the disk is full.
 
     Example:
         >>> from vsr_plugin.models import BasicVSRNet
@@ -115,34 +73,80 @@ def restore_frames(
         >>> [hr.shape for hr in restore_frames(net, clip)]
         [(64, 96, 3), (64, 96, 3), (64, 96, 3)]
     """
-    if (window is not None and window < 1) or overlap < 0:
+    if (window is not None and window < 1) or (overlap is not None and overlap < 0):
         raise ValueError(f"`window` must be at least 1 and `overlap` at least 0, got {window} and {overlap}")
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
         return
     device = next(net.parameters()).device
-    height, width = frame_to_tensor(first, device).shape[1:]
-    if window is None:
-        window = default_window(net, height, width)
-
-    capacity = window + 2 * overlap
+    model = MemoryModel(net, *frame_to_tensor(first, device).shape[1:])
+    choose = functools.partial(
+        make_plan,
+        model,
+        default_budget(device) if memory_budget is None else memory_budget,
+        strategy=strategy,
+        tile=tile,
+        window=window,
+        overlap=overlap,
+    )
+    plan = choose(num_frames=num_frames)
     incoming = chain([first], frames)
-    held: deque[np.ndarray | Tensor] = deque()
+    with tempfile.TemporaryDirectory(prefix="vsr_plugin-", dir=work_dir) as folder:
+        run = functools.partial(restore_sequence, net, folder=Path(folder), on_note=on_note)
+        if plan.strategy == "window":
+            if on_plan is not None:
+                on_plan(plan)
+            yield from _restore_windows(run, incoming, first, plan, num_frames, progress)
+            return
+        # Frames take much less than what is computed from them: as many stay in memory as the plan for the
+        # whole sequence could have.
+        store = FrameStore(Path(folder), max_in_memory=plan.segment)
+        try:
+            for frame in incoming:
+                store.append(frame)
+            plan = choose(num_frames=len(store))
+            if on_plan is not None:
+                on_plan(plan)
+            on_step = None if progress is None else functools.partial(_report, progress, range(len(store)))
+            for _, hr in run(store, plan, on_step=on_step):
+                yield tensor_to_frame(hr, first)
+        finally:
+            store.close()
+
+
+def _restore_windows(
+    run: Callable[..., Iterator[tuple[int, Tensor]]],
+    incoming: Iterator[Frame],
+    first: Frame,
+    plan: Plan,
+    num_frames: int | None,
+    progress: Callable[[float], None] | None,
+) -> Iterator[Frame]:
+    overlap, capacity = plan.overlap, plan.segment
+    keep = capacity - 2 * overlap
+    if num_frames is not None and num_frames > capacity:
+        # Equal windows rather than full ones and a short last.
+        keep = -(-(num_frames - 2 * overlap) // -(-(num_frames - 2 * overlap) // keep))
+        capacity = keep + 2 * overlap
+    held: deque[Frame] = deque()
     start = 0  # position in `held` of the first frame not handed out yet
     while True:
-        held.extend(islice(incoming, capacity - len(held)))
+        for frame in islice(incoming, capacity - len(held)):
+            check_same_kind(frame, first)
+            held.append(frame)
         following = next(incoming, None)
         stop = len(held) if following is None else capacity - overlap
-        lrs = torch.stack([_checked(frame, first, device) for frame in held])[None]
-        # The frames beyond `stop` have served the backward branch; going forward through them would be wasted.
         on_step = None if progress is None else functools.partial(_report, progress, range(start, stop))
-        for i, hr in enumerate(islice(_without_gradients(net.restore_iter(lrs, on_step)), stop)):
+        window = Plan("whole", len(held), tile=plan.tile)
+        # The frames beyond `stop` have served the backward branch; going forward through them would be wasted.
+        for i, hr in islice(run(list(held), window, on_step=on_step), stop):
             if i >= start:
-                yield tensor_to_frame(hr[0], held[i])
+                yield tensor_to_frame(hr, first)
         if following is None:
             return
         for _ in range(stop - overlap):
             held.popleft()
+        check_same_kind(following, first)
         held.append(following)
         start = overlap

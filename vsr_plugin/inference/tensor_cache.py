@@ -86,6 +86,15 @@ class DiskCache:
         tensor = file.read(number)
         return (tensor.permute(0, 3, 1, 2) if channels_last else tensor).to(device)
 
+    def holds(self, kind: str, number: int) -> bool:
+        """Whether a tensor was put here, by this process or an earlier one; only for kinds put in rising order."""
+        if not (self.folder / f"{kind}.json").exists():
+            return False
+        if kind not in self._files:
+            self._files[kind] = self._open(kind)
+        file, _ = self._files[kind]
+        return file.path.stat().st_size >= (number + 1) * file.record_bytes
+
     def drop(self, kind: str, number: int) -> None:
         """Nothing: the file goes with the folder, and a resumed run may read the record again."""
 

@@ -71,6 +71,8 @@ def recognise(tensors: dict[str, Tensor], source: str) -> Architecture:
             return Architecture(SPyNet, {}, tensors)
     except KeyError as error:
         raise WeightsError(f"{source}: the tensor {error} is missing; the file is incomplete") from None
+    except (IndexError, ZeroDivisionError):
+        raise WeightsError(f"{source}: tensors have impossible sizes; the file is damaged") from None
     raise WeightsError(
         f"{source}: weights of another model ({len(tensors)} tensors, the first named {next(iter(tensors), None)!r}); "
         "this package loads BasicVSR, IconVSR, SPyNet and EDVR-M"

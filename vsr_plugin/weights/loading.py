@@ -1,5 +1,6 @@
 """Load weights by name or path: find, read as data, recognise, build, fill."""
 
+import errno
 import os
 import pickle
 from pathlib import Path
@@ -48,18 +49,26 @@ def read_checkpoint(path: str | os.PathLike) -> object:
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error) or "Unsupported" in str(error):
+    except Exception as error:  # on damaged bytes torch.load raises nearly anything, and OSError(EINVAL) on a cut end
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
+        if isinstance(error, pickle.UnpicklingError) and _asks_for_code(str(error), path):
             raise WeightsError(
                 f"{path}: refused: the file is a pickle with objects other than plain weights, which could run code "
                 "when loaded; ask its author for a state dict, or convert it where you trust it"
             ) from error
-        raise WeightsError(f"{path}: not a PyTorch checkpoint, or a damaged one; fetch it again") from error
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        # PytorchStreamReader reports a missing end of the archive as RuntimeError.
-        raise WeightsError(f"{path}: the file is cut off or no PyTorch checkpoint; fetch it again") from error
+        raise WeightsError(f"{path}: the file is cut off, damaged or no PyTorch checkpoint; fetch it again") from error
+
+
+def _asks_for_code(message: str, path: str | os.PathLike) -> bool:
+    """Whether PyTorch refused an object, in the words of 2.1 to 2.13, rather than bytes that are no pickle."""
+    if "GLOBAL" in message or "Unsupported class" in message:
+        return True
+    if "Unsupported operand" not in message:
+        return False
+    # A pickle of a protocol that PyTorch does not write fails before its objects are seen.
+    with open(path, "rb") as file:
+        return file.read(1) == pickle.PROTO
 
 
 def load_architecture(name_or_path: str | os.PathLike) -> Architecture:

@@ -21,7 +21,7 @@ IntOrPair = int | tuple[int, int]
 _is_compiling = getattr(torch.compiler, "is_compiling", None) or torch._utils.is_compiling
 
 #: Sampled values held at once by the ``torch`` backend; larger outputs are computed in bands of rows.
-_MAX_COLUMNS = 2**26
+_MAX_COLUMNS = 2**24
 
 
 def _sample_columns(x: Tensor, offset: Tensor, mask: Tensor, top: int, geometry: tuple) -> Tensor:

@@ -1,5 +1,6 @@
 """EDVR-M as a feature extractor: E in section 3.2 of the paper."""
 
+import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
@@ -8,6 +9,7 @@ from vsr_plugin.models.aggregation.layers import conv_lrelu
 from vsr_plugin.models.aggregation.pcd_alignment import PCDAlignment
 from vsr_plugin.models.aggregation.tsa_fusion import TSAFusion
 from vsr_plugin.models.base_module import VSRModule
+from vsr_plugin.models.batching import batch_pixels
 from vsr_plugin.models.padding import pad_to_multiple
 from vsr_plugin.models.propagation.resblocks import ResidualBlockNoBN
 from vsr_plugin.registry import MODELS
@@ -82,7 +84,15 @@ class EDVRFeatureExtractor(VSRModule):
             raise ValueError(f"`frames` must hold windows of {self.num_frames} frames, got shape {tuple(frames.shape)}")
         frames = pad_to_multiple(frames, 4)
         feats = self.pyramid_features(frames.flatten(0, 1))
-        # All neighbours of all windows are aligned in one batch, each beside its window's reference.
+        # Every neighbour of every window beside its window's reference, so that all are aligned in one batch, or
+        # without gradients in as few as the memory allows.
         refs = [level.unflatten(0, (n, t))[:, self.center_frame_idx].repeat_interleave(t, dim=0) for level in feats]
-        aligned = self.pcd_alignment(feats, refs).unflatten(0, (n, t))
+        h_pad, w_pad = frames.shape[-2:]
+        batch = n * t if torch.is_grad_enabled() else max(1, batch_pixels(frames) // (h_pad * w_pad))
+        aligned = torch.cat(
+            [
+                self.pcd_alignment([f[k : k + batch] for f in feats], [r[k : k + batch] for r in refs])
+                for k in range(0, n * t, batch)
+            ]
+        ).unflatten(0, (n, t))
         return self.fusion(aligned if self.with_tsa else aligned.flatten(1, 2))[..., :h, :w]

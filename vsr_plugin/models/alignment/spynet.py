@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vsr_plugin.models.alignment.flow_warp import flow_warp
 from vsr_plugin.models.base_module import VSRModule
+from vsr_plugin.models.batching import batch_pixels
 from vsr_plugin.registry import MODELS
 
 NUM_LEVELS = 6
@@ -112,13 +113,13 @@ class SPyNet(VSRModule):
             flow = self.compute_flow(self.build_pyramid(ref.to(dtype)), self.build_pyramid(supp.to(dtype)))
             return self.resize_flow(flow, *ref.shape[-2:])
 
-    def neighbour_flows(self, frames: Tensor, max_pixels: int = 2**20) -> tuple[Tensor, Tensor]:
+    def neighbour_flows(self, frames: Tensor, max_pixels: int | None = None) -> tuple[Tensor, Tensor]:
         """Flows between successive frames in both directions, each frame's pyramid built once.
 
         Args:
             frames: RGB in [0, 1], ``(n, t, 3, h, w)``.
             max_pixels: without gradients, pairs are taken in batches of at most this many pixels (at least one
-                pair), which bounds the memory; the result does not depend on it.
+                pair), which bounds the memory; the result does not depend on it. See :func:`batch_pixels`.
 
         Returns:
             ``(flows_forward, flows_backward)``, each ``(n, t - 1, 2, h, w)``: entry ``i`` of the first is the
@@ -138,7 +139,7 @@ class SPyNet(VSRModule):
             refs = [torch.cat(pair) for pair in zip(later, earlier, strict=True)]
             supps = [torch.cat(pair) for pair in zip(earlier, later, strict=True)]
             pairs = 2 * (t - 1) * n
-            batch = pairs if torch.is_grad_enabled() else max(1, max_pixels // (h * w))
+            batch = pairs if torch.is_grad_enabled() else max(1, (max_pixels or batch_pixels(frames)) // (h * w))
             flows = torch.cat(
                 [
                     self.resize_flow(

@@ -1,0 +1,179 @@
+"""How to restore a sequence within a memory budget: strategy, frames at a time, tiles."""
+
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import torch.nn as nn
+
+from vsr_plugin.errors import VSRError
+from vsr_plugin.inference.tiling import MIN_TILE
+
+STRATEGIES = ("auto", "whole", "exact", "window")
+
+#: Frames computed and discarded beyond each end of a window; what they cost in dB stands in docs/restoring.md.
+OVERLAP = 15
+#: Frames kept of a window, unless the memory allows fewer.
+WINDOW = 60
+_SEGMENT, _SEGMENT_MIN = 32, 4
+_TILES = (1024, 512, 256, 128, 64, MIN_TILE)
+_TEMPORARY_BYTES = 256 * 2**20
+
+# Bytes per LR pixel of what a step needs while it runs, measured with 64 channels in float32; see `make_plan`.
+_STEP_BYTES, _UPSAMPLING_BYTES, _REFILL_BYTES = 2600, 13000, 10000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one sequence is restored.
+
+    Attributes:
+        strategy: ``'whole'``: all in memory; ``'exact'``: the same result in bounded memory; ``'window'``: overlapping
+            windows, an approximation.
+        segment: frames in memory together; of ``'window'`` all that a window reads.
+        overlap: frames of a window that are discarded at each end.
+        tile: side of the spatial tiles in LR pixels, ``None`` for none.
+    """
+
+    strategy: str
+    segment: int
+    overlap: int = 0
+    tile: int | None = None
+
+    def __str__(self) -> str:
+        """A few words for a person."""
+        tiles = f", in tiles of {self.tile}" if self.tile else ""
+        if self.strategy == "whole":
+            return f"whole sequence{tiles}"
+        if self.strategy == "exact":
+            return f"exact, {self.segment} frames at a time{tiles}"
+        return f"windows of {self.segment} frames that overlap by {2 * self.overlap}{tiles}"
+
+    def smaller(self) -> "Plan | None":
+        """The next plan that needs less memory; ``None`` if there is none with the same kind of result."""
+        if self.strategy == "whole":
+            return replace(self, strategy="exact", segment=_SEGMENT)
+        if self.strategy == "exact" and self.segment > _SEGMENT_MIN:
+            return replace(self, segment=max(self.segment // 4, _SEGMENT_MIN))
+        tiles = [tile for tile in _TILES[1:] if tile < (self.tile or _TILES[0])]
+        return replace(self, tile=tiles[0]) if tiles else None
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be taken on ``device`` now: free GPU memory, or what the system calls available."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def default_budget(device: torch.device) -> int:
+    """Bytes that a restoration may use unless it is told: most of a free GPU, half of what the system can give."""
+    return int(free_memory(device) * (0.85 if device.type == "cuda" else 0.5))
+
+
+@dataclass(frozen=True)
+class MemoryModel:
+    """What restoring frames of one size takes, in bytes; generous estimates.
+
+    Args:
+        net: the network.
+        height, width: LR frame size in pixels.
+        feature_bytes: of one feature value, 4 in float32.
+    """
+
+    net: nn.Module
+    height: int
+    width: int
+    feature_bytes: int = 4
+
+    @property
+    def per_frame(self) -> int:
+        """What a frame in memory takes: its state, flows in both directions, the frame and its neighbours' share."""
+        return (self.net.mid_channels * self.feature_bytes + 2 * 8 + 3 * 12) * self.height * self.width
+
+    def working(self, tile: int | None) -> int:
+        """What a step takes while it runs, besides the frames."""
+        scale = self.net.mid_channels / 64 * self.feature_bytes / 4
+        pixels = self.height * self.width
+        tile_pixels = pixels if tile is None else min(pixels, (tile + MIN_TILE) ** 2)
+        refill = _REFILL_BYTES if self.net.keyframe_windows(1) else 0
+        whole = pixels * (1000 + max(refill, 1000) * scale)
+        return int(_TEMPORARY_BYTES + whole + tile_pixels * scale * max(_STEP_BYTES, _UPSAMPLING_BYTES))
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of a size such as ``'8G'``, ``'500M'`` or ``'1073741824'``.
+
+    Raises:
+        ValueError: it is no such size, or not positive.
+    """
+    units = {"K": 2**10, "M": 2**20, "G": 2**30}
+    number = text.strip().upper().removesuffix("B").removesuffix("I")
+    factor = units.get(number[-1:], 1)
+    size = int(float(number[:-1] if factor > 1 else number) * factor)
+    if size <= 0:
+        raise ValueError(text)
+    return size
+
+
+def make_plan(
+    model: MemoryModel,
+    budget: int,
+    *,
+    num_frames: int | None,
+    strategy: str = "auto",
+    tile: int | None = None,
+    window: int | None = None,
+    overlap: int | None = None,
+) -> Plan:
+    """Choose how to restore a sequence.
+
+    Args:
+        model: what its frames take.
+        budget: bytes that may be used.
+        num_frames: length, ``None`` if unknown.
+        strategy: one of :data:`STRATEGIES`; ``'auto'`` takes whole if that fits, else exact.
+        tile: spatial tiles, by default only where a frame does not fit.
+        window: frames kept of each window.
+        overlap: frames discarded at each end of a window.
+
+    Raises:
+        VSRError: the budget does not hold one frame, or the arguments do not fit together.
+    """
+    if strategy not in STRATEGIES:
+        raise VSRError(f"strategy {strategy!r} does not exist; choose one of {', '.join(STRATEGIES)}")
+    if tile is not None and tile < MIN_TILE:
+        raise VSRError(f"tile {tile} is smaller than the overlap that it needs; use {MIN_TILE} or more")
+    if tile is None:
+        needed = [(None, model.working(None)), *((t, model.working(t)) for t in _TILES)]
+        tile, working = next(((t, w) for t, w in needed if w + _SEGMENT_MIN * model.per_frame <= budget), needed[-1])
+    else:
+        working = model.working(tile)
+    room = (budget - working) // model.per_frame
+    if room < 1:
+        least = working + model.per_frame
+        raise VSRError(
+            f"a memory budget of {budget / 2**20:.0f} MiB is too small for frames of {model.width}x{model.height}; "
+            f"give at least {least / 2**20:.0f} MiB"
+        )
+    if strategy == "window":
+        overlap = OVERLAP if overlap is None else overlap
+        keep = max(min(WINDOW, room - 2 * overlap), 1) if window is None else window
+        return Plan("window", keep + 2 * overlap, overlap, tile)
+    if strategy == "whole" or (strategy == "auto" and num_frames is not None and num_frames <= room):
+        return Plan("whole", num_frames or room, tile=tile)
+    return Plan("exact", int(min(_SEGMENT, room)), tile=tile)
+
+
+def disk_has_room(folder: str | os.PathLike, needed: int) -> bool:
+    """Whether ``folder`` can take ``needed`` bytes and keep a tenth as much free."""
+    return shutil.disk_usage(folder).free > 1.1 * needed

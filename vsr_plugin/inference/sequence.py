@@ -1,0 +1,133 @@
+"""One sequence by one plan, stepping down to a plan that needs less when the memory runs out."""
+
+import gc
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from vsr_plugin.errors import VSRError
+from vsr_plugin.inference.engine import restore_piece
+from vsr_plugin.inference.frame_tensors import Frame
+from vsr_plugin.inference.planning import Plan, disk_has_room
+from vsr_plugin.inference.tensor_cache import DiskCache, MemoryCache, TensorCache
+from vsr_plugin.inference.tiling import tile_net
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on a GPU or in the system."""
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and ("not enough memory" in str(error) or "allocate memory" in str(error))
+
+
+def _choose_cache(stack: ExitStack, plan: Plan, folder: Path) -> TensorCache:
+    if plan.strategy != "exact":
+        return MemoryCache()
+    return stack.enter_context(closing(DiskCache(folder)))
+
+
+def _keeps_states(net: nn.Module, plan: Plan, folder: Path, frames: Sequence[Frame], pixels: int) -> bool:
+    """Whether keeping every backward state is possible and cheaper than computing it again."""
+    if plan.strategy != "exact":
+        return True
+    parameter = next(net.parameters())
+    if parameter.is_cuda:
+        return False  # a GPU computes a state in less time than a disk takes to store and read it
+    if (marker := folder / "keeps_states").exists():
+        return marker.read_text() == "yes"
+    keeps = disk_has_room(folder, len(frames) * 4 * net.mid_channels * pixels)
+    marker.write_text("yes" if keeps else "no")
+    return keeps
+
+
+def _folder_of_attempt(stack: ExitStack, plan: Plan, folder: Path, persistent: bool) -> Path:
+    if not persistent:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
+    # By segment length, which decides what the records mean.
+    attempt = folder / f"segments-of-{plan.segment}"
+    attempt.mkdir(exist_ok=True)
+    return attempt
+
+
+def _first_segment(cache: TensorCache, wanted: int) -> int:
+    """The segment to go on at: the one that is wanted if an earlier process kept the state there, else the first."""
+    return wanted if isinstance(cache, DiskCache) and cache.holds("forward", wanted) else 0
+
+
+def restore_sequence(
+    net: nn.Module,
+    frames: Sequence[Frame],
+    plan: Plan,
+    *,
+    folder: Path,
+    persistent: bool = False,
+    first_frame: int = 0,
+    on_step: Callable[[int], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> Iterator[tuple[int, Tensor]]:
+    """Restore a sequence that is propagated as one.
+
+    When the memory does not suffice, the work begins again with a plan that needs less and the same result, and
+    goes on behind the frame that was handed out last.
+
+    Args:
+        net: a network with the steps of ``BidirectionalPropagation``, in evaluation mode.
+        frames: the sequence, read by index more than once.
+        plan: how to begin.
+        folder: where tensors go that do not stay in memory; an existing folder.
+        persistent: leave in ``folder`` what another process needs to go on where this one was stopped; else
+            nothing is left there.
+        first_frame: hand out the frames from here on. In a persistent folder of the exact strategy the work goes
+            on at the start of this frame's segment, if an earlier process came that far; else from the beginning.
+        on_step: called with the index of a frame after its backward step and when it is restored; counted anew
+            after a step down.
+        on_note: called with a line for a person when the plan changes.
+
+    Yields:
+        ``(i, HR frame (3, 4h, 4w))``, not clipped to [0, 1].
+
+    Raises:
+        VSRError: the memory does not suffice for the smallest plan either.
+        MediaError: the disk is full.
+    """
+    given = first_frame
+    height, width = frames[0].shape[-2:] if isinstance(frames[0], Tensor) else frames[0].shape[:2]
+    while True:
+        with ExitStack() as stack:
+            attempt = _folder_of_attempt(stack, plan, folder, persistent)
+            cache = _choose_cache(stack, plan, attempt)
+            segment = len(frames) if plan.strategy == "whole" else plan.segment
+            try:
+                restored = restore_piece(
+                    tile_net(net, plan.tile) if plan.tile else net,
+                    frames,
+                    segment=segment,
+                    cache=cache,
+                    keep_states=_keeps_states(net, plan, attempt, frames, height * width),
+                    first_segment=_first_segment(cache, given // segment),
+                    on_step=on_step,
+                )
+                for i, hr in restored:
+                    if i >= given:
+                        given = i + 1
+                        yield i, hr
+                return
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+        # Out of the handler, whose traceback would keep the tensors of the failed attempt alive.
+        del restored, cache
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        smaller = plan.smaller()
+        if smaller is None:
+            raise VSRError(f"out of memory with the smallest plan ({plan}) for frames of {width}x{height}")
+        if on_note is not None:
+            on_note(f'out of memory with the plan "{plan}"; going on with "{smaller}"')
+        plan = smaller
