@@ -11,7 +11,7 @@ from vsr_plugin.cli import frame_progress, pick_device, run_command
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import Protocol
 from vsr_plugin.inference import RestoreOptions, restore_video
-from vsr_plugin.inference.restore_video import expected_frames
+from vsr_plugin.inference.restore_options import expected_frames
 from vsr_plugin.media import Encoding
 from vsr_plugin.models.propagation import BidirectionalPropagation
 from vsr_plugin.weights import load_net

@@ -91,9 +91,7 @@ class JobFolder:
     def _take_lock(self) -> None:
         if not self.path.parent.is_dir():
             what = "is not a folder" if self.path.parent.exists() else "does not exist"
-            raise MediaError(
-                f"{self.output}: cannot be written, {self.path.parent} {what}; create the folder first"
-            )
+            raise MediaError(f"{self.output}: cannot be written, {self.path.parent} {what}; create the folder first")
         if not self.path.is_dir():
             self.path.mkdir()
         self._lock = os.open(self.path, os.O_RDONLY)
@@ -131,7 +129,7 @@ class JobFolder:
 
     def holds_work(self) -> bool:
         """Whether deleting the folder would lose anything."""
-        return any(self.path.glob("records/*.json")) or any(self.path.glob("pieces/*/swept"))
+        return any(self.path.glob("records/*.json")) or any(self.path.glob("pieces/*/*/swept"))
 
     def leave(self) -> str:
         """End without a result: keep the folder if it is worth it, and say what can be done with it."""
@@ -165,6 +163,14 @@ class JobFolder:
             self._lock = None
 
     # -- work, for all processes -----------------------------------------------------------------------------------
+
+    def keep_budget(self, budget: int) -> None:
+        """Keep the memory budget, which a resumed run has to have although less memory may be free then."""
+        write_whole(self.path / "budget.json", json.dumps(budget))
+
+    def budget(self) -> int:
+        """The memory budget in bytes."""
+        return json.loads((self.path / "budget.json").read_text())
 
     @property
     def pieces(self) -> Path:
@@ -200,7 +206,7 @@ class JobFolder:
             yield self.find(int(path.stem))
 
     def has_piece(self, start: int) -> int:
-        """The number of frames of the piece that begins with frame ``start``, if all its chunks are finished, else 0."""
+        """How many frames the piece that begins with frame ``start`` has if all its chunks are finished, else 0."""
         position = start
         while (record := self.find(position)) is not None:
             position += record.chunk.frames

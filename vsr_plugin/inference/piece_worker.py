@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch.nn as nn
@@ -12,18 +11,15 @@ import torch.nn as nn
 from vsr_plugin.datasets.degradations import bicubic_upsample
 from vsr_plugin.errors import MediaError
 from vsr_plugin.evaluation import Protocol
-from vsr_plugin.inference.engine import restore_piece
 from vsr_plugin.inference.frame_tensors import tensor_to_frame
 from vsr_plugin.inference.job import ChunkRecord, JobFolder
 from vsr_plugin.inference.pieces import Piece
 from vsr_plugin.inference.pipeline import BackgroundWriter
+from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.quality_log import QualityLog
-from vsr_plugin.inference.tensor_cache import DiskCache, MemoryCache
+from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.media import Frame, FrameSource
 from vsr_plugin.media.chunked import ChunkedOutput, ChunkWriter
-
-#: Tensors that a piece keeps between its sweeps may take so much memory on a GPU, and so much disk.
-_MEMORY_BYTES, _DISK_BYTES = 2 * 2**30, 16 * 2**30
 
 
 class GroundTruth:
@@ -63,12 +59,15 @@ class PieceWorker:
         start: frame of the source that is frame 0 of the output.
         job: what is finished, and where to put what becomes so.
         output: makes the chunks.
-        segment: frames that the engine handles together.
+        plan_for: called with a piece for how to restore it.
         first_pts: called for the timestamp of frame 0.
         gt: the ground truth.
         protocol: how quality is measured against it.
         picture_index: number of the frame whose versions are kept for a comparison picture.
         progress: called with numbers of frames that are done, in halves.
+
+    Attributes:
+        notes: lines worth telling a person, as the keys of a dict, which keep their order.
     """
 
     def __init__(
@@ -79,7 +78,7 @@ class PieceWorker:
         start: int,
         job: JobFolder,
         output: ChunkedOutput,
-        segment: int,
+        plan_for: Callable[[Piece], Plan],
         first_pts: Callable[[], int | None],
         gt: GroundTruth | None,
         protocol: Protocol,
@@ -87,9 +86,10 @@ class PieceWorker:
         progress: Callable[[float], None],
     ) -> None:
         self._net, self._source, self._start = net, source, start
-        self._job, self._output, self._segment = job, output, segment
+        self._job, self._output, self._plan_for = job, output, plan_for
         self._first_pts, self._gt, self._protocol = first_pts, gt, protocol
         self._picture_index, self._progress = picture_index, progress
+        self.notes: dict[str, None] = {}
 
     def run(self, pieces: Iterable[Piece]) -> None:
         """Restore all pieces; frames are encoded in a thread beside the computation."""
@@ -99,50 +99,35 @@ class PieceWorker:
 
     def _restore(self, piece: Piece, writer: BackgroundWriter, current: "_ChunkTask.Current") -> None:
         shift = piece.start - piece.margin
-        chunks = piece.chunks(self._segment)
+        chunks = piece.chunks()
         missing = [chunk for chunk in chunks if self._job.find(chunk.start + shift) is None]
         told = sum(map(len, chunks)) - sum(map(len, missing))
         self._progress(told)
-        folder = self._job.pieces / f"{piece.start:08d}"
         if missing:
             wanted = range(missing[0].start, missing[-1].stop)
 
             def on_step(i: int) -> None:
                 nonlocal told
-                if i in wanted:
+                if i in wanted and told < len(piece.infos):
                     told += 0.5
                     self._progress(0.5)
 
-            cache, keep_states = self._cache(piece, folder)
-            first_segment = missing[0].start // self._segment if isinstance(cache, DiskCache) else 0
-            with closing(
-                restore_piece(
-                    self._net,
-                    piece.frames,
-                    segment=self._segment,
-                    cache=cache,
-                    keep_states=keep_states,
-                    first_segment=first_segment,
-                    on_step=on_step,
-                )
-            ) as restored:
+            plan = self._plan_for(piece)
+            self.notes[f"restored as {plan}"] = None
+            restored = restore_sequence(
+                self._net,
+                piece.frames,
+                plan,
+                folder=piece.folder,
+                persistent=True,
+                first_frame=missing[0].start,
+                on_step=on_step,
+                on_note=lambda line: self.notes.update({line: None}),
+            )
+            with closing(restored):
                 self._write(piece, missing, restored, writer, current)
-            if isinstance(cache, DiskCache):
-                cache.close()
-        writer.submit(partial(_clean_up, piece, folder))
+        writer.submit(partial(_clean_up, piece))
         self._progress(len(piece.infos) - told)
-
-    def _cache(self, piece: Piece, folder: Path) -> tuple[MemoryCache | DiskCache, bool]:
-        """Where tensors are kept between the sweeps, and whether the backward states are among them."""
-        height, width = piece.frames[0].shape[:2]
-        # The backward features and the flows in both directions, in float32.
-        needed = len(piece.frames) * 4 * (self._net.mid_channels + 4) * height * width
-        on_gpu = next(self._net.parameters()).is_cuda
-        # On a CPU the disk is never what one waits for, and a killed run can go on inside the piece.
-        if piece.margin or len(piece.frames) <= self._segment or (on_gpu and needed <= _MEMORY_BYTES):
-            return MemoryCache(), True
-        folder.mkdir(parents=True, exist_ok=True)
-        return DiskCache(folder), needed <= _DISK_BYTES
 
     def _write(
         self,
@@ -156,7 +141,7 @@ class PieceWorker:
         chunk, task = next(todo), None
         for i, hr in restored:
             if i == chunk.stop:
-                # Not before a frame of the next chunk has come: by then the engine has kept what it needs to begin there.
+                # Not before a frame of the next chunk has come: by then the engine has kept what it goes on from there.
                 writer.submit(task.commit)
                 chunk, task = next(todo), None
             if i in chunk:
@@ -246,8 +231,8 @@ class _ChunkTask:
         self._worker.record(ChunkRecord(chunk, stop, self._log.rows))
 
 
-def _clean_up(piece: Piece, folder: Path) -> None:
+def _clean_up(piece: Piece) -> None:
     """Give back what a finished piece has used."""
     piece.frames.close()
     with suppress(FileNotFoundError):
-        shutil.rmtree(folder)
+        shutil.rmtree(piece.folder)

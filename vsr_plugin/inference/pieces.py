@@ -15,8 +15,12 @@ from vsr_plugin.inference.frame_store import FrameStore
 from vsr_plugin.inference.scene_cuts import CutDetector
 from vsr_plugin.media import Frame
 
-#: Chunks have at least so many frames where their piece has; each begins with a key frame.
+#: A chunk has so many frames where its piece has; each begins with a key frame.
 CHUNK_FRAMES = 48
+#: Beyond so many bytes the frames of a piece go to the disk.
+_MEMORY_BYTES = 256 * 2**20
+#: More pieces than are ever on their way at a time.
+_MAX_OPEN = 16
 
 
 @dataclass(frozen=True)
@@ -25,14 +29,12 @@ class PiecePlan:
 
     Attributes:
         scene_cuts: pieces end where the picture changes to another shot.
-        segment: frames of a piece that the engine handles together.
         window: pieces have at most about so many frames beside their margins, which makes the result approximate;
             ``None`` for pieces of any length and the exact result.
         overlap: margin of a window in frames, on each side, restored and discarded.
     """
 
     scene_cuts: bool
-    segment: int
     window: int | None = None
     overlap: int = 0
 
@@ -58,13 +60,15 @@ class Piece:
 
     Attributes:
         number: counts pieces from 0.
+        folder: an existing folder of its own.
         start: number of the first frame that is kept, from 0 at the first frame of the stream.
-        frames: pixels, margins included; empty for a piece that nobody wants here.
-        infos: of the kept frames.
+        frames: pixels, margins included.
+        infos: of the kept frames, one each.
         margin: kept frames begin at this index of ``frames``.
     """
 
     number: int
+    folder: Path
     start: int
     frames: FrameStore
     infos: list[FrameInfo] = field(default_factory=list)
@@ -75,12 +79,16 @@ class Piece:
         """Indices into ``frames`` of what is kept."""
         return range(self.margin, self.margin + len(self.infos))
 
-    def chunks(self, segment: int) -> list[range]:
-        """The kept frames, as indices into ``frames``, in runs of whole segments."""
-        if self.margin or len(self.frames) > len(self.infos):
+    @property
+    def is_window(self) -> bool:
+        """Whether it has margins."""
+        return len(self.frames) > len(self.infos)
+
+    def chunks(self) -> list[range]:
+        """The kept frames, as indices into ``frames``, in runs that are written apart."""
+        if self.is_window:
             return [self.keep]
-        step = segment * -(-CHUNK_FRAMES // segment)
-        return [range(i, min(i + step, len(self.infos))) for i in range(0, len(self.infos), step)]
+        return [range(i, min(i + CHUNK_FRAMES, len(self.infos))) for i in range(0, len(self.infos), CHUNK_FRAMES)]
 
 
 class PieceCutter:
@@ -88,8 +96,8 @@ class PieceCutter:
 
     Args:
         plan: where to cut.
-        folder: where the frames of long pieces go.
-        wanted: called with the number and the first frame of a piece; tells whether its frames are needed here.
+        folder: where pieces have their folders.
+        wanted: called with the number and the first frame of every piece; tells whether it is needed here.
 
     Attributes:
         num_frames: frames seen so far.
@@ -101,11 +109,11 @@ class PieceCutter:
         self._plan, self._folder, self._wanted = plan, folder, wanted
         self.num_frames = self.num_pieces = 0
         self.first_pts: int | None = None
-        self._stores: list[FrameStore] = []
+        self._open: deque[FrameStore] = deque(maxlen=_MAX_OPEN)
 
     def close(self) -> None:
         """Close what takers have not closed."""
-        for store in self._stores:
+        for store in self._open:
             store.close()
 
     def pieces(self, frames: Iterable[Frame]) -> Iterator[Piece]:
@@ -133,24 +141,28 @@ class PieceCutter:
         self.num_frames += 1
         return frame, cut or self.num_frames == 1
 
-    def _begin(self, start: int) -> tuple[Piece, bool]:
+    def _begin(self, start: int, frame_bytes: int) -> Piece | None:
         number = self.num_pieces
         self.num_pieces += 1
-        store = FrameStore(self._folder / f"{start:08d}.frames")
-        self._stores = [*(open_store for open_store in self._stores if len(open_store)), store]
-        return Piece(number, start, store), self._wanted(number, start)
+        if not self._wanted(number, start):
+            return None
+        folder = self._folder / f"{start:08d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        piece = Piece(number, folder, start, FrameStore(folder, max_in_memory=max(1, _MEMORY_BYTES // frame_bytes)))
+        self._open.append(piece.frames)
+        return piece
 
     def _scenes(self, shots: Iterator[tuple[Frame, bool]]) -> Iterator[Piece]:
-        piece, wanted = None, False
+        piece = None
         for frame, begins in shots:
             if begins:
-                if wanted:
+                if piece is not None:
                     yield piece
-                piece, wanted = self._begin(self.num_frames - 1)
-            if wanted:
+                piece = self._begin(self.num_frames - 1, frame.rgb.nbytes)
+            if piece is not None:
                 piece.infos.append(FrameInfo.of(frame))
                 piece.frames.append(frame.rgb)
-        if wanted:
+        if piece is not None:
             yield piece
 
     def _windows(self, shots: Iterator[tuple[Frame, bool]]) -> Iterator[Piece]:
@@ -176,9 +188,9 @@ class PieceCutter:
                 kept = left if left <= window else -(-left // 2)
             else:
                 kept = window
-            piece, wanted = self._begin(scene.start)
+            piece = self._begin(scene.start, scene.held[0][1].nbytes)
             stop = scene.margin + kept
-            if wanted:
+            if piece is not None:
                 piece.margin = scene.margin
                 for i, (info, rgb) in enumerate(list(scene.held)[: stop + overlap]):
                     piece.frames.append(rgb)

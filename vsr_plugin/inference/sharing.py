@@ -18,7 +18,7 @@ _POLL_SECONDS = 0.2
 _CONNECT = timedelta(minutes=5)
 
 
-class EndedElsewhere(VSRError):
+class EndedElsewhereError(VSRError):
     """Another process has failed and has said why."""
 
 
@@ -72,7 +72,7 @@ class Sharing:
         """Wait until every process has come as far.
 
         Raises:
-            EndedElsewhere: one of them has failed.
+            EndedElsewhereError: one of them has failed.
         """
         if self._store is None:
             return
@@ -81,7 +81,7 @@ class Sharing:
         self._store.add(key, 1)
         while self._store.add(key, 0) < self.world:
             if self._store.add("vsr_plugin/failed", 0):
-                raise EndedElsewhere("another process has failed; nothing was written under the final name")
+                raise EndedElsewhereError("another process has failed; nothing was written under the final name")
             time.sleep(_POLL_SECONDS)
 
     def __enter__(self) -> "Sharing":

@@ -100,12 +100,6 @@ def encoder_options(codec: str, encoding: Encoding) -> dict[str, str]:
     if codec == "libsvtav1":
         # It writes its settings to the terminal by itself and listens to this variable only.
         os.environ.setdefault("SVT_LOG", "1")
-    if codec in ("libx264", "libx264rgb") and _has_avx512():
-        # x264's AVX-512 code for its macroblock tree reads memory that nothing wrote, so that the same frames give
-        # other packets at every run; a resumed job has to give the packets of an uninterrupted one.
-        fixed = {"x264-params": "asm=avx2"}
-    else:
-        fixed = {}
     control = _CONTROLS.get(codec)
     if control is None:
         if encoding.quality is not None:
@@ -113,7 +107,11 @@ def encoder_options(codec: str, encoding: Encoding) -> dict[str, str]:
             raise MediaError(f"codec {codec!r} has no quality setting; leave it out or choose one of {known}")
         return {}
     quality = control.default if encoding.quality is None else encoding.quality
-    options = dict(control.extra) | fixed
+    options = dict(control.extra)
+    if codec in ("libx264", "libx264rgb") and _has_avx512():
+        # x264's AVX-512 code for its macroblock tree reads memory that nothing wrote, so that the same frames give
+        # other packets at every run; a resumed job has to give the packets of an uninterrupted one.
+        options["x264-params"] = "asm=avx2"
     options[control.option] = str(quality)
     if control.presets:
         options["preset"] = encoding.preset
