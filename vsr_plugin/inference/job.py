@@ -19,7 +19,7 @@ import numpy as np
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.chunked import Chunk
 
-_JOB = "job.json"
+_JOB, _RESOURCES = "job.json", "resources.json"
 
 
 @dataclass
@@ -164,13 +164,29 @@ class JobFolder:
 
     # -- work, for all processes -----------------------------------------------------------------------------------
 
-    def keep_budget(self, budget: int) -> None:
-        """Keep the memory budget, which a resumed run has to have although less memory may be free then."""
-        write_whole(self.path / "budget.json", json.dumps(budget))
+    def keep_resources(self, budget: int, threads: int) -> None:
+        """Keep what a resumed run has to work with although less may be free then, for the same result.
 
+        Args:
+            budget: memory in bytes, from which plans follow.
+            threads: of the CPU, on which the last bits of some convolutions depend.
+        """
+        write_whole(self.path / _RESOURCES, json.dumps(dict(budget=budget, threads=threads)))
+
+    @property
+    def has_resources(self) -> bool:
+        """Whether :meth:`keep_resources` was called; not if a run was killed right at its beginning."""
+        return (self.path / _RESOURCES).exists()
+
+    @property
     def budget(self) -> int:
         """The memory budget in bytes."""
-        return json.loads((self.path / "budget.json").read_text())
+        return json.loads((self.path / _RESOURCES).read_text())["budget"]
+
+    @property
+    def threads(self) -> int:
+        """The number of threads of the CPU."""
+        return json.loads((self.path / _RESOURCES).read_text())["threads"]
 
     @property
     def pieces(self) -> Path:

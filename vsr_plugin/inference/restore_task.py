@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import torch
 import torch.nn as nn
 
 from vsr_plugin.errors import MediaError
@@ -57,12 +58,11 @@ class RestoreTask:
         options, job = self._options, self._job
         settings = fingerprint.of_job(self._source, self._net, options)
         resumed = job.begin(settings, resume=options.resume)
-        if not resumed:
+        if not resumed or not job.has_resources:
             device = next(self._net.parameters()).device
-            budget = options.memory_budget or default_budget(device) // (
-                1 if device.type == "cuda" else self._sharing.world
-            )
-            job.keep_budget(budget)
+            sharers = 1 if device.type == "cuda" else self._sharing.world
+            budget = options.memory_budget or default_budget(device) // sharers
+            job.keep_resources(budget, torch.get_num_threads())
         if options.resume:
             count = sum(record.chunk.frames for record in job.records())
             self._notes.append(
@@ -79,15 +79,15 @@ class RestoreTask:
     def work(self, gt: FrameSource | None, progress: Callable[[float], None]) -> None:
         """Restore the pieces that fall to this process."""
         options, job, source = self._options, self._job, self._source
-        plans = self._piece_plan(), job.budget()
-        cutter = PieceCutter(plans[0], job.pieces, lambda number, start: self._wanted(number, start, progress))
+        budget = job.budget
+        cutter = PieceCutter(self._piece_plan(), job.pieces, lambda number, start: self._wanted(number, start, progress))
         worker = PieceWorker(
             self._net,
             source,
             start=options.start,
             job=job,
             output=self._output,
-            plan_for=lambda piece: self._plan(piece, plans[1]),
+            plan_for=lambda piece: self._plan(piece, budget),
             first_pts=lambda: cutter.first_pts,
             gt=None if gt is None else GroundTruth(gt, options.start, options.num_frames),
             protocol=options.protocol,
@@ -95,8 +95,13 @@ class RestoreTask:
             progress=progress,
         )
         frames = source.frames(options.start, options.num_frames)
-        with closing(cutter), Prefetcher(cutter.pieces(frames)) as pieces:
-            worker.run(pieces)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(job.threads)
+        try:
+            with closing(cutter), Prefetcher(cutter.pieces(frames)) as pieces:
+                worker.run(pieces)
+        finally:
+            torch.set_num_threads(threads)
         self._num_frames = cutter.num_frames
         self._notes.extend(worker.notes)
         if self._sharing.world > 1 and cutter.num_pieces == 1:
@@ -109,7 +114,7 @@ class RestoreTask:
         cuts = options.scene_cuts == "on" or (options.scene_cuts == "auto" and self._source.kind == "video")
         if options.strategy != "window":
             return PiecePlan(cuts)
-        plan = self._make_plan(self._job.budget(), "window", None)
+        plan = self._make_plan(self._job.budget, "window", None)
         return PiecePlan(cuts, plan.segment - 2 * plan.overlap, plan.overlap)
 
     def _make_plan(self, budget: int, strategy: str, num_frames: int | None) -> Plan:
