@@ -26,7 +26,7 @@ def frame_to_tensor(frame: Frame, device: torch.device) -> Tensor:
             f"frames that are arrays must be uint8 or uint16 RGB (h, w, 3), got {frame.dtype} {frame.shape}"
         )
     if frame.dtype == np.uint8:
-        hwc = torch.from_numpy(np.ascontiguousarray(frame)).to(device).float()
+        hwc = torch.from_numpy(np.array(frame)).to(device).float()  # decoded frames may be read-only
     else:  # PyTorch before 2.3 does not know uint16
         hwc = torch.from_numpy(frame.astype(np.float32)).to(device)
     return hwc.permute(2, 0, 1).contiguous() / float(np.iinfo(frame.dtype).max)

@@ -102,12 +102,14 @@ class MemoryModel:
 
     def working(self, tile: int | None) -> int:
         """What a step takes while it runs, besides the frames."""
-        scale = self.net.mid_channels / 64 * self.feature_bytes / 4
+        width = self.net.mid_channels / 64
+        size = self.feature_bytes / 4
         pixels = self.height * self.width
         tile_pixels = pixels if tile is None else min(pixels, (tile + MIN_TILE) ** 2)
-        refill = _REFILL_BYTES if self.net.keyframe_windows(1) else 0
-        whole = pixels * (1000 + max(refill, 1000) * scale)
-        return int(_TEMPORARY_BYTES + whole + tile_pixels * scale * max(_STEP_BYTES, _UPSAMPLING_BYTES))
+        refill = _REFILL_BYTES * width if self.net.keyframe_windows(1) else 0
+        untiled = pixels * size * (1000 + refill)
+        # The layers at HR size have 64 channels whatever the width of the others.
+        return int(_TEMPORARY_BYTES + untiled + tile_pixels * size * max(_STEP_BYTES * width, _UPSAMPLING_BYTES))
 
 
 def parse_memory(text: str) -> int:
