@@ -46,9 +46,11 @@ class JobFolder:
 
     def __init__(self, output: Path) -> None:
         self.output = output
-        # Inside an existing folder, because that may be a disk of its own, to which nothing can be renamed.
-        parent = output if output.is_dir() else output.parent
-        self.path = parent / f".{output.resolve().name}.job"
+        name = f".{output.resolve().name}.job"
+        self.path = output.parent / name
+        if output.is_dir() and not self.path.is_dir():
+            # Because that folder may be a disk of its own, to which nothing can be renamed.
+            self.path = output / name
         self._lock: int | None = None
 
     # -- beginning and end, for one process ------------------------------------------------------------------------

@@ -78,9 +78,18 @@ class Sharing:
             return
         self._waits += 1
         key = f"vsr_plugin/wait/{self._waits}"
-        self._store.add(key, 1)
-        while self._store.add(key, 0) < self.world:
-            if self._store.add("vsr_plugin/failed", 0):
+        self._count(key, 1)
+        self._wait_for(key)
+
+    def _count(self, key: str, amount: int) -> int:
+        try:
+            return self._store.add(key, amount)
+        except RuntimeError as error:
+            raise EndedElsewhereError("the process that the others meet at has ended") from error
+
+    def _wait_for(self, key: str) -> None:
+        while self._count(key, 0) < self.world:
+            if self._count("vsr_plugin/failed", 0):
                 raise EndedElsewhereError("another process has failed; nothing was written under the final name")
             time.sleep(_POLL_SECONDS)
 
@@ -88,12 +97,20 @@ class Sharing:
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, error: BaseException | None, *rest: object) -> None:
-        if self._store is None or error is None:
+        if self._store is None:
             return
-        try:
-            others = self._store.add("vsr_plugin/failed", 1) - 1
-        except RuntimeError:
-            # The store is gone, so whoever had it has ended before.
-            others = 1
-        if others:
+        if error is None:
+            self._count("vsr_plugin/end", 1)
+            if self.is_first:
+                # The store may be in this process, and the others have to see that they may go.
+                self._wait_for("vsr_plugin/end")
+            return
+        if isinstance(error, EndedElsewhereError) or self._others_failed():
+            # One line is enough for all.
             raise SystemExit(1) from None
+
+    def _others_failed(self) -> bool:
+        try:
+            return self._count("vsr_plugin/failed", 1) > 1
+        except EndedElsewhereError:
+            return True
