@@ -15,7 +15,7 @@ def frames(*lengths: int) -> list[Frame]:
         picture = np.kron(rng.integers(0, 256, (4, 6, 3), np.uint8), np.ones((4, 4, 1), np.uint8))
         for _ in range(length):
             rgb = picture.copy()
-            rgb[0, 0] = divmod(len(result), 256) + (0,)
+            rgb[0, 0] = (*divmod(len(result), 256), 0)
             result.append(Frame(rgb, pts=10 * len(result), duration=10))
     return result
 

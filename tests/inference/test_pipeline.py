@@ -39,9 +39,8 @@ def test_an_error_comes_after_the_items_before_it():
         raise OSError("disk")
 
     seen = []
-    with pytest.raises(OSError, match="disk"), Prefetcher(fail(), ahead=10) as items:
-        for item in items:
-            seen.append(item)
+    with Prefetcher(fail(), ahead=10) as items, pytest.raises(OSError, match="disk"):
+        seen.extend(items)
     assert seen == [0, 1, 2]
 
 
@@ -56,9 +55,13 @@ def test_leaving_early_closes_the_iterator(fault):
         finally:
             closed.set()
 
-    with pytest.raises(fault), Prefetcher(endless(), ahead=2) as items:
-        next(items)
-        raise fault
+    def leave():
+        with Prefetcher(endless(), ahead=2) as items:
+            next(items)
+            raise fault
+
+    with pytest.raises(fault):
+        leave()
     assert closed.is_set()
 
 
@@ -92,12 +95,16 @@ def test_an_error_comes_out_of_the_next_call_or_the_end():
     def fail():
         raise OSError("full")
 
+    def go_on():
+        with BackgroundWriter() as writer:
+            writer.submit(fail)
+            for _ in range(100):
+                writer.submit(lambda: done.append(1))
+                time.sleep(0.01)
+
     done = []
-    with pytest.raises(OSError, match="full"), BackgroundWriter() as writer:
-        writer.submit(fail)
-        for _ in range(100):
-            writer.submit(lambda: done.append(1))
-            time.sleep(0.01)
+    with pytest.raises(OSError, match="full"):
+        go_on()
     assert done == []
     with pytest.raises(OSError, match="full"), BackgroundWriter() as writer:
         writer.submit(fail)
@@ -105,10 +112,15 @@ def test_an_error_comes_out_of_the_next_call_or_the_end():
 
 def test_calls_that_wait_are_dropped_on_an_exception():
     done, started = [], threading.Event()
-    with pytest.raises(KeyboardInterrupt), BackgroundWriter(ahead=10) as writer:
-        writer.submit(lambda: (started.set(), time.sleep(0.2)))
-        for _ in range(5):
-            writer.submit(lambda: done.append(1))
-        started.wait()
-        raise KeyboardInterrupt
+
+    def interrupt():
+        with BackgroundWriter(ahead=10) as writer:
+            writer.submit(lambda: (started.set(), time.sleep(0.2)))
+            for _ in range(5):
+                writer.submit(lambda: done.append(1))
+            started.wait()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
     assert done == []

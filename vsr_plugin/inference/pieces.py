@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+from weakref import WeakSet
 
 import numpy as np
 
@@ -18,9 +19,7 @@ from vsr_plugin.media import Frame
 #: A chunk has so many frames where its piece has; each begins with a key frame.
 CHUNK_FRAMES = 48
 #: Beyond so many bytes the frames of a piece go to the disk.
-_MEMORY_BYTES = 256 * 2**20
-#: More pieces than are ever on their way at a time.
-_MAX_OPEN = 16
+_MEMORY_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class PieceCutter:
         self._plan, self._folder, self._wanted = plan, folder, wanted
         self.num_frames = self.num_pieces = 0
         self.first_pts: int | None = None
-        self._open: deque[FrameStore] = deque(maxlen=_MAX_OPEN)
+        self._open: WeakSet[FrameStore] = WeakSet()
 
     def close(self) -> None:
         """Close what takers have not closed."""
@@ -119,7 +118,7 @@ class PieceCutter:
     def pieces(self, frames: Iterable[Frame]) -> Iterator[Piece]:
         """Yield the pieces that are wanted, in order, each to be closed by its taker.
 
-        Memory: a piece of up to 256 MiB, or two windows with their margins.
+        Memory: three pieces of up to 128 MiB each, or two windows with their margins.
         """
         shots = self._marked(frames)
         yield from self._scenes(shots) if self._plan.window is None else self._windows(shots)
@@ -149,7 +148,7 @@ class PieceCutter:
         folder = self._folder / f"{start:08d}"
         folder.mkdir(parents=True, exist_ok=True)
         piece = Piece(number, folder, start, FrameStore(folder, max_in_memory=max(1, _MEMORY_BYTES // frame_bytes)))
-        self._open.append(piece.frames)
+        self._open.add(piece.frames)
         return piece
 
     def _scenes(self, shots: Iterator[tuple[Frame, bool]]) -> Iterator[Piece]:

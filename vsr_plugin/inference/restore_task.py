@@ -80,7 +80,9 @@ class RestoreTask:
         """Restore the pieces that fall to this process."""
         options, job, source = self._options, self._job, self._source
         budget = job.budget
-        cutter = PieceCutter(self._piece_plan(), job.pieces, lambda number, start: self._wanted(number, start, progress))
+        cutter = PieceCutter(
+            self._piece_plan(), job.pieces, lambda number, start: self._wanted(number, start, progress)
+        )
         worker = PieceWorker(
             self._net,
             source,

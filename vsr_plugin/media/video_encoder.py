@@ -22,6 +22,7 @@ class VideoEncoder:
         self._layout = layout
         self._context = context
         self._to_picture = FromRGB(layout.colour, layout.pix_fmt)
+        self._num_frames = 0
 
     def encode(self, frame: Frame, index: int, offset: int) -> list[av.Packet]:
         """Take a frame and return what packets are ready.
@@ -35,6 +36,7 @@ class VideoEncoder:
             FFmpegError: the encoder fails.
         """
         layout = self._layout
+        self._num_frames += 1
         rgb = frame.rgb
         if layout.bake:
             rgb = np.ascontiguousarray(layout.source.orientation.apply(rgb))
@@ -46,4 +48,9 @@ class VideoEncoder:
 
     def flush(self) -> list[av.Packet]:
         """Return the packets that the encoder still holds; nothing can be encoded after it."""
-        return self._context.encode(None)
+        packets = self._context.encode(None)
+        if self._layout.codec == "libx265" and self._num_frames <= 2:
+            # x265 takes the distance of decoding times from its third frame, and from unset memory without one.
+            for packet in packets:
+                packet.dts = packet.pts
+        return packets
