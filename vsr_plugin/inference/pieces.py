@@ -18,8 +18,8 @@ from vsr_plugin.media import Frame
 
 #: A chunk has so many frames where its piece has; each begins with a key frame.
 CHUNK_FRAMES = 48
-#: Beyond so many bytes the frames of a piece go to the disk.
-_MEMORY_BYTES = 128 * 2**20
+#: Beyond so many bytes, or so many frames, the frames of a piece go to the disk.
+_MEMORY_BYTES, _MEMORY_FRAMES = 128 * 2**20, 256
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,8 @@ class PieceCutter:
             return None
         folder = self._folder / f"{start:08d}"
         folder.mkdir(parents=True, exist_ok=True)
-        piece = Piece(number, folder, start, FrameStore(folder, max_in_memory=max(1, _MEMORY_BYTES // frame_bytes)))
+        in_memory = max(1, min(_MEMORY_BYTES // frame_bytes, _MEMORY_FRAMES))
+        piece = Piece(number, folder, start, FrameStore(folder, max_in_memory=in_memory))
         self._open.add(piece.frames)
         return piece
 
