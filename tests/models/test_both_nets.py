@@ -248,12 +248,11 @@ def test_bfloat16_weights_and_frames(net: nn.Module) -> None:
     assert (found.float() - expected).abs().max() < 0.02 * expected.abs().max()
 
 
-@pytest.mark.parametrize(("t", "h", "w"), [(3, 13, 18), (1, 8, 8)])
-def test_compiles_without_a_graph_break(t: int, h: int, w: int, net: nn.Module) -> None:
+def test_compiles_without_a_graph_break(net: nn.Module) -> None:
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if version < (2, 6):
         pytest.skip("Dynamo traces generators from PyTorch 2.6 or so")
-    lrs = frames(1, t, h, w)
+    lrs = frames(1, 2, 9, 14)
     torch._dynamo.reset()
     with torch.no_grad():
         found = torch.compile(net, backend="aot_eager", fullgraph=True)(lrs)

@@ -236,7 +236,7 @@ def test_backend_that_does_not_work_is_refused(insist, monkeypatch: pytest.Monke
     monkeypatch.setitem(deform_conv._BACKENDS, "torchvision", broken)
     insist("torchvision")
     with pytest.raises(
-        RuntimeError, match="VSR_DEFORM_CONV='torchvision' does not work on cpu: libcudart.so.12.*file$"
+        RuntimeError, match=r"VSR_DEFORM_CONV='torchvision' does not work on cpu: libcudart.so.12.*file$"
     ):
         run(make_input(VARIANTS["plain"]), VARIANTS["plain"])
     with pytest.raises(RuntimeError, match="backend 'torchvision' does not work on cpu: libcudart"):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vsr_plugin.models import EDVRFeatureExtractor
+from vsr_plugin.models.aggregation import edvr_feature_extractor
 
 #: Small, and unlike the defaults in everything.
 SMALL = dict(mid_channels=16, num_frames=3, deform_groups=4, num_blocks_extraction=2)
@@ -101,7 +102,24 @@ def test_windows_of_a_batch_do_not_see_each_other(randomise: Callable[..., nn.Mo
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-12)
 
 
-def test_deform_groups_must_divide_the_channels() -> None:
-    # Not an error in PyTorch's own words somewhere inside, on the first frame.
-    with pytest.raises((ValueError, RuntimeError)):
-        EDVRFeatureExtractor(mid_channels=12, deform_groups=8)(torch.rand(1, 5, 3, 8, 8))
+@pytest.mark.parametrize("pairs", [0, 1, 2, 4])
+@torch.no_grad()
+def test_batches_of_neighbours_change_nothing(
+    pairs: int, randomise: Callable[..., nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = randomise(EDVRFeatureExtractor(**SMALL)).double()
+    frames = torch.rand(2, 3, 3, 8, 12, dtype=torch.float64)
+    expected = net(frames)
+    sizes = []
+    net.pcd_alignment.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0][0])))
+    monkeypatch.setattr(edvr_feature_extractor, "batch_pixels", lambda frames: pairs * 8 * 12)
+    torch.testing.assert_close(net(frames), expected, rtol=0, atol=1e-12)
+    assert sum(sizes) == 6
+    assert max(sizes) == max(pairs, 1)
+
+
+@pytest.mark.parametrize("deform_groups", [8, 0, -4])
+def test_deform_groups_must_divide_the_channels(deform_groups: int) -> None:
+    # mmcv's kernel does not mind, and leaves channels out.
+    with pytest.raises(ValueError, match=f"`deform_groups` must divide the 12 channels, got {deform_groups}"):
+        EDVRFeatureExtractor(mid_channels=12, deform_groups=deform_groups)

@@ -34,11 +34,14 @@ def _extractor_arguments(tensors: dict[str, Tensor], prefix: str = "") -> dict:
     mid_channels = tensors[f"{prefix}conv_first.weight"].size(0)
     with_tsa = f"{prefix}fusion.feat_fusion.conv.weight" in tensors
     fusion = tensors[f"{prefix}fusion.feat_fusion.conv.weight" if with_tsa else f"{prefix}fusion.weight"]
+    deform_groups = tensors[f"{prefix}pcd_alignment.cas_dcnpack.conv_offset.weight"].size(0) // 27
+    if mid_channels % deform_groups:
+        raise ValueError(f"{deform_groups} groups do not divide {mid_channels} channels")
     return dict(
         in_channels=tensors[f"{prefix}conv_first.weight"].size(1),
         mid_channels=mid_channels,
         num_frames=fusion.size(1) // mid_channels,
-        deform_groups=tensors[f"{prefix}pcd_alignment.cas_dcnpack.conv_offset.weight"].size(0) // 27,
+        deform_groups=deform_groups,
         num_blocks_extraction=_count(tensors, f"{prefix}feature_extraction."),
         with_tsa=with_tsa,
     )
@@ -71,7 +74,7 @@ def recognise(tensors: dict[str, Tensor], source: str) -> Architecture:
             return Architecture(SPyNet, {}, tensors)
     except KeyError as error:
         raise WeightsError(f"{source}: the tensor {error} is missing; the file is incomplete") from None
-    except (IndexError, ZeroDivisionError):
+    except (IndexError, ValueError, ZeroDivisionError):
         raise WeightsError(f"{source}: tensors have impossible sizes; the file is damaged") from None
     raise WeightsError(
         f"{source}: weights of another model ({len(tensors)} tensors, the first named {next(iter(tensors), None)!r}); "

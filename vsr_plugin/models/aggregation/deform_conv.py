@@ -225,10 +225,16 @@ class ModulatedDCNPack(nn.Module):
     Args:
         channels: input and output channels.
         deform_groups: groups of channels that share displacements; must divide ``channels``.
+
+    Raises:
+        ValueError: it does not.
     """
 
     def __init__(self, channels: int, deform_groups: int):
         super().__init__()
+        if deform_groups < 1 or channels % deform_groups:
+            # mmcv's kernel would silently leave channels out.
+            raise ValueError(f"`deform_groups` must divide the {channels} channels, got {deform_groups}")
         self.deform_groups = deform_groups
         # Uniform within 1 / sqrt(fan in) and no bias; no displacement and a factor of 1/2 to begin with.
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3).uniform_(-1, 1) / (3 * channels**0.5))
