@@ -10,8 +10,10 @@ import torch
 from vsr_plugin.cli import frame_progress, pick_device, run_command
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import Protocol
-from vsr_plugin.inference import RestoreOptions, restore_video
-from vsr_plugin.inference.restore_video import expected_frames
+from vsr_plugin.inference import RestoreOptions, RestoreResult, restore_video
+from vsr_plugin.inference.many import is_done, pair_outputs
+from vsr_plugin.inference.restore_options import expected_frames
+from vsr_plugin.inference.sharing import Sharing
 from vsr_plugin.media import Encoding
 from vsr_plugin.models.propagation import BidirectionalPropagation
 from vsr_plugin.weights import load_net
@@ -30,15 +32,26 @@ def parse_args() -> argparse.Namespace:
 
     natural.__name__, positive.__name__ = "number (0 or more)", "number (1 or more)"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("input", help="video file, folder of images, or one image")
-    parser.add_argument("output", help="video file (.mp4 .mkv .mov .avi .webm .m4v), or folder for PNG files")
+    parser.add_argument("inputs", nargs="+", metavar="input", help="video file, folder of images, or one image")
+    parser.add_argument(
+        "output",
+        help="video file (.mp4 .mkv .mov .avi .webm .m4v), or folder for PNG files; of several inputs a folder",
+    )
     parser.add_argument("--weights", default="basicvsr_reds4", help="published name, or path of a checkpoint")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto for a GPU if there is one")
     parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+    parser.add_argument("--resume", action="store_true", help="go on with a run of the same command that was stopped")
 
     part = parser.add_argument_group("part of the input")
     part.add_argument("--start", type=natural, default=0, metavar="N", help="first frame, counted from 0")
     part.add_argument("--num-frames", type=positive, metavar="N", help="number of frames (default: to the end)")
+
+    part.add_argument(
+        "--scene-cuts",
+        choices=("auto", "on", "off"),
+        default=RestoreOptions.scene_cuts,
+        help="restart propagation where the picture changes to another shot; auto: in videos, not in folders",
+    )
 
     memory = parser.add_argument_group("memory")
     memory.add_argument(
@@ -82,17 +95,42 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
+    with Sharing.from_environment() as sharing:
+        return run(args, sharing)
+
+
+def run(args: argparse.Namespace, sharing: Sharing) -> int:
+    pairs = pair_outputs(args.inputs, args.output)
+    if len(pairs) > 1 and (args.gt or args.comparison):
+        raise VSRError("--gt and --comparison are for one input; do the inputs apart")
     device = pick_device(args.device)
+    if device.type == "cuda" and device.index is None and sharing.world > 1:
+        device = torch.device("cuda", sharing.local_rank % torch.cuda.device_count())
     net = load_net(args.weights, device=device)
     if not isinstance(net, BidirectionalPropagation):
         raise VSRError(f"{args.weights}: weights of {type(net).__name__}, which is a part and cannot restore a video")
     # Convolutions are faster in this layout on CPUs and GPUs alike.
     net = net.to(memory_format=torch.channels_last)
-    options = RestoreOptions(
+    if len(pairs) == 1:
+        restore_one(*pairs[0], args, net, device, sharing)
+        return 0
+    for input_path, output_path in pairs[sharing.rank :: sharing.world]:
+        if args.resume and is_done(output_path):
+            print(f"{output_path}: is there already")
+            continue
+        restore_one(input_path, output_path, args, net, device, Sharing(), quiet=not sharing.is_first)
+    sharing.wait()
+    return 0
+
+
+def make_options(args: argparse.Namespace) -> RestoreOptions:
+    return RestoreOptions(
         start=args.start,
         num_frames=args.num_frames,
         window=args.window,
         overlap=args.overlap,
+        scene_cuts=args.scene_cuts,
+        resume=args.resume,
         gt=args.gt,
         protocol=Protocol(args.channel, args.crop_border),
         comparison=args.comparison,
@@ -106,31 +144,58 @@ def main() -> int:
             frame_rate=args.fps,
         ),
     )
+
+
+def restore_one(
+    input_path: str,
+    output_path: str,
+    args: argparse.Namespace,
+    net: BidirectionalPropagation,
+    device: torch.device,
+    sharing: Sharing,
+    *,
+    quiet: bool = False,
+) -> None:
+    """Restore an input and print what a person wants to know; ``quiet`` leaves the beginning and the progress out."""
+    options = make_options(args)
     with ExitStack() as stack:
         bars = []
 
         def on_open(source) -> None:
+            if quiet:
+                return
+            others = f", one of {sharing.world} processes" if sharing.world > 1 else ""
             print(
-                f"{args.input}: {source.width}x{source.height} -> {4 * source.width}x{4 * source.height}, "
-                f"{type(net).__name__} ({args.weights}) on {device}"
+                f"{input_path}: {source.width}x{source.height} -> {4 * source.width}x{4 * source.height}, "
+                f"{type(net).__name__} ({args.weights}) on {device}{others}"
             )
-            bars.append(stack.enter_context(frame_progress(expected_frames(source, options))))
+            total = expected_frames(source, options)
+            bars.append(stack.enter_context(frame_progress(total and -(-total // sharing.world))))
+
+        def progress(count: float) -> None:
+            for bar in bars:
+                bar.update(count)
 
         result = restore_video(
-            args.input, args.output, net, options, on_open=on_open, progress=lambda n: bars[0].update(n)
+            input_path, output_path, net, options, on_open=on_open, progress=progress, sharing=sharing
         )
+    if result is not None:
+        report(result, output_path, options)
+
+
+def report(result: RestoreResult, output_path: str, options: RestoreOptions) -> None:
+    """Print the notes, the number of frames and the quality."""
     for note in result.notes:
         print(f"note: {note}")
-    print(f"{args.output}: {result.num_frames} frames")
+    print(f"{output_path}: {result.num_frames} frames")
     if result.quality is not None:
         means = result.quality.means()
         print(f"PSNR {means['psnr']:.2f} dB, SSIM {means['ssim']:.4f}", end=" ")
         print(f"(bicubic: {means['bicubic_psnr']:.2f} dB, {means['bicubic_ssim']:.4f})")
         print(f"protocol: {options.protocol}")
         print(f"per frame: {result.quality_path}")
-    if args.comparison:
-        print(f"comparison: {args.comparison}")
-    return 0
+    if options.comparison:
+        print(f"comparison: {options.comparison}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from tqdm import tqdm
 
-from vsr_plugin.errors import VSRError
+from vsr_plugin.errors import VSRError, advice
 
 
 def run_command(main: Callable[[], int | None]) -> int:
@@ -21,14 +21,24 @@ def run_command(main: Callable[[], int | None]) -> int:
     try:
         return main() or 0
     except VSRError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _complain(f"error: {error}", error)
         return 1
+    except SystemExit as stop:
+        if stop.code == 143:
+            _complain("terminated; nothing was written under the final name", stop)
+        raise
     except torch.cuda.OutOfMemoryError:
         print("error: the GPU is out of memory; use a smaller --window, or --device cpu", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written under the final name", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        _complain("interrupted; nothing was written under the final name", error)
         return 130
+
+
+def _complain(text: str, error: BaseException) -> None:
+    """Print one line on what stopped the work, and on how to go on if there is a way."""
+    way_on = advice(error)
+    print(f"{text}; {way_on}" if way_on else text, file=sys.stderr)
 
 
 def pick_device(name: str) -> torch.device:

@@ -15,3 +15,13 @@ class MediaError(VSRError):
 
 class WeightsError(VSRError):
     """A weights name or file that cannot be found, trusted, read or matched to a network."""
+
+
+def advise(error: BaseException, line: str) -> None:
+    """Tell whoever shows ``error``, an interruption included, what the person can do next."""
+    error.vsr_advice = line
+
+
+def advice(error: BaseException) -> str:
+    """Return what :func:`advise` told, or nothing."""
+    return getattr(error, "vsr_advice", "")

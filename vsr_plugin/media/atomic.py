@@ -24,13 +24,22 @@ class PartialFile:
         path: Where to write meanwhile; keeps the target's extension.
     """
 
-    def __init__(self, target: Path, *, overwrite: bool) -> None:
-        """Raises ``MediaError`` if the target exists or its folder cannot be written."""
+    def __init__(self, target: Path, *, overwrite: bool, path: Path | None = None) -> None:
+        """Reserve the place.
+
+        Args:
+            target: The final name.
+            overwrite: Replace a file of that name.
+            path: Where to write meanwhile, on the same disk; by default beside the target.
+
+        Raises:
+            MediaError: the target exists or its folder cannot be written.
+        """
         _check_parent(target)
         self.target = target
         self._overwrite = overwrite
         self._check_absent()
-        self.path = target.with_name(f".{target.stem}.partial-{os.getpid()}{target.suffix}")
+        self.path = path or target.with_name(f".{target.stem}.partial-{os.getpid()}{target.suffix}")
         try:
             self.path.touch()
         except OSError as error:
@@ -65,8 +74,18 @@ class PartialFolder:
         path: Where to write meanwhile.
     """
 
-    def __init__(self, target: Path, *, overwrite: bool) -> None:
-        """Raises ``MediaError`` if the target holds files already or cannot be written."""
+    def __init__(self, target: Path, *, overwrite: bool, path: Path | None = None) -> None:
+        """Reserve the place.
+
+        Args:
+            target: The final folder.
+            overwrite: Files of the same names may be replaced.
+            path: Where to write meanwhile, on the same disk, a folder that may hold files already; by
+                default a new one beside or inside the target.
+
+        Raises:
+            MediaError: the target holds files already or cannot be written.
+        """
         self.target = target
         self._existed = target.is_dir()
         if not self._existed:
@@ -76,10 +95,11 @@ class PartialFolder:
         elif not overwrite and self._entries():
             raise MediaError(f"{target}: exists and is not empty; pass --overwrite or choose another name")
         hidden = f".{target.resolve().name}.partial-{os.getpid()}"
-        self.path = target / hidden if self._existed else target.with_name(hidden)
+        self.path = path or (target / hidden if self._existed else target.with_name(hidden))
         try:
-            shutil.rmtree(self.path, ignore_errors=True)
-            self.path.mkdir()
+            if path is None:
+                shutil.rmtree(self.path, ignore_errors=True)
+            self.path.mkdir(exist_ok=True)
         except OSError as error:
             raise MediaError(
                 f"{target}: cannot be written ({error.strerror}); choose another place or free it"

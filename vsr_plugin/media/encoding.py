@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import av
 from av.error import FFmpegError
@@ -106,10 +108,24 @@ def encoder_options(codec: str, encoding: Encoding) -> dict[str, str]:
         return {}
     quality = control.default if encoding.quality is None else encoding.quality
     options = dict(control.extra)
+    if codec in ("libx264", "libx264rgb") and _has_avx512():
+        # x264's AVX-512 code for its macroblock tree reads memory that nothing wrote, so that the same frames give
+        # other packets at every run; a resumed job has to give the packets of an uninterrupted one.
+        options["x264-params"] = "asm=avx2"
     options[control.option] = str(quality)
     if control.presets:
         options["preset"] = encoding.preset
     return options
+
+
+@functools.cache
+def _has_avx512() -> bool:
+    """Whether an encoder here would use AVX-512, told by Linux; elsewhere unknown, which counts as no."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return " avx2 " in flags and " avx512f " in flags
 
 
 def choose_pix_fmt(

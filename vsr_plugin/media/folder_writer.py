@@ -18,6 +18,50 @@ from .sink import FrameSink
 from .source import FrameSource
 
 
+def check_folder_output(source: FrameSource) -> list[str]:
+    """Return notes on what PNG files cannot say of the source.
+
+    Raises:
+        MediaError: two images share a stem.
+    """
+    notes = []
+    if isinstance(source, ImageFolderSource):
+        seen: dict[str, str] = {}
+        for file in source.files:
+            if file.stem in seen:
+                raise MediaError(
+                    f"{source.path}: {seen[file.stem]} and {file.name} would both become {file.stem}.png; "
+                    "rename one of them"
+                )
+            seen[file.stem] = file.name
+    if not source.orientation.is_upright:
+        notes.append("the frames are turned upright, as the video asks to be shown")
+    ratio = source.sample_aspect_ratio
+    if ratio not in (None, 1):
+        notes.append(
+            f"the video's pixels are not square ({ratio.numerator}:{ratio.denominator}); "
+            "the images keep them as they are"
+        )
+    return notes
+
+
+def write_png(frame: Frame, source: FrameSource, folder: Path, index: int) -> list[str]:
+    """Write an upscaled frame upright under its source's stem, or ``index`` for a video; return notes.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    notes = []
+    turn = source.orientation.apply
+    alpha = None if frame.alpha is None else np.ascontiguousarray(turn(frame.alpha))
+    upright = replace(frame, rgb=np.ascontiguousarray(turn(frame.rgb)), alpha=alpha)
+    if frame.grey and alpha is not None and frame.rgb.dtype == np.uint16:
+        notes.append("16-bit grey images with transparency are written as RGBA")
+    name = frame.name if frame.name is not None else f"{index:08d}"
+    (folder / f"{name}.png").write_bytes(encode_png(upright))
+    return notes
+
+
 class PNGFolderSink(FrameSink):
     """Writes ``00000000.png`` and so on for a video, the source's stems for images.
 
@@ -29,37 +73,14 @@ class PNGFolderSink(FrameSink):
     def __init__(self, path: Path, source: FrameSource, *, scale: int | Fraction, overwrite: bool) -> None:
         """Raises ``MediaError`` if the folder holds files already or two images share a stem."""
         super().__init__(path, source, scale)
-        if isinstance(source, ImageFolderSource):
-            self._check_stems(source)
-        if not source.orientation.is_upright:
-            self._note("the frames are turned upright, as the video asks to be shown")
-        ratio = source.sample_aspect_ratio
-        if ratio not in (None, 1):
-            self._note(
-                f"the video's pixels are not square ({ratio.numerator}:{ratio.denominator}); "
-                "the images keep them as they are"
-            )
+        for line in check_folder_output(source):
+            self._note(line)
         self._partial = PartialFolder(path, overwrite=overwrite)
 
-    def _check_stems(self, source: ImageFolderSource) -> None:
-        seen: dict[str, str] = {}
-        for file in source.files:
-            if file.stem in seen:
-                raise MediaError(
-                    f"{source.path}: {seen[file.stem]} and {file.name} would both become {file.stem}.png; "
-                    "rename one of them"
-                )
-            seen[file.stem] = file.name
-
     def _write(self, frame: Frame) -> None:
-        turn = self._source.orientation.apply
-        alpha = None if frame.alpha is None else np.ascontiguousarray(turn(frame.alpha))
-        upright = replace(frame, rgb=np.ascontiguousarray(turn(frame.rgb)), alpha=alpha)
-        if frame.grey and alpha is not None and frame.rgb.dtype == np.uint16:
-            self._note("16-bit grey images with transparency are written as RGBA")
-        name = frame.name if frame.name is not None else f"{self.num_written:08d}"
         try:
-            (self._partial.path / f"{name}.png").write_bytes(encode_png(upright))
+            for line in write_png(frame, self._source, self._partial.path, self.num_written):
+                self._note(line)
         except OSError as error:
             raise self._failed(error) from error
 

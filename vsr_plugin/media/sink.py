@@ -17,6 +17,30 @@ from .source import FrameSource
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v")
 
 
+def scaled_size(source: FrameSource, scale: int | Fraction) -> tuple[int, int]:
+    """Return rows and columns of the output; raises ``ValueError`` where they are not whole."""
+    if scale <= 0:
+        raise ValueError(f"scale must be positive, got {scale}")
+    height, width = source.height * scale, source.width * scale
+    if int(height) != height or int(width) != width:
+        raise ValueError(f"scale {scale} makes no whole pixels of {source.width}x{source.height}")
+    return int(height), int(width)
+
+
+def check_frame(frame: Frame, size: tuple[int, int]) -> None:
+    """Raise ``ValueError`` unless colour and alpha have ``size`` (rows, columns) and one dtype of 8 or 16 bits."""
+    if frame.rgb.shape != (*size, 3):
+        raise ValueError(f"frame.rgb must have shape {(*size, 3)}, got {frame.rgb.shape}")
+    if frame.rgb.dtype.name not in ("uint8", "uint16"):
+        raise ValueError(f"frame.rgb must be uint8 or uint16, got {frame.rgb.dtype}")
+    alpha = frame.alpha
+    if alpha is not None and (alpha.shape, alpha.dtype) != (size, frame.rgb.dtype):
+        raise ValueError(
+            f"frame.alpha must have shape {size} and the dtype of rgb ({frame.rgb.dtype}), "
+            f"got {alpha.shape} {alpha.dtype}"
+        )
+
+
 class FrameSink(ABC):
     """Takes frames one by one; the result appears under its final name when ``with`` ends well.
 
@@ -37,10 +61,7 @@ class FrameSink(ABC):
         self.notes: list[str] = []
         self.num_written = 0
         self._source = source
-        height, width = source.height * scale, source.width * scale
-        if int(height) != height or int(width) != width:
-            raise ValueError(f"scale {scale} makes no whole pixels of {source.width}x{source.height}")
-        self._size = (int(height), int(width))
+        self._size = scaled_size(source, scale)
 
     def write(self, frame: Frame) -> None:
         """Write an upscaled frame, ``(h * scale, w * scale, 3)``, as the source would show it.
@@ -53,16 +74,7 @@ class FrameSink(ABC):
             MediaError: the disk is full, or the encoder fails.
             ValueError: the shape or the dtype is not what the sink was opened for.
         """
-        if frame.rgb.shape != (*self._size, 3):
-            raise ValueError(f"frame.rgb must have shape {(*self._size, 3)}, got {frame.rgb.shape}")
-        if frame.rgb.dtype.name not in ("uint8", "uint16"):
-            raise ValueError(f"frame.rgb must be uint8 or uint16, got {frame.rgb.dtype}")
-        alpha = frame.alpha
-        if alpha is not None and (alpha.shape, alpha.dtype) != (self._size, frame.rgb.dtype):
-            raise ValueError(
-                f"frame.alpha must have shape {self._size} and the dtype of rgb ({frame.rgb.dtype}), "
-                f"got {alpha.shape} {alpha.dtype}"
-            )
+        check_frame(frame, self._size)
         self._write(frame)
         self.num_written += 1
 
@@ -138,18 +150,9 @@ def open_sink(
     from .folder_writer import PNGFolderSink
     from .video_writer import VideoSink
 
-    if scale <= 0:
-        raise ValueError(f"scale must be positive, got {scale}")
-    target = Path(path)
-    is_folder = target.is_dir() or not target.suffix or os.fspath(path).endswith(("/", os.sep))
-    _check_not_input(target, source)
+    target, is_folder = check_target(path, source)
     if is_folder:
         return PNGFolderSink(target, source, scale=scale, overwrite=overwrite)
-    if target.suffix.lower() not in VIDEO_SUFFIXES:
-        raise MediaError(
-            f"{target}: cannot write {target.suffix} files; name a video ({' '.join(VIDEO_SUFFIXES)}) "
-            "or a folder for PNG files (a name without extension, or ending in /)"
-        )
     return VideoSink(
         target,
         source,
@@ -158,6 +161,24 @@ def open_sink(
         overwrite=overwrite,
         encoding=encoding or Encoding(),
     )
+
+
+def check_target(path: str | os.PathLike, source: FrameSource) -> tuple[Path, bool]:
+    """Return the output and whether it is a folder for PNG files.
+
+    Raises:
+        MediaError: it is the input, or neither a video that can be written nor a folder.
+    """
+    target = Path(path)
+    _check_not_input(target, source)
+    if target.is_dir() or not target.suffix or os.fspath(path).endswith(("/", os.sep)):
+        return target, True
+    if target.suffix.lower() not in VIDEO_SUFFIXES:
+        raise MediaError(
+            f"{target}: cannot write {target.suffix} files; name a video ({' '.join(VIDEO_SUFFIXES)}) "
+            "or a folder for PNG files (a name without extension, or ending in /)"
+        )
+    return target, False
 
 
 def _check_not_input(target: Path, source: FrameSource) -> None:

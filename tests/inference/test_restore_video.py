@@ -1,0 +1,144 @@
+"""Jobs from Python: strategies, stops at any point, and what is left behind by them."""
+
+import os
+import threading
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from vsr_plugin.errors import MediaError, advice
+from vsr_plugin.inference import RestoreOptions, restore_video
+from vsr_plugin.inference.sharing import Sharing
+from vsr_plugin.models import BasicVSRNet
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return BasicVSRNet(mid_channels=4, num_blocks=1).eval()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small tensors are not worth a second one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_open():
+    files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+    yield
+    assert threading.active_count() == threads
+    assert len(os.listdir("/proc/self/fd")) <= files
+
+
+@pytest.fixture
+def clip(media, tmp_path):
+    pictures = []
+    for seed, length in enumerate((15, 85)):
+        blocks = np.random.default_rng(seed).integers(0, 256, (4, 24, 3), np.uint8)
+        wide = cv2.resize(blocks, (24 + length, 16), interpolation=cv2.INTER_CUBIC)
+        pictures += [np.ascontiguousarray(wide[:, i : i + 24]) for i in range(length)]
+    return media.make_clip(tmp_path / "in.mp4", n=100, size=(16, 24), pictures=pictures, audio="aac")
+
+
+class StopError(Exception):
+    pass
+
+
+def stop_after(count: float):
+    """A progress callback that raises when so many frames are done."""
+    done = 0
+
+    def progress(step):
+        nonlocal done
+        done += step
+        if done >= count:
+            raise StopError
+
+    return progress
+
+
+STRATEGIES = [
+    dict(),
+    dict(strategy="whole"),
+    dict(strategy="exact"),
+    dict(strategy="window", window=12, overlap=5),
+    dict(scene_cuts="off"),
+]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
+def test_stopped_and_resumed(net, clip, tmp_path, strategy):
+    done = []
+    result = restore_video(clip, tmp_path / "whole.mp4", net, RestoreOptions(**strategy), progress=done.append)
+    assert result.num_frames == 100
+    assert sum(done) == 100
+    options = RestoreOptions(**strategy, resume=True)
+    for count in (30, 18):
+        try:
+            restore_video(clip, tmp_path / "stopped.mp4", net, options, progress=stop_after(count))
+        except StopError as error:
+            assert not (tmp_path / "stopped.mp4").exists()
+            assert (tmp_path / ".stopped.mp4.job").exists() == ("--resume" in advice(error))
+    if not (tmp_path / "stopped.mp4").exists():
+        done.clear()
+        restore_video(clip, tmp_path / "stopped.mp4", net, options, progress=done.append)
+        assert sum(done) == 100
+    assert (tmp_path / "stopped.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "whole.mp4", "stopped.mp4"}
+
+
+class Half(Sharing):
+    """One of two processes that never wait for each other."""
+
+    def wait(self):
+        pass
+
+
+def test_the_order_of_processes_does_not_matter(net, clip, tmp_path):
+    options = RestoreOptions(strategy="window", window=12, overlap=5)
+    restore_video(clip, tmp_path / "one.mp4", net, options)
+    # The first prepares the job and is missing what the second has to do; what is done counts afterwards.
+    with pytest.raises(MediaError, match="frame 15 is missing"):
+        restore_video(clip, tmp_path / "two.mp4", net, options, sharing=Half(0, 2))
+    assert restore_video(clip, tmp_path / "two.mp4", net, options, sharing=Half(1, 2)) is None
+    options = RestoreOptions(strategy="window", window=12, overlap=5, resume=True)
+    restore_video(clip, tmp_path / "two.mp4", net, options, sharing=Half(0, 2))
+    assert (tmp_path / "two.mp4").read_bytes() == (tmp_path / "one.mp4").read_bytes()
+
+
+def test_an_error_before_any_work_leaves_nothing(net, clip, tmp_path):
+    (tmp_path / "old.mp4").write_bytes(b"old")
+    before = set(tmp_path.iterdir())
+    with pytest.raises(MediaError, match="exists already") as error:
+        restore_video(clip, tmp_path / "old.mp4", net)
+    assert advice(error.value) == ""
+    with pytest.raises(MediaError, match="none is left at start 500"):
+        restore_video(clip, tmp_path / "new.mp4", net, RestoreOptions(start=500))
+    with pytest.raises(StopError):
+        restore_video(clip, tmp_path / "new.mp4", net, progress=stop_after(1))
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_an_existing_folder_keeps_its_files_and_holds_the_job(net, clip, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    options = RestoreOptions(num_frames=40, overwrite=True, resume=True)
+    with pytest.raises(StopError):
+        restore_video(clip, out, net, options, progress=stop_after(30))
+    assert {path.name for path in out.iterdir()} == {"mine.txt", ".out.job"}
+    result = restore_video(clip, out, net, options)
+    assert "1 files that were there before are left as they were" in " ".join(result.notes)
+    assert len(list(out.iterdir())) == 41
+
+
+def test_unknown_scene_cuts(net, clip, tmp_path):
+    with pytest.raises(ValueError, match="must be 'auto', 'on' or 'off', got 'maybe'"):
+        restore_video(clip, tmp_path / "out.mp4", net, RestoreOptions(scene_cuts="maybe"))

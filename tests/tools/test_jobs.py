@@ -1,0 +1,425 @@
+"""Jobs as a person meets them: killed, resumed, shared, on a full disk; always the same file at the end."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from vsr_plugin.models import BasicVSRNet
+
+TOOL = Path(__file__).parents[2] / "tools" / "restore_video.py"
+
+
+def run_as_command(arguments: list[str], log: str, environment: dict[str, str]) -> None:
+    """Run the tool in this process with its output in ``log``; the target of a process that may be killed."""
+    os.environ.update(environment)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    import importlib.util
+
+    from vsr_plugin.cli import run_command
+
+    spec = importlib.util.spec_from_file_location("tool", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.argv = ["restore_video.py", *arguments]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.exit(run_command(module.main))
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Starts processes that have imported everything already, with one thread each, whose result is repeatable."""
+    threads = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["vsr_plugin.inference", "vsr_plugin.weights", "vsr_plugin.cli"])
+    yield context
+    if threads is None:
+        del os.environ["OMP_NUM_THREADS"]
+    else:
+        os.environ["OMP_NUM_THREADS"] = threads
+
+
+class Command:
+    """A running tool.
+
+    Attributes:
+        log: its output.
+    """
+
+    def __init__(self, context, folder: Path, arguments: list, environment: dict[str, str] | None = None) -> None:
+        self._log = folder / f"log-{time.monotonic_ns()}"
+        self._log.touch()
+        arguments = [str(argument) for argument in arguments]
+        self._process = context.Process(target=run_as_command, args=(arguments, str(self._log), environment or {}))
+        self._process.start()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def ended(self) -> bool:
+        return self._process.exitcode is not None
+
+    def wait_for_work(self) -> None:
+        """Wait until the restoration has begun, or the process has ended."""
+        for _ in range(2000):
+            if self.ended or "->" in self.log:
+                return
+            time.sleep(0.03)
+        raise TimeoutError(self.log)
+
+    def stop(self, number: int) -> None:
+        os.kill(self._process.pid, number)
+
+    def wait(self, timeout: float = 240) -> int:
+        self._process.join(timeout)
+        assert self.ended, self.log
+        return self._process.exitcode
+
+
+@pytest.fixture
+def start(processes, weights, tmp_path_factory):
+    logs = tmp_path_factory.mktemp("logs")
+
+    def run(*arguments, **environment) -> Command:
+        return Command(processes, logs, [*arguments, "--weights", weights, "--device", "cpu"], environment)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "small.pth"
+    torch.save(dict(state_dict=BasicVSRNet(mid_channels=4, num_blocks=1).state_dict()), path)
+    return path
+
+
+def shots(*lengths: int, first_seed: int = 0) -> list[np.ndarray]:
+    """Pictures of 16 x 24 that pan, and change altogether after so many frames."""
+    pictures = []
+    for seed, length in enumerate(lengths, start=first_seed):
+        blocks = np.random.default_rng(seed).integers(0, 256, (4, 24, 3), np.uint8)
+        wide = cv2.resize(blocks, (24 + max(lengths), 16), interpolation=cv2.INTER_CUBIC)
+        pictures += [np.ascontiguousarray(wide[:, i : i + 24]) for i in range(length)]
+    return pictures
+
+
+@pytest.fixture
+def clip(media, tmp_path):
+    """A video of three scenes, the last too long for one chunk, with audio."""
+    pictures = shots(20, 9, 121)
+    return media.make_clip(tmp_path / "in.mp4", n=150, size=(16, 24), pictures=pictures, audio="aac")
+
+
+def content(path: Path) -> tuple:
+    """Everything in a video: packets of all streams with their times, and tags."""
+    with av.open(str(path)) as container:
+        packets = [(p.stream_index, p.pts, p.dts, p.duration, bytes(p)) for p in container.demux() if p.size]
+        return packets, dict(container.metadata)
+
+
+def kill_until_done(start, arguments: list, kills: int, longest: float, seed: int) -> int:
+    """Kill and resume at random moments; returns how often it was killed before it ended by itself."""
+    rng = random.Random(seed)
+    for count in range(kills):
+        command = start(*arguments, "--resume")
+        if rng.random() < 0.9:
+            command.wait_for_work()
+        time.sleep(rng.uniform(0, longest))
+        command.stop(signal.SIGKILL)
+        if command.wait() == 0:
+            return count
+    command = start(*arguments, "--resume")
+    assert command.wait() == 0, command.log
+    return kills
+
+
+@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_again_and_again(start, clip, tmp_path, kills):
+    whole, killed = tmp_path / "whole.mp4", tmp_path / "killed.mp4"
+    begin = time.perf_counter()
+    command = start(clip, whole)
+    assert command.wait() == 0, command.log
+    seconds = time.perf_counter() - begin
+    assert kill_until_done(start, [clip, killed], kills, 1.5 * seconds / kills, seed=kills) > 0
+    assert content(killed) == content(whole)
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "whole.mp4", "killed.mp4"}
+
+
+def test_killed_while_writing_images_with_quality_and_picture(start, clip, media, tmp_path):
+    media.copy(clip, tmp_path / "gt.mkv", scale=4)
+    for name, run in (("whole", None), ("killed", 4)):
+        options = ["--gt", tmp_path / "gt.mkv", "--comparison", tmp_path / f"{name}.png"]
+        arguments = [clip, tmp_path / name, *options, "--start", 3, "--num-frames", 100]
+        if run is None:
+            command = start(*arguments)
+            assert command.wait() == 0, command.log
+        else:
+            kill_until_done(start, arguments, run, 1.5, seed=1)
+    for one in sorted((tmp_path / "whole").iterdir()):
+        assert one.read_bytes() == (tmp_path / "killed" / one.name).read_bytes()
+    assert len(list((tmp_path / "killed").iterdir())) == 100
+    table = (tmp_path / "killed_quality.csv").read_text()
+    assert table == (tmp_path / "whole_quality.csv").read_text()
+    assert [line.split(",")[0] for line in table.splitlines()[2:]] == [str(i) for i in range(3, 103)]
+    assert (tmp_path / "killed.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
+
+
+@pytest.fixture
+def stopped(start, clip, tmp_path):
+    """A job that was stopped when some of it was done; returns its output."""
+    out = tmp_path / "out.mp4"
+    command = start(clip, out)
+    records = tmp_path / ".out.mp4.job" / "records"
+    while not (records.is_dir() and any(records.iterdir())):
+        assert not command.ended, command.log
+        time.sleep(0.01)
+    command.stop(signal.SIGINT)
+    assert command.wait() == 130
+    lines = [line for line in command.log.splitlines() if line.startswith("interrupted")]
+    assert len(lines) == 1
+    assert "--resume goes on from there" in lines[0]
+    assert ".out.mp4.job gives the space back" in lines[0]
+    assert not out.exists()
+    return out
+
+
+def test_without_resume_work_starts_afresh(start, stopped, clip, tmp_path):
+    command = start(clip, stopped)
+    assert command.wait() == 0, command.log
+    assert "resumed" not in command.log
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "out.mp4"}
+
+
+def test_resuming_says_what_was_done(start, stopped, clip):
+    command = start(clip, stopped, "--resume")
+    assert command.wait() == 0, command.log
+    count = int(command.log.split("note: resumed: ")[1].split()[0])
+    assert 20 <= count < 150
+
+
+def test_resuming_with_other_settings_or_input_is_refused(restore_error, stopped, clip, media):
+    for options, message in (
+        (["--codec", "libx265"], "encoding codec was libx264 and is libx265"),
+        (["--scene-cuts", "off"], "scene-cuts was auto and is off"),
+        (["--start", "2"], "start was 0 and is 2"),
+    ):
+        error = restore_error(clip, stopped, "--resume", *options)
+        assert f"--resume cannot go on with other settings or another input: {message};" in error
+    torch.manual_seed(1)
+    other = clip.parent / "other.pth"
+    torch.save(dict(state_dict=BasicVSRNet(mid_channels=4, num_blocks=1).state_dict()), other)
+    assert "weights was" in restore_error(clip, stopped, "--resume", weights=other)
+    media.make_clip(clip, n=150, size=(16, 24))
+    assert "input content was" in restore_error(clip, stopped, "--resume")
+    assert (stopped.parent / ".out.mp4.job").is_dir()
+
+
+@pytest.fixture
+def restore_error(run_tool, weights):
+    small = weights
+
+    def run(*arguments, weights=None) -> str:
+        status, _, error = run_tool("restore_video", *arguments, "--weights", weights or small, "--device", "cpu")
+        assert status == 1
+        lines = [line for line in error.splitlines() if "frames [" not in line and line.strip()]
+        assert len(lines) == 1
+        return lines[0]
+
+    return run
+
+
+def test_nothing_to_resume(run_tool, weights, media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mp4", n=3)
+    status, out, _ = run_tool("restore_video", clip, tmp_path / "out.mp4", "--resume", "--weights", weights)
+    assert status == 0
+    assert "note: nothing to resume; started afresh" in out
+
+
+def test_one_output_one_process(start, restore_error, clip, tmp_path):
+    command = start(clip, tmp_path / "out.mp4")
+    command.wait_for_work()
+    assert "another process is at work on it" in restore_error(clip, tmp_path / "out.mp4")
+    assert command.wait() == 0, command.log
+
+
+def test_a_job_that_was_killed_at_its_very_end_is_done(run_tool, weights, media, tmp_path, monkeypatch):
+    from vsr_plugin.inference.job import JobFolder
+
+    clip = media.make_clip(tmp_path / "in.mp4", n=3)
+    for name in ("out.mp4", "out"):
+        arguments = (clip, tmp_path / name, "--weights", weights)
+        with monkeypatch.context() as patch:
+            patch.setattr(JobFolder, "remove", lambda self: self.release())
+            assert run_tool("restore_video", *arguments)[0] == 0
+        assert (tmp_path / f".{name}.job").exists() or (tmp_path / name / f".{name}.job").exists()
+        status, out, error = run_tool("restore_video", *arguments, "--resume")
+        assert status == 0, error
+        assert "3 frames" in out
+        assert not (tmp_path / f".{name}.job").exists()
+
+
+def test_no_frame_after_a_cut_depends_on_what_is_before_it(start, media, tmp_path):
+    after = shots(40, first_seed=50)
+    results = []
+    for name, seed in (("a", 1), ("b", 2)):
+        clip = media.make_clip(
+            tmp_path / f"{name}.mkv", n=60, pictures=shots(20, first_seed=seed) + after, size=(16, 24),
+            codec="ffv1", pix_fmt="bgr0", options={}, rate=Fraction(25), unit=Fraction(1, 1000),
+        )  # fmt: skip
+        command = start(clip, tmp_path / f"{name}_out.mkv", "--codec", "ffv1")
+        assert command.wait() == 0, command.log
+        with av.open(str(tmp_path / f"{name}_out.mkv")) as container:
+            results.append([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    a, b = results
+    assert len(a) == len(b) == 60
+    assert not np.array_equal(a[19], b[19])
+    assert all(np.array_equal(x, y) for x, y in zip(a[20:], b[20:], strict=True))
+
+
+def test_two_processes_give_the_file_of_one(start, weights, clip, tmp_path):
+    command = start(clip, tmp_path / "one.mp4")
+    assert command.wait() == 0, command.log
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", TOOL, clip,
+         tmp_path / "two.mp4", "--weights", weights, "--device", "cpu"],
+        env=environment, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("150 frames") == 1
+    assert content(tmp_path / "two.mp4") == content(tmp_path / "one.mp4")
+
+
+@pytest.fixture
+def pair(start):
+    """Start two processes that know of each other without torchrun."""
+
+    def run(*arguments, second=()) -> list[Command]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        common = dict(WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+        return [
+            start(*(second if rank == "1" and second else arguments), RANK=rank, LOCAL_RANK=rank, **common)
+            for rank in "01"
+        ]
+
+    return run
+
+
+def test_killed_processes_resume_as_one_and_the_other_way_round(start, pair, clip, tmp_path):
+    command = start(clip, tmp_path / "whole.mp4")
+    assert command.wait() == 0, command.log
+    out = tmp_path / "out.mp4"
+    commands = pair(clip, out)
+    records = tmp_path / ".out.mp4.job" / "records"
+    while not (records.is_dir() and any(records.iterdir())):
+        time.sleep(0.02)
+    for command in commands:
+        command.stop(signal.SIGKILL)
+        command.wait()
+    command = start(clip, out, "--resume")
+    command.wait_for_work()
+    time.sleep(0.5)
+    command.stop(signal.SIGKILL)
+    command.wait()
+    for command in pair(clip, out, "--resume"):
+        assert command.wait() == 0, command.log
+    assert content(out) == content(tmp_path / "whole.mp4")
+
+
+def test_one_failing_process_ends_all_with_one_line(pair, clip, tmp_path):
+    commands = pair(clip, tmp_path / "out.mp4", second=(tmp_path / "nothing.mp4", tmp_path / "out.mp4"))
+    assert [command.wait(60) for command in commands] == [1, 1]
+    complaints = [line for command in commands for line in command.log.splitlines() if "error" in line]
+    assert len(complaints) == 1
+    assert "nothing.mp4: no such file" in complaints[0]
+
+
+def test_one_piece_cannot_be_shared(pair, media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mp4", n=6)
+    first, second = pair(clip, tmp_path / "out.mp4")
+    assert (first.wait(), second.wait()) == (0, 0)
+    assert "the video is one piece, which one process restores" in first.log
+    assert "note" not in second.log
+
+
+def test_several_inputs(run_tool, restore_error, weights, media, pair, tmp_path):
+    clips = [media.make_clip(tmp_path / name, n=3) for name in ("a.mp4", "b.mkv", "c.ts")]
+    out = tmp_path / "out"
+    assert "several inputs need a folder" in restore_error(*clips, out)
+    assert "--gt and --comparison are for one input" in restore_error(*clips, f"{out}/", "--gt", clips[0])
+    status, report, error = run_tool("restore_video", *clips[:2], out, "--weights", weights)
+    assert status == 0, error
+    assert report.count("3 frames") == 2
+    for command in pair(*clips, out, "--resume"):
+        assert command.wait() == 0, command.log
+    assert {path.name for path in out.iterdir()} == {"a.mp4", "b.mkv", "c.mp4"}
+    (tmp_path / "other").mkdir()
+    again = media.make_clip(tmp_path / "other" / "a.mp4", n=3)
+    assert "would both become" in restore_error(clips[0], again, out)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "none", str(disk)], check=False).returncode:
+        pytest.skip("mounting a small disk is not allowed here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "out"])
+def test_full_disk(restore_error, media, small_disk, tmp_path, name):
+    pictures = list(np.random.default_rng(0).integers(0, 256, (12, 32, 48, 3), np.uint8))
+    clip = media.make_clip(tmp_path / "in.mp4", n=12, pictures=pictures)
+    error = restore_error(clip, small_disk / name, *(["--codec", "ffv1"] if name == "out.mkv" else []))
+    assert "No space left on device" in error
+    assert not (small_disk / name).exists()
+
+
+@pytest.mark.slow
+def test_ten_thousand_frames_in_fixed_memory(start, media, tmp_path):
+    figures = {}
+    for n in (1000, 10000):
+        pictures = shots(97)
+        clip = media.make_clip(
+            tmp_path / f"{n}.mp4", n=n, size=(16, 24), pictures=pictures * (n // 97 + 1), audio="aac"
+        )
+        command = start(clip, tmp_path / f"{n}_out.mp4", "--scene-cuts", "off")
+        files = memory = 0
+        while not command.ended:
+            try:
+                files = max(files, len(os.listdir(f"/proc/{command._process.pid}/fd")))
+                status = Path(f"/proc/{command._process.pid}/status").read_text()
+                memory = max(memory, int(status.split("VmHWM:")[1].split()[0]))
+            except (OSError, IndexError):
+                pass
+            time.sleep(0.05)
+        assert command.wait() == 0, command.log
+        assert len(media.probe(tmp_path / f"{n}_out.mp4").pts) == n
+        assert media.packets(tmp_path / f"{n}_out.mp4") == media.packets(clip)
+        figures[n] = (memory, files)
+    print(json.dumps(figures))
+    assert figures[10000][0] < 1.1 * figures[1000][0]
+    assert figures[10000][1] <= figures[1000][1] + 1

@@ -1,0 +1,267 @@
+"""A restoration that outlives its process: the hidden folder beside the output that says what is done.
+
+It holds ``job.json`` (what is restored and how), finished chunks with a record each, and what the engine keeps to go
+on inside a long piece. A chunk counts when its record is there, which is written last, in one step. Nothing here
+depends on when a process was killed, so that a resumed job does what an uninterrupted one would have done.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vsr_plugin.errors import MediaError
+from vsr_plugin.media.chunked import Chunk
+
+_JOB, _RESOURCES = "job.json", "resources.json"
+
+
+@dataclass
+class ChunkRecord:
+    """A finished chunk.
+
+    Attributes:
+        chunk: what was written.
+        piece_stop: number of the frame after its piece, so that a later run knows which chunks the piece has.
+        quality: rows of :class:`vsr_plugin.inference.quality_log.QualityLog`, one a frame, or none.
+    """
+
+    chunk: Chunk
+    piece_stop: int
+    quality: list[dict[str, float]] = field(default_factory=list)
+
+
+class JobFolder:
+    """The working folder of one output, ``.NAME.job`` beside it, or inside it where it is an existing folder.
+
+    Attributes:
+        path: the folder.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        name = f".{output.resolve().name}.job"
+        self.path = output.parent / name
+        if output.is_dir() and not self.path.is_dir():
+            # Because that folder may be a disk of its own, to which nothing can be renamed.
+            self.path = output / name
+        self._lock: int | None = None
+
+    # -- beginning and end, for one process ------------------------------------------------------------------------
+
+    def begin(self, settings: dict[str, object], *, resume: bool) -> bool:
+        """Make the folder, or go on with the one that is there.
+
+        Args:
+            settings: everything that the result depends on, by names that a person understands.
+            resume: go on with work that was begun with the same settings; otherwise it is thrown away.
+
+        Returns:
+            Whether there was work to go on with.
+
+        Raises:
+            MediaError: another process works on it, it was begun with other settings, or it cannot be made.
+        """
+        settings = json.loads(json.dumps(settings))
+        try:
+            self._take_lock()
+            begun = self._read_settings()
+            if resume and begun is not None:
+                self._compare(begun, settings)
+                return True
+            self._empty()
+            write_whole(self.path / _JOB, json.dumps(settings, indent=2))
+        except OSError as error:
+            with suppress(OSError):
+                self.remove()
+            self.release()
+            raise MediaError(
+                f"{self.output}: the folder for unfinished work cannot be made beside it ({error.strerror}); choose "
+                "another place or free it"
+            ) from error
+        except BaseException:
+            self.release()
+            raise
+        return False
+
+    def _take_lock(self) -> None:
+        if not self.path.parent.is_dir():
+            what = "is not a folder" if self.path.parent.exists() else "does not exist"
+            raise MediaError(f"{self.output}: cannot be written, {self.path.parent} {what}; create the folder first")
+        if not self.path.is_dir():
+            self.path.mkdir()
+        self._lock = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise MediaError(f"{self.output}: another process is at work on it; wait for it or stop it") from error
+
+    def _read_settings(self) -> dict | None:
+        try:
+            return json.loads((self.path / _JOB).read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+
+    def _compare(self, begun: dict, now: dict) -> None:
+        differences = [
+            f"{name} was {_shown(begun.get(name))} and is {_shown(now.get(name))}"
+            for name in {**begun, **now}
+            if begun.get(name) != now.get(name)
+        ]
+        if differences:
+            raise MediaError(
+                f"{self.output}: --resume cannot go on with other settings or another input: {', '.join(differences)}; "
+                "use those it was begun with, or start afresh without --resume"
+            )
+
+    def _empty(self) -> None:
+        for entry in self.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        for name in ("records", "chunks", "pieces"):
+            (self.path / name).mkdir()
+
+    def holds_work(self) -> bool:
+        """Whether deleting the folder would lose anything."""
+        return any(self.path.glob("records/*.json")) or any(self.path.glob("pieces/*/*/swept"))
+
+    def leave(self) -> str:
+        """End without a result: keep the folder if it is worth it, and say what can be done with it."""
+        try:
+            if self._lock is None:
+                return ""
+            if not self.holds_work():
+                self.remove()
+                return ""
+            return f"what is done is kept: --resume goes on from there, deleting {self.path} gives the space back"
+        finally:
+            self.release()
+
+    def remove(self) -> None:
+        """Remove the folder; its settings last, so that a run killed here can be told from one that had not ended."""
+        last = (self.path / "joined.json", self.path / _JOB)
+        for entry in self.path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry not in last:
+                entry.unlink()
+        for entry in reversed(last):
+            entry.unlink(missing_ok=True)
+        self.path.rmdir()
+        self.release()
+
+    def release(self) -> None:
+        """Let other processes have the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # -- work, for all processes -----------------------------------------------------------------------------------
+
+    def keep_resources(self, budget: int, threads: int) -> None:
+        """Keep what a resumed run has to work with although less may be free then, for the same result.
+
+        Args:
+            budget: memory in bytes, from which plans follow.
+            threads: of the CPU, on which the last bits of some convolutions depend.
+        """
+        write_whole(self.path / _RESOURCES, json.dumps(dict(budget=budget, threads=threads)))
+
+    @property
+    def has_resources(self) -> bool:
+        """Whether :meth:`keep_resources` was called; not if a run was killed right at its beginning."""
+        return (self.path / _RESOURCES).exists()
+
+    @property
+    def budget(self) -> int:
+        """The memory budget in bytes."""
+        return json.loads((self.path / _RESOURCES).read_text())["budget"]
+
+    @property
+    def threads(self) -> int:
+        """The number of threads of the CPU."""
+        return json.loads((self.path / _RESOURCES).read_text())["threads"]
+
+    @property
+    def pieces(self) -> Path:
+        """Where long pieces keep their frames and tensors."""
+        return self.path / "pieces"
+
+    def record(self, record: ChunkRecord) -> None:
+        """Let a chunk count.
+
+        Raises:
+            MediaError: the disk is full.
+        """
+        path = self._record_path(record.chunk.first)
+        try:
+            write_whole(path, json.dumps(asdict(record)))
+        except OSError as error:
+            raise MediaError(f"{self.output}: writing failed ({error.strerror}); free space") from error
+
+    def _record_path(self, first: int) -> Path:
+        return self.path / "records" / f"{first:08d}.json"
+
+    def find(self, first: int) -> ChunkRecord | None:
+        """The chunk that begins with frame ``first``, if it is finished."""
+        try:
+            stored = json.loads(self._record_path(first).read_text())
+        except FileNotFoundError:
+            return None
+        return ChunkRecord(**{**stored, "chunk": Chunk(**stored["chunk"])})
+
+    def records(self) -> Iterator[ChunkRecord]:
+        """All finished chunks, in order."""
+        for path in sorted((self.path / "records").glob("*.json")):
+            yield self.find(int(path.stem))
+
+    def has_piece(self, start: int) -> int:
+        """How many frames the piece that begins with frame ``start`` has if all its chunks are finished, else 0."""
+        position = start
+        while (record := self.find(position)) is not None:
+            position += record.chunk.frames
+            if position >= record.piece_stop:
+                return position - start
+        return 0
+
+    def keep_versions(self, index: int, versions: dict[str, np.ndarray]) -> None:
+        """Keep versions of frame ``index`` for a comparison picture.
+
+        Raises:
+            MediaError: the disk is full.
+        """
+        partial = self.path / f".picture-{index}.partial.npz"
+        try:
+            np.savez(partial, **versions)
+            os.replace(partial, self.path / f"picture-{index:08d}.npz")
+        except OSError as error:
+            raise MediaError(f"{self.output}: writing failed ({error.strerror}); free space") from error
+
+    def last_versions(self) -> dict[str, np.ndarray]:
+        """The versions of the frame with the highest number that was kept."""
+        path = max(self.path.glob("picture-*.npz"))
+        with np.load(path) as stored:
+            return {label: stored[label] for label in stored.files}
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that appears under its name in one step, and is on the disk then."""
+    partial = path.with_name(f".{path.name}.partial")
+    with open(partial, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def _shown(value: object) -> str:
+    text = "not set" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."

@@ -1,0 +1,238 @@
+"""The work of one process at a job: pieces in, finished chunks out."""
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
+from functools import partial
+
+import numpy as np
+import torch.nn as nn
+
+from vsr_plugin.datasets.degradations import bicubic_upsample
+from vsr_plugin.errors import MediaError
+from vsr_plugin.evaluation import Protocol
+from vsr_plugin.inference.frame_tensors import tensor_to_frame
+from vsr_plugin.inference.job import ChunkRecord, JobFolder
+from vsr_plugin.inference.pieces import Piece
+from vsr_plugin.inference.pipeline import BackgroundWriter
+from vsr_plugin.inference.planning import Plan
+from vsr_plugin.inference.quality_log import QualityLog
+from vsr_plugin.inference.sequence import restore_sequence
+from vsr_plugin.media import Frame, FrameSource
+from vsr_plugin.media.chunked import ChunkedOutput, ChunkWriter
+
+
+class GroundTruth:
+    """Frames of the ground truth by number, asked for in rising order.
+
+    Args:
+        source: the video or folder.
+        start: its frame that belongs to frame 0.
+        num_frames: how many are wanted at most.
+    """
+
+    def __init__(self, source: FrameSource, start: int, num_frames: int | None) -> None:
+        self._path, self._start = source.path, start
+        self._frames = enumerate(source.frames(start, num_frames))
+
+    def at(self, index: int) -> np.ndarray:
+        """Frame ``index``, ``(4h, 4w, 3)``.
+
+        Raises:
+            MediaError: there are not so many.
+        """
+        for number, frame in self._frames:
+            if number == index:
+                return frame.rgb
+        raise MediaError(
+            f"{self._path}: ground truth ends before frame {self._start + index}; it must have as many frames as the "
+            "input"
+        )
+
+
+class PieceWorker:
+    """Restores pieces and writes what they keep into the chunks that are not finished yet.
+
+    Args:
+        net: the network, in evaluation mode, on the device that computes.
+        source: where the frames come from, for the transparency of images.
+        start: frame of the source that is frame 0 of the output.
+        job: what is finished, and where to put what becomes so.
+        output: makes the chunks.
+        plan_for: called with a piece for how to restore it.
+        first_pts: called for the timestamp of frame 0.
+        gt: the ground truth.
+        protocol: how quality is measured against it.
+        picture_index: number of the frame whose versions are kept for a comparison picture.
+        progress: called with numbers of frames that are done, in halves.
+
+    Attributes:
+        notes: lines worth telling a person, as the keys of a dict, which keep their order.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        source: FrameSource,
+        *,
+        start: int,
+        job: JobFolder,
+        output: ChunkedOutput,
+        plan_for: Callable[[Piece], Plan],
+        first_pts: Callable[[], int | None],
+        gt: GroundTruth | None,
+        protocol: Protocol,
+        picture_index: int | None,
+        progress: Callable[[float], None],
+    ) -> None:
+        self._net, self._source, self._start = net, source, start
+        self._job, self._output, self._plan_for = job, output, plan_for
+        self._first_pts, self._gt, self._protocol = first_pts, gt, protocol
+        self._picture_index, self._progress = picture_index, progress
+        self.notes: dict[str, None] = {}
+
+    def run(self, pieces: Iterable[Piece]) -> None:
+        """Restore all pieces; frames are encoded in a thread beside the computation."""
+        with closing(_ChunkTask.Current()) as current, BackgroundWriter() as writer:
+            for piece in pieces:
+                self._restore(piece, writer, current)
+
+    def _restore(self, piece: Piece, writer: BackgroundWriter, current: "_ChunkTask.Current") -> None:
+        shift = piece.start - piece.margin
+        chunks = piece.chunks()
+        missing = [chunk for chunk in chunks if self._job.find(chunk.start + shift) is None]
+        told = sum(map(len, chunks)) - sum(map(len, missing))
+        self._progress(told)
+        if missing:
+            wanted = range(missing[0].start, missing[-1].stop)
+
+            def on_step(i: int) -> None:
+                nonlocal told
+                if i in wanted and told < len(piece.infos):
+                    told += 0.5
+                    self._progress(0.5)
+
+            plan = self._plan_for(piece)
+            self.notes[f"restored as {plan}"] = None
+            restored = restore_sequence(
+                self._net,
+                piece.frames,
+                plan,
+                folder=piece.folder,
+                persistent=True,
+                first_frame=missing[0].start,
+                on_step=on_step,
+                on_note=lambda line: self.notes.update({line: None}),
+            )
+            with closing(restored):
+                self._write(piece, missing, restored, writer, current)
+        writer.submit(partial(_clean_up, piece))
+        self._progress(len(piece.infos) - told)
+
+    def _write(
+        self,
+        piece: Piece,
+        missing: list[range],
+        restored: Iterator[tuple[int, object]],
+        writer: BackgroundWriter,
+        current: "_ChunkTask.Current",
+    ) -> None:
+        todo = iter(missing)
+        chunk, task = next(todo), None
+        for i, hr in restored:
+            if i == chunk.stop:
+                # Not before a frame of the next chunk has come: by then the engine has kept what it goes on from there.
+                writer.submit(task.commit)
+                chunk, task = next(todo), None
+            if i in chunk:
+                if task is None:
+                    task = _ChunkTask(self, piece, chunk, current)
+                writer.submit(partial(task.write, i, tensor_to_frame(hr, piece.frames[i])))
+            if i + 1 == missing[-1].stop:
+                break
+        writer.submit(task.commit)
+
+    def open_chunk(self, first: int) -> ChunkWriter:
+        """Begin a chunk."""
+        return self._output.open_chunk(first, self._first_pts())
+
+    def to_frame(self, piece: Piece, i: int, hr: np.ndarray) -> Frame:
+        """An HR array with what belongs to it."""
+        info = piece.infos[i - piece.margin]
+        alpha = None
+        if info.alpha:
+            # Read again here, so that a long folder does not keep the transparency of all its images in memory.
+            lr = next(self._source.frames(self._start + piece.start + i - piece.margin, 1))
+            alpha = bicubic_upsample(np.repeat(lr.alpha[..., None], 3, axis=2), self._net.scale)[..., 0]
+        return Frame(hr, alpha=alpha, grey=info.grey, pts=info.pts, duration=info.duration, name=info.name)
+
+    def examine(self, index: int, lr: np.ndarray, hr: np.ndarray, log: QualityLog, last: int) -> None:
+        """Score a frame, and keep its versions if it may be the one for the comparison picture.
+
+        Args:
+            index: its number.
+            lr: the input.
+            hr: the output.
+            log: takes the figures.
+            last: number of the last frame of its chunk, which stands in for a later one that never comes.
+        """
+        gt = None if self._gt is None else self._gt.at(index)
+        if gt is not None:
+            log.add(self._start + index, lr, hr, gt)
+        if self._picture_index is not None and index == min(self._picture_index, last):
+            versions = {"bicubic": bicubic_upsample(lr), type(self._net).__name__.removesuffix("Net"): hr}
+            if gt is not None:
+                versions["ground truth"] = gt
+            self._job.keep_versions(index, versions)
+
+    def new_log(self) -> QualityLog:
+        """A log for the figures of one chunk."""
+        return QualityLog(self._protocol)
+
+    def record(self, record: ChunkRecord) -> None:
+        """Let a chunk count."""
+        self._job.record(record)
+
+
+class _ChunkTask:
+    """One chunk on its way; its methods run in the writing thread."""
+
+    class Current:
+        """The chunk that is open, so that it can be closed whatever happens."""
+
+        writer: ChunkWriter | None = None
+
+        def close(self) -> None:
+            """Forget an unfinished chunk."""
+            if self.writer is not None:
+                self.writer.discard()
+                self.writer = None
+
+    def __init__(self, worker: PieceWorker, piece: Piece, chunk: range, current: Current) -> None:
+        self._worker, self._piece, self._current = worker, piece, current
+        self._shift = piece.start - piece.margin
+        self._chunk = chunk
+        self._log = worker.new_log()
+
+    def write(self, i: int, hr: np.ndarray) -> None:
+        """Encode and examine a frame."""
+        worker, current = self._worker, self._current
+        if current.writer is None:
+            current.writer = worker.open_chunk(self._chunk.start + self._shift)
+        current.writer.write(worker.to_frame(self._piece, i, hr))
+        last = self._chunk.stop - 1 + self._shift
+        worker.examine(i + self._shift, self._piece.frames[i], hr, self._log, last)
+
+    def commit(self) -> None:
+        """Complete the chunk and let it count."""
+        chunk = self._current.writer.commit()
+        self._current.writer = None
+        stop = self._piece.start + len(self._piece.infos)
+        self._worker.record(ChunkRecord(chunk, stop, self._log.rows))
+
+
+def _clean_up(piece: Piece) -> None:
+    """Give back what a finished piece has used."""
+    piece.frames.close()
+    with suppress(FileNotFoundError):
+        shutil.rmtree(piece.folder)

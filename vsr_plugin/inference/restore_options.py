@@ -1,0 +1,74 @@
+"""What a restoration is asked for and what it gives back."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from vsr_plugin.evaluation import Protocol
+from vsr_plugin.inference.quality_log import QualityLog
+from vsr_plugin.media import Encoding, FrameSource
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """What to restore of an input and how to keep it.
+
+    Attributes:
+        start: first frame, counted from 0.
+        num_frames: number of frames; all that follow if ``None``.
+        strategy, memory_budget, tile, window, overlap: see :func:`vsr_plugin.inference.restore_frames`.
+        scene_cuts: restart propagation where the picture changes to another shot: ``'on'``, ``'off'``, or
+            ``'auto'`` for videos only.
+        resume: go on with a job of the same output, input and settings that was stopped, if there is one.
+        gt: ground truth, a video or a folder, whose frame ``i`` belongs to frame ``i`` of the input.
+        protocol: how quality is measured against it.
+        comparison: where to put a comparison picture of the middle frame, a PNG.
+        overwrite: replace results that exist.
+        encoding: choices for a video output.
+    """
+
+    start: int = 0
+    num_frames: int | None = None
+    window: int | None = None
+    overlap: int | None = None
+    strategy: str = "auto"
+    memory_budget: int | None = None
+    tile: int | None = None
+    scene_cuts: str = "auto"
+    resume: bool = False
+    gt: str | os.PathLike | None = None
+    protocol: Protocol = Protocol()
+    comparison: str | os.PathLike | None = None
+    overwrite: bool = False
+    encoding: Encoding = Encoding()
+
+
+@dataclass(frozen=True)
+class RestoreResult:
+    """What a restoration produced.
+
+    Attributes:
+        num_frames: frames written.
+        quality: per-frame figures, or ``None`` without ground truth.
+        quality_path: the CSV with them.
+        notes: lines worth telling a person, from reading and writing.
+    """
+
+    num_frames: int
+    quality: QualityLog | None
+    quality_path: Path | None
+    notes: list[str]
+
+
+def expected_frames(source: FrameSource, options: RestoreOptions) -> int | None:
+    """Number of frames that will be restored, as far as the input tells before it is read."""
+    if source.num_frames_estimate is None:
+        return options.num_frames
+    left = max(source.num_frames_estimate - options.start, 0)
+    return left if options.num_frames is None else min(left, options.num_frames)
+
+
+def quality_csv_path(output: str | os.PathLike) -> Path:
+    """Where the per-frame figures of ``output`` go: beside it, its name plus ``_quality.csv``."""
+    output = Path(output)
+    return output.with_name(f"{output.stem}_quality.csv")

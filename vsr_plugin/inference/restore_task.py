@@ -1,0 +1,201 @@
+"""The steps of restoring one input into one output as a job."""
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import torch
+import torch.nn as nn
+
+from vsr_plugin.errors import MediaError
+from vsr_plugin.evaluation.quality import to_uint8
+from vsr_plugin.inference import fingerprint
+from vsr_plugin.inference.job import ChunkRecord, JobFolder
+from vsr_plugin.inference.piece_worker import GroundTruth, PieceWorker
+from vsr_plugin.inference.pieces import Piece, PieceCutter, PiecePlan
+from vsr_plugin.inference.pipeline import Prefetcher
+from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
+from vsr_plugin.inference.quality_log import QualityLog
+from vsr_plugin.inference.restore_options import RestoreOptions, RestoreResult, expected_frames, quality_csv_path
+from vsr_plugin.inference.sharing import Sharing
+from vsr_plugin.media import FrameSource
+from vsr_plugin.media.atomic import PartialFile
+from vsr_plugin.media.chunked import ChunkedOutput
+from vsr_plugin.visualization import comparison_picture
+
+#: On a CPU longer pieces are restored with the exact strategy where ``auto`` would take the whole sequence: it costs
+#: no time there, and a killed run goes on inside the piece.
+_LONG_PIECE = 64
+
+
+class RestoreTask:
+    """One restoration in one process: beginning, work and end, each once and in this order."""
+
+    def __init__(
+        self,
+        source: FrameSource,
+        net: nn.Module,
+        options: RestoreOptions,
+        job: JobFolder,
+        output: ChunkedOutput,
+        sharing: Sharing,
+    ) -> None:
+        self._source, self._net, self._options = source, net, options
+        self._job, self._output, self._sharing = job, output, sharing
+        self._notes: list[str] = []
+        self._num_frames: int | None = None
+        self.joined = False
+
+    def begin(self, output_path: str | os.PathLike) -> None:
+        """Make or find the job, and find out whether its results can be written; the first process does."""
+        if self._sharing.is_first:
+            self._prepare(output_path)
+        self._sharing.wait()
+        self.joined = self._output.is_finished()
+
+    def _prepare(self, output_path: str | os.PathLike) -> None:
+        options, job = self._options, self._job
+        settings = fingerprint.of_job(self._source, self._net, options)
+        resumed = job.begin(settings, resume=options.resume)
+        if not resumed or not job.has_resources:
+            device = next(self._net.parameters()).device
+            sharers = 1 if device.type == "cuda" else self._sharing.world
+            budget = options.memory_budget or default_budget(device) // sharers
+            job.keep_resources(budget, torch.get_num_threads())
+        if options.resume:
+            count = sum(record.chunk.frames for record in job.records())
+            self._notes.append(
+                f"resumed: {count} frames were done before" if resumed else "nothing to resume; started afresh"
+            )
+        if self._output.is_finished():
+            return
+        self._output.prepare()
+        # Whether these can be written is known before the long work as well.
+        for path in (quality_csv_path(output_path) if options.gt is not None else None, options.comparison):
+            if path is not None:
+                PartialFile(Path(path), overwrite=options.overwrite).discard()
+
+    def work(self, gt: FrameSource | None, progress: Callable[[float], None]) -> None:
+        """Restore the pieces that fall to this process."""
+        options, job, source = self._options, self._job, self._source
+        budget = job.budget
+        cutter = PieceCutter(
+            self._piece_plan(), job.pieces, lambda number, start: self._wanted(number, start, progress)
+        )
+        worker = PieceWorker(
+            self._net,
+            source,
+            start=options.start,
+            job=job,
+            output=self._output,
+            plan_for=lambda piece: self._plan(piece, budget),
+            first_pts=lambda: cutter.first_pts,
+            gt=None if gt is None else GroundTruth(gt, options.start, options.num_frames),
+            protocol=options.protocol,
+            picture_index=self._picture_index(),
+            progress=progress,
+        )
+        frames = source.frames(options.start, options.num_frames)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(job.threads)
+        try:
+            with closing(cutter), Prefetcher(cutter.pieces(frames)) as pieces:
+                worker.run(pieces)
+        finally:
+            torch.set_num_threads(threads)
+        self._num_frames = cutter.num_frames
+        self._notes.extend(worker.notes)
+        if self._sharing.world > 1 and cutter.num_pieces == 1:
+            self._notes.append(
+                "the video is one piece, which one process restores; the others wait (--strategy window makes more)"
+            )
+
+    def _piece_plan(self) -> PiecePlan:
+        options = self._options
+        cuts = options.scene_cuts == "on" or (options.scene_cuts == "auto" and self._source.kind == "video")
+        if options.strategy != "window":
+            return PiecePlan(cuts)
+        plan = self._make_plan(self._job.budget, "window", None)
+        return PiecePlan(cuts, plan.segment - 2 * plan.overlap, plan.overlap)
+
+    def _make_plan(self, budget: int, strategy: str, num_frames: int | None) -> Plan:
+        options = self._options
+        return make_plan(
+            MemoryModel(self._net, self._source.height, self._source.width),
+            budget,
+            num_frames=num_frames,
+            strategy=strategy,
+            tile=options.tile,
+            window=options.window,
+            overlap=options.overlap,
+        )
+
+    def _plan(self, piece: Piece, budget: int) -> Plan:
+        """How to restore a piece; the same in a resumed run, since the budget is kept with the job."""
+        length, strategy = len(piece.frames), self._options.strategy
+        if strategy == "window":
+            return Plan("whole", length, tile=self._make_plan(budget, "window", None).tile)
+        on_cpu = next(self._net.parameters()).device.type == "cpu"
+        if strategy == "auto" and on_cpu and length > _LONG_PIECE:
+            strategy = "exact"
+        return self._make_plan(budget, strategy, length)
+
+    def _wanted(self, number: int, start: int, progress: Callable[[float], None]) -> bool:
+        if not self._sharing.mine(number):
+            return False
+        done = self._job.has_piece(start)
+        progress(done)
+        return not done
+
+    def _picture_index(self) -> int | None:
+        if self._options.comparison is None:
+            return None
+        return (expected_frames(self._source, self._options) or 1) // 2
+
+    def finish(self, output_path: str | os.PathLike) -> RestoreResult:
+        """Join the chunks and give all results their names."""
+        options = self._options
+        records = list(self._job.records())
+        if not self.joined:
+            self._check_complete(records)
+            self._output.finish([record.chunk for record in records])
+        quality = quality_path = None
+        overwrite = options.overwrite or self.joined
+        if options.gt is not None:
+            quality = QualityLog(options.protocol, [row for record in records for row in record.quality])
+            quality_path = quality_csv_path(output_path)
+            _write_side_file(quality_path, overwrite, lambda path: path.write_text(quality.to_csv()))
+        if options.comparison is not None:
+            shown = {label: to_uint8(rgb) for label, rgb in self._job.last_versions().items()}
+            picture = comparison_picture(shown, main=list(shown)[1])
+            _write_side_file(Path(options.comparison), overwrite, picture.save)
+        self._job.remove()
+        num_frames = sum(record.chunk.frames for record in records)
+        notes = [*self._notes, *self._source.notes, *self._output.notes]
+        return RestoreResult(num_frames, quality, quality_path, notes)
+
+    def _check_complete(self, records: list[ChunkRecord]) -> None:
+        if not records:
+            raise MediaError(f"{self._output.path}: no frame was written; nothing is left there")
+        position = 0
+        for record in records:
+            if record.chunk.first != position:
+                break
+            position += record.chunk.frames
+        if position != self._num_frames:
+            raise MediaError(
+                f"{self._output.path}: frame {position} is missing among the finished ones; the input has changed "
+                "meanwhile or a file of the job was removed, start afresh without --resume"
+            )
+
+
+def _write_side_file(path: Path, overwrite: bool, write: Callable[[Path], object]) -> None:
+    partial = PartialFile(path, overwrite=overwrite)
+    try:
+        write(partial.path)
+        partial.commit()
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be written ({error.strerror}); free space") from error
+    finally:
+        partial.discard()

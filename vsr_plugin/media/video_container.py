@@ -1,0 +1,151 @@
+"""The output file: a video stream set up by a layout, the audio beside it, and what describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.codec.context import Flags
+
+from vsr_plugin.errors import MediaError
+
+from .audio_copy import AudioCopier
+from .orientation import scale_display_matrix
+from .video_file import MEDIA_FAULTS, file_url, open_input, reason
+from .video_layout import VideoLayout
+from .video_reader import VideoSource
+
+# Tags that describe the file they came from rather than the film.
+_CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
+
+
+class VideoContainer:
+    """Muxes video packets made with a layout, and copies the source's audio.
+
+    Attributes:
+        notes: Lines worth telling a person; grows until :meth:`close`.
+        encoder: The stream's encoder, open; callers that bring packets leave it unused.
+    """
+
+    def __init__(self, layout: VideoLayout, path: Path, *, audio: bool) -> None:
+        """Open ``path``, add the streams and write the header.
+
+        Args:
+            layout: Decisions about the output.
+            path: The file to write, which is not the layout's target yet.
+            audio: Copy the source's audio.
+
+        Raises:
+            MediaError: codec, container and audio do not go together, or the file cannot be written.
+        """
+        self.notes: list[str] = []
+        self._layout = layout
+        self._audio: AudioCopier | None = None
+        self._container: av.container.OutputContainer | None = None
+        try:
+            self._container = av.open(
+                file_url(path), "w", format=layout.muxer, container_options=layout.muxer_options()
+            )
+            self._add_video()
+            if isinstance(layout.source, VideoSource):
+                self._copy_side_information(layout.source, audio)
+            elif layout.source.has_alpha:
+                self.notes.append("a video has no transparency here; the images' alpha is dropped")
+            self._container.start_encoding()
+        except MediaError:
+            self.abandon()
+            raise
+        except MEDIA_FAULTS as error:
+            # Some muxers list an audio codec and refuse it only when they write their header.
+            without = ", or drop the audio with --no-audio" if self._audio is not None else ""
+            self.abandon()
+            target = layout.target
+            raise MediaError(
+                f"{target}: cannot be written as {layout.codec} {layout.pix_fmt} {layout.width}x{layout.height} in "
+                f"{target.suffix} ({reason(error)}); choose another codec or container such as .mkv{without}"
+            ) from error
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _add_video(self) -> None:
+        layout = self._layout
+        try:
+            stream = self._container.add_stream(layout.codec, rate=layout.rate, options=layout.encoder_options())
+        except ValueError as error:
+            raise MediaError(
+                f"{layout.target}: a {layout.target.suffix} file cannot hold {layout.codec} video; choose another "
+                "codec (libx264 for .mp4 .mov .mkv, libvpx-vp9 for .webm) or container"
+            ) from error
+        stream.time_base = layout.unit
+        layout.configure(stream.codec_context)
+        self._stream = stream
+        self.encoder = stream.codec_context
+
+    def _copy_side_information(self, source: VideoSource, audio: bool) -> None:
+        layout = self._layout
+        if not layout.bake and source.display_matrix is not None:
+            self._stream.set_display_matrix(scale_display_matrix(source.display_matrix, layout.scale))
+        tags = {k: v for k, v in source.metadata.items() if k not in _CONTAINER_TAGS}
+        self._container.metadata.update(tags)
+        if layout.whole and hasattr(self._container, "set_chapters"):
+            with open_input(source.path) as container:
+                chapters = container.chapters()
+            if chapters:
+                self._container.set_chapters(chapters)
+        if source.audio_indices and audio:
+            self._audio = AudioCopier(source.path, self._container, layout.target)
+        elif source.audio_indices:
+            self.notes.append("the audio is left out as asked")
+
+    @property
+    def global_header(self) -> bool:
+        """Whether the container keeps the encoder's parameter sets, so that packets have none."""
+        return bool(int(self.encoder.flags) & int(Flags.global_header))
+
+    def begin(self, first_pts: int) -> None:
+        """Say at which timestamp of the source, in its units, the first frame is."""
+        if self._audio is not None and not self._layout.whole:
+            self._audio.trim(first_pts * self._layout.source_unit)
+
+    def mux(self, packets: Iterable[av.Packet], until: Fraction) -> None:
+        """Write video packets, and audio up to ``until`` seconds of the source.
+
+        Raises:
+            FFmpegError: the disk is full, or a packet does not fit.
+        """
+        for packet in packets:
+            packet.stream = self._stream
+            self._container.mux_one(packet)
+        if self._audio is not None:
+            self._audio.copy_until(until)
+
+    def close(self, end: Fraction) -> None:
+        """Write the rest of the audio, up to ``end`` seconds of the source for a part, and the trailer.
+
+        Raises:
+            FFmpegError: the disk is full.
+        """
+        if self._audio is not None:
+            self._audio.copy_until(None if self._layout.whole else end)
+            self.notes.extend(self._audio.notes)
+        self._close()
+
+    def _close(self) -> None:
+        audio, container = self._audio, self._container
+        self._audio = self._container = None
+        try:
+            if audio is not None:
+                audio.close()
+        finally:
+            if container is not None:
+                container.close()
+
+    def abandon(self) -> None:
+        """Close a file that is thrown away; may be called at any time."""
+        # The trailer of a file that is thrown away may fail for the reason that brought us here.
+        with suppress(*MEDIA_FAULTS):
+            self._close()

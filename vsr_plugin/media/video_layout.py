@@ -1,0 +1,186 @@
+"""What follows from a source, a target and an encoding before the first frame: units, formats, tags."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.codec.context import Flags
+
+from .colour import output_colour
+from .encoding import NO_COLOUR_TAGS, Encoding, choose_pix_fmt, encoder_options, find_codec
+from .frame import Frame
+from .image_folder import ImageFolderSource
+from .source import FrameSource
+from .video_reader import VideoSource
+
+_MUXERS = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".webm": "webm",
+    ".avi": "avi",
+}
+_DEFAULT_RATE = Fraction(25)
+_MOVIE_CLOCK = 48000
+
+
+class VideoLayout:
+    """Every decision about a video output; equal arguments give equal layouts in any process.
+
+    Attributes:
+        target: The output file.
+        source: Where the frames come from.
+        scale: Enlargement of the frames.
+        whole: All frames of the source will come: timestamps and audio stay as they are.
+            Otherwise both are moved so that the first frame is at zero.
+        muxer: FFmpeg's name of the container.
+        codec: FFmpeg's name of the encoder.
+        pix_fmt: Pixel format to encode in.
+        colour: How the output's samples are described.
+        bake: Frames are turned upright, because the container cannot say that they should be.
+        height: Rows of the encoded picture (turned, if ``bake``).
+        width: Columns of the encoded picture.
+        rate: Frames per second.
+        unit: Unit of the output's timestamps in seconds.
+        source_unit: Unit of the frames' ``pts`` and ``duration`` in seconds.
+        notes: Lines worth telling a person.
+    """
+
+    def __init__(
+        self, target: Path, source: FrameSource, *, scale: int | Fraction, whole: bool, encoding: Encoding
+    ) -> None:
+        """Raises ``MediaError`` if codec, pixel format, quality or size do not go together."""
+        self.target, self.source, self.scale, self.whole = target, source, scale, whole
+        self.notes: list[str] = []
+        self.muxer = _MUXERS[target.suffix.lower()]
+        self.codec = find_codec(encoding.codec).name
+        self._options = encoder_options(self.codec, encoding)
+        self.bake = self._must_bake()
+        self._set_timing(encoding)
+        self.height, self.width = int(source.height * scale), int(source.width * scale)
+        if self.bake:
+            self.height, self.width = source.orientation.size(self.height, self.width)
+        self.pix_fmt, notes = choose_pix_fmt(
+            find_codec(self.codec), encoding.pix_fmt, source.bit_depth, self.height, self.width
+        )
+        for line in notes:
+            self._note(line)
+        self.colour = output_colour(source.colour, self.pix_fmt)
+        if self.codec in NO_COLOUR_TAGS:
+            self._note(f"{self.codec} cannot say which colour matrix it uses; players guess it from the size")
+
+    def _note(self, line: str) -> None:
+        if line not in self.notes:
+            self.notes.append(line)
+
+    def _must_bake(self) -> bool:
+        orientation = self.source.orientation
+        if orientation.is_upright:
+            return False
+        carried = hasattr(av.VideoStream, "set_display_matrix") and (
+            self.muxer in ("mp4", "mov")
+            # Matroska stores an angle, which no mirror image has.
+            or (self.muxer in ("matroska", "webm") and not orientation.mirrors)
+        )
+        if not carried:
+            self._note("the frames are turned upright, because the output cannot carry the video's rotation")
+        return not carried
+
+    def _set_timing(self, encoding: Encoding) -> None:
+        source = self.source
+        self._frame_ticks: int | None = None
+        if isinstance(source, ImageFolderSource):
+            self.rate = Fraction(encoding.frame_rate or _DEFAULT_RATE)
+            if encoding.frame_rate is None:
+                self._note(f"images have no frame rate; {_DEFAULT_RATE} frames per second are used")
+            self.unit = self.source_unit = 1 / self.rate
+            self._reorder = True
+            return
+        if encoding.frame_rate is not None:
+            self._note("the frame rate is the video's own; the one asked for is for images")
+        self.rate = source.average_rate
+        self.unit = self.source_unit = source.time_base
+        self._reorder = source.constant_rate
+        if self.muxer == "avi":
+            # AVI counts frames; any finer unit would be filled up with empty ones.
+            self.unit, self._frame_ticks = 1 / self.rate, 1
+            if not source.constant_rate:
+                self._note(f"AVI has no variable frame rate; frames are put on a grid of {self.rate} per second")
+        elif self.muxer in ("matroska", "webm"):
+            if not self._is_in_milliseconds():
+                self._note(f"{self.target.suffix} stores timestamps in milliseconds; they are rounded to that")
+        elif source.constant_rate and (1 / (self.rate * self.unit)).denominator != 1:
+            # A constant rate whose timestamps were rounded, as Matroska does: a unit in which the
+            # rate is exact keeps it exact.
+            self.unit, self._frame_ticks = Fraction(1, self.rate.numerator), self.rate.denominator
+
+    def _is_in_milliseconds(self) -> bool:
+        source = self.source
+        step = 1 / source.average_rate if source.constant_rate else source.time_base
+        return (step * 1000).denominator == 1
+
+    def muxer_options(self) -> dict[str, str]:
+        """Return the container's options."""
+        if self.muxer not in ("mp4", "mov"):
+            return {"avoid_negative_ts": "disabled"}
+        ticks = self.unit.denominator
+        # The file's own clock, 1000 by default, limits how exact the length of a stream is.
+        options = {"movie_timescale": str(ticks * -(-_MOVIE_CLOCK // ticks))}
+        if isinstance(self.source, VideoSource):
+            # Keeps the unit of timestamps, which the muxer would otherwise double up to 10000.
+            options["video_track_timescale"] = str(ticks)
+        return options
+
+    def encoder_options(self) -> dict[str, str]:
+        """Return the encoder's options."""
+        return dict(self._options)
+
+    def configure(self, context: av.VideoCodecContext) -> None:
+        """Set up an encoder that is not open yet."""
+        context.width, context.height, context.pix_fmt = self.width, self.height, self.pix_fmt
+        context.time_base = self.unit
+        context.flags |= Flags.frame_duration
+        if not self._reorder or self.muxer == "avi":
+            # With reordered frames the container's sample durations, and so the length of the
+            # stream, are only right when all durations are equal.
+            context.max_b_frames = 0
+        ratio = self.source.sample_aspect_ratio
+        if ratio is not None:
+            turned = self.bake and self.source.orientation.transpose
+            context.sample_aspect_ratio = 1 / ratio if turned else ratio
+        context.colorspace, context.color_range = self.colour.matrix, self.colour.range
+        context.color_primaries, context.color_trc = self.colour.primaries, self.colour.transfer
+
+    def new_encoder(self, *, global_header: bool) -> av.VideoCodecContext:
+        """Return an encoder outside any container, set up like the one inside.
+
+        Args:
+            global_header: As the flag of the stream in the container says; parameter sets are
+                then left out of the packets.
+        """
+        context = av.CodecContext.create(self.codec, "w")
+        # What a stream added to a container starts with; a bare encoder starts at 200 kbit/s.
+        context.bit_rate, context.bit_rate_tolerance = 0, 128000
+        context.framerate = self.rate
+        context.options = self.encoder_options()
+        self.configure(context)
+        if global_header:
+            context.flags |= Flags.global_header
+        return context
+
+    def pts(self, frame: Frame, index: int) -> int:
+        """Return a frame's time stamp in ``source_unit``; ``index`` counts from the first frame written."""
+        return index if frame.pts is None else frame.pts
+
+    def offset(self, first_pts: int | None) -> int:
+        """Return what to take off all timestamps, in ``source_unit``, given the first one (``None``: images)."""
+        return 0 if self.whole or first_pts is None else first_pts
+
+    def in_units(self, ticks: int) -> int:
+        """Return a source timestamp in ``unit``, on the grid of frames if there is one."""
+        if self._frame_ticks is None:
+            return ticks
+        return round(ticks * self.source_unit * self.rate) * self._frame_ticks
