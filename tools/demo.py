@@ -8,9 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-import torch
-
-from vsr_plugin.cli import frame_progress, pick_device, run_command
+from vsr_plugin.cli import HelpFormatter, frame_progress, pick_device, run_command
 from vsr_plugin.datasets.degradations import bicubic_downsample
 from vsr_plugin.datasets.sample_clips import SAMPLE_CLIPS, sample_clip
 from vsr_plugin.inference import RestoreOptions, restore_video
@@ -21,7 +19,7 @@ LOSSLESS = Encoding(codec="ffv1")
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument("--clip", choices=SAMPLE_CLIPS, default="bigbuckbunny", help="clip that plays the ground truth")
     parser.add_argument("--start", type=int, default=20, metavar="N", help="first frame")
     parser.add_argument("--num-frames", type=int, default=15, metavar="N", help="number of frames")
@@ -55,7 +53,7 @@ def main() -> int:
     print(f"1/2 degrading {args.num_frames} frames of {args.clip} with MATLAB-style bicubic x1/4")
     make_clips(sample_clip(args.clip), args.start, args.num_frames, gt, lr)
 
-    net = load_net(args.weights, device=device).to(memory_format=torch.channels_last)
+    net = load_net(args.weights, device=device)
     print(f"2/2 restoring them with {type(net).__name__} ({args.weights}) on {device}")
     options = RestoreOptions(gt=gt, comparison=comparison, overwrite=True)
     begin = time.perf_counter()

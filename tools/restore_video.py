@@ -7,11 +7,13 @@ from fractions import Fraction
 
 import torch
 
-from vsr_plugin.cli import frame_progress, pick_device, run_command
+from vsr_plugin.cli import HelpFormatter, frame_progress, pick_device, run_command
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import Protocol
 from vsr_plugin.inference import RestoreOptions, RestoreResult, restore_video
+from vsr_plugin.inference.acceleration import PRECISIONS
 from vsr_plugin.inference.many import is_done, pair_outputs
+from vsr_plugin.inference.planning import OVERLAP, STRATEGIES, WINDOW, parse_memory
 from vsr_plugin.inference.restore_options import expected_frames
 from vsr_plugin.inference.sharing import Sharing
 from vsr_plugin.media import Encoding
@@ -30,8 +32,12 @@ def parse_args() -> argparse.Namespace:
             raise ValueError
         return number
 
+    def memory_size(text: str) -> int:
+        return parse_memory(text)
+
     natural.__name__, positive.__name__ = "number (0 or more)", "number (1 or more)"
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    memory_size.__name__ = "size such as 8G or 500M"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument("inputs", nargs="+", metavar="input", help="video file, folder of images, or one image")
     parser.add_argument(
         "output",
@@ -53,16 +59,40 @@ def parse_args() -> argparse.Namespace:
         help="restart propagation where the picture changes to another shot; auto: in videos, not in folders",
     )
 
-    memory = parser.add_argument_group("memory")
-    memory.add_argument(
-        '--window', type=positive, metavar='N',
-        help='frames restored as one sequence; longer inputs are cut into such windows, which overlap '
-        '(default: as many as fit into about 2 GiB)',
-    )  # fmt: skip
-    memory.add_argument(
-        '--overlap', type=natural, default=RestoreOptions.overlap, metavar='N',
-        help='frames computed beyond each end of a window and discarded',
-    )  # fmt: skip
+    speed = parser.add_argument_group("speed, memory and quality")
+    speed.add_argument(
+        "--precision",
+        choices=tuple(PRECISIONS),
+        default=RestoreOptions.precision,
+        help="of features; flow, sampling and output stay float32",
+    )
+    speed.add_argument(
+        "--strategy",
+        choices=STRATEGIES,
+        default=RestoreOptions.strategy,
+        help="whole: all in memory; exact: the same result in bounded memory; window: overlapping windows, an "
+        "approximation; auto: whole if it fits, else exact",
+    )
+    speed.add_argument(
+        "--memory-budget", type=memory_size, metavar="SIZE", help="such as 8G or 500M (default: half of what is free)"
+    )
+    speed.add_argument(
+        "--tile", type=positive, metavar="N", help="work on tiles of N LR pixels (default: where a frame does not fit)"
+    )
+    speed.add_argument("--window", type=positive, metavar="N", help=f"frames kept of each window (default: {WINDOW})")
+    speed.add_argument(
+        "--overlap",
+        type=natural,
+        metavar="N",
+        help=f"frames of a window discarded at each end (default: {OVERLAP})",
+    )
+    speed.add_argument(
+        "--keyframe-stride",
+        type=natural,
+        default=5,
+        metavar="N",
+        help="IconVSR: every N-th frame is a keyframe, 0 for none; fewer are faster and cost quality",
+    )
 
     video = parser.add_argument_group("video output")
     video.add_argument("--codec", default=Encoding.codec, help="FFmpeg encoder, e.g. libx264, libx265, ffv1")
@@ -106,11 +136,9 @@ def run(args: argparse.Namespace, sharing: Sharing) -> int:
     device = pick_device(args.device)
     if device.type == "cuda" and device.index is None and sharing.world > 1:
         device = torch.device("cuda", sharing.local_rank % torch.cuda.device_count())
-    net = load_net(args.weights, device=device)
+    net = load_net(args.weights, device=device, keyframe_stride=args.keyframe_stride or None)
     if not isinstance(net, BidirectionalPropagation):
         raise VSRError(f"{args.weights}: weights of {type(net).__name__}, which is a part and cannot restore a video")
-    # Convolutions are faster in this layout on CPUs and GPUs alike.
-    net = net.to(memory_format=torch.channels_last)
     if len(pairs) == 1:
         restore_one(*pairs[0], args, net, device, sharing)
         return 0
@@ -127,6 +155,10 @@ def make_options(args: argparse.Namespace) -> RestoreOptions:
     return RestoreOptions(
         start=args.start,
         num_frames=args.num_frames,
+        strategy=args.strategy,
+        memory_budget=args.memory_budget,
+        precision=args.precision,
+        tile=args.tile,
         window=args.window,
         overlap=args.overlap,
         scene_cuts=args.scene_cuts,

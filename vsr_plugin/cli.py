@@ -1,5 +1,6 @@
 """What the command-line tools share: one-line errors, exit statuses, clean interruption, progress."""
 
+import argparse
 import signal
 import sys
 from collections.abc import Callable
@@ -8,6 +9,13 @@ import torch
 from tqdm import tqdm
 
 from vsr_plugin.errors import VSRError, advice
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, except where there is none to show."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
 def run_command(main: Callable[[], int | None]) -> int:
@@ -66,5 +74,6 @@ def frame_progress(total: int | None) -> tqdm:
         unit="frame",
         bar_format=bar + "{n:.1f}/{total_fmt} frames [{elapsed}<{remaining}, {rate_fmt}]",
         dynamic_ncols=True,
-        mininterval=0.5,
+        # A log file is not to fill with bars.
+        mininterval=0.5 if sys.stderr.isatty() else 15,
     )

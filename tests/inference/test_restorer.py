@@ -1,10 +1,15 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from vsr_plugin.datasets.degradations import bicubic_downsample, bicubic_upsample
+from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference import restore_frames
+from vsr_plugin.inference.planning import Plan
+from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.media import open_source
 from vsr_plugin.weights import load_net
 
@@ -19,7 +24,7 @@ def test_a_clip_that_fits_is_restored_as_one_sequence(small_net, t):
     with torch.no_grad():
         whole = small_net(torch.stack(clip)[None])[0].clamp(0, 1)
     restored = torch.stack(list(restore_frames(small_net, iter(clip))))
-    assert torch.equal(restored, whole)
+    torch.testing.assert_close(restored, whole, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("window", "overlap"), [(1, 0), (1, 3), (4, 0), (4, 2), (5, 1), (7, 3), (30, 2)])
@@ -34,7 +39,7 @@ def test_windows_restore_every_frame_once_with_its_context(small_net, t, window,
         k = 0 if t <= capacity else max(0, min((i - overlap) // step, -(-(t - capacity) // step)))
         with torch.no_grad():
             expected = small_net(torch.stack(clip[k * step : k * step + capacity])[None])[0, i - k * step]
-        torch.testing.assert_close(restored[i], expected.clamp(0, 1), atol=2e-6, rtol=0)
+        torch.testing.assert_close(restored[i], expected.clamp(0, 1), atol=1e-5, rtol=0)
 
 
 def test_holds_no_more_than_a_window(small_net):
@@ -142,3 +147,41 @@ def test_frames_of_a_real_clip_in_their_own_words(real_clip, small_net):
     with open_source(real_clip("carphone_pristine")) as source:
         frames = [frame.rgb[:16, :20] for frame in source.frames(num_frames=2)]
     assert [frame.shape for frame in restore_frames(small_net, frames)] == [(64, 80, 3)] * 2
+
+
+def test_reduced_precision_is_close_and_overflow_is_repeated_in_float32(small_net):
+    clip = random_clip(5, 16, 16)
+    whole = torch.stack(list(restore_frames(small_net, clip)))
+    try:
+        reduced = torch.stack(list(restore_frames(small_net, clip, precision="bf16")))
+    except VSRError as error:
+        pytest.skip(str(error))
+    assert 1e-6 < (reduced - whole).abs().max() < 0.02
+
+
+def test_numbers_that_overflow_are_noticed_and_repeated_in_float32(either_net, tmp_path):
+    """A stand-in for half precision: the reduced net gives infinity from its seventh forward step on."""
+    clip = random_clip(10, 8, 8)
+    reduced = copy.deepcopy(either_net)
+    steps, plain = [], either_net.forward_step
+
+    def overflowing(*args):
+        steps.append(1)
+        state = plain(*args)
+        return state * float("inf") if len(steps) >= 7 else state
+
+    reduced.forward_step = overflowing
+    notes = []
+    restored = restore_sequence(
+        reduced, clip, Plan("whole", 10), folder=tmp_path, precise_net=lambda: either_net, on_note=notes.append
+    )
+    out = torch.stack([hr for _, hr in restored])
+    with torch.no_grad():
+        torch.testing.assert_close(out, either_net(torch.stack(clip)[None])[0], atol=1e-5, rtol=0)
+    assert len(notes) == 1
+    assert "at frame 6" in notes[0]
+
+
+def test_an_unknown_precision(small_net):
+    with pytest.raises(VSRError, match="precision 'int8' does not exist"):
+        next(restore_frames(small_net, random_clip(1), precision="int8"))

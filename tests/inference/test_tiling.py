@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from vsr_plugin.errors import VSRError
+from vsr_plugin.inference.acceleration import accelerate
 from vsr_plugin.inference.tiling import MIN_TILE, run_in_tiles, tile_net
 from vsr_plugin.models import BasicVSRNet
 
@@ -42,3 +43,16 @@ def test_a_margin_narrower_than_the_reach_shows():
 def test_a_tile_smaller_than_the_overlap(small_net):
     with pytest.raises(VSRError, match=f"use {MIN_TILE} or more"):
         tile_net(small_net, MIN_TILE - 1)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_tiles_of_an_accelerated_net(either_net, precision):
+    try:
+        fast = accelerate(either_net, precision=precision)
+    except VSRError as error:
+        pytest.skip(str(error))
+    lrs = torch.rand(1, 3, 3, 57, 61, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            tile_net(fast, MIN_TILE)(lrs), fast(lrs), atol=1e-5 if precision == "fp32" else 2e-2, rtol=0
+        )

@@ -12,6 +12,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from vsr_plugin.inference.acceleration.guard import FiniteGuard
 from vsr_plugin.inference.frame_tensors import Frame, frame_to_tensor
 from vsr_plugin.inference.tensor_cache import DiskCache, TensorCache
 from vsr_plugin.models.padding import pad_to_multiple
@@ -28,6 +29,7 @@ class SequenceRestorer:
         keep_states: keep the backward state of every frame in ``cache`` (room for all of them, least work); if
             false, only one a segment, and compute the others again (about a third more work).
         on_step: called with the index of a frame after its backward step of the first sweep and when it is restored.
+        guard: is shown every state and every frame.
     """
 
     def __init__(
@@ -39,12 +41,14 @@ class SequenceRestorer:
         cache: TensorCache,
         keep_states: bool,
         on_step: Callable[[int], None] | None = None,
+        guard: FiniteGuard | None = None,
     ):
         self.net = net
         self.frames = frames
         self.cache = cache
         self.keep_states = keep_states
         self.on_step = on_step or (lambda i: None)
+        self.watch = guard.watch if guard is not None else (lambda *tensors: None)
         self.device = next(net.parameters()).device
         self.keyframe_windows = net.keyframe_windows(len(frames))
         self.segments = [range(start, min(start + segment, len(frames))) for start in range(0, len(frames), segment)]
@@ -79,6 +83,7 @@ class SequenceRestorer:
         for i in reversed(segment):
             flow = None if state is None else self._take("flow_backward", i)
             state = self.net.backward_step(lrs[:, i - segment.start], flow, state, self._refill(i))
+            self.watch(state)
             yield i, state
 
     def sweep_backward(self, swept: int | None = None) -> Iterator[int]:
@@ -135,6 +140,7 @@ class SequenceRestorer:
                 for kind, j in (("refill", i), ("flow_forward", i - 1), ("flow_backward", i)):
                     self.cache.drop(kind, j)
                 hr = self.net.reconstruct(lr, backward_feat, state)
+                self.watch(state, hr)
                 self.on_step(i)
                 yield i, hr[0, :, : scale * h, : scale * w]
 
@@ -161,6 +167,7 @@ def restore_piece(
     keep_states: bool = True,
     first_segment: int = 0,
     on_step: Callable[[int], None] | None = None,
+    guard: FiniteGuard | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Restore a sequence that is propagated as one; see :class:`SequenceRestorer` for the arguments.
 
@@ -172,7 +179,9 @@ def restore_piece(
     Yields:
         ``(i, HR frame (3, 4h, 4w))``, not clipped to [0, 1].
     """
-    restorer = SequenceRestorer(net, frames, segment=segment, cache=cache, keep_states=keep_states, on_step=on_step)
+    restorer = SequenceRestorer(
+        net, frames, segment=segment, cache=cache, keep_states=keep_states, on_step=on_step, guard=guard
+    )
     journal = SweepJournal(cache) if isinstance(cache, DiskCache) else None
     swept = journal.swept() if journal else None
     if swept != 0:

@@ -60,6 +60,7 @@ def of_job(source: FrameSource, net: nn.Module, options) -> dict[str, object]:
         "start": options.start,
         "num-frames": options.num_frames,
         "strategy": options.strategy,
+        "precision": options.precision,
         "tile": options.tile,
         "window": options.window,
         "overlap": options.overlap,

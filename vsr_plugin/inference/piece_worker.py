@@ -56,6 +56,8 @@ class PieceWorker:
     Args:
         net: the network, in evaluation mode, on the device that computes.
         source: where the frames come from, for the transparency of images.
+        precise_net: see :func:`vsr_plugin.inference.sequence.restore_sequence`.
+        label: what results are called in a comparison picture.
         start: frame of the source that is frame 0 of the output.
         job: what is finished, and where to put what becomes so.
         output: makes the chunks.
@@ -75,6 +77,8 @@ class PieceWorker:
         net: nn.Module,
         source: FrameSource,
         *,
+        precise_net: Callable[[], nn.Module] | None,
+        label: str,
         start: int,
         job: JobFolder,
         output: ChunkedOutput,
@@ -86,6 +90,7 @@ class PieceWorker:
         progress: Callable[[float], None],
     ) -> None:
         self._net, self._source, self._start = net, source, start
+        self._precise_net, self._label = precise_net, label
         self._job, self._output, self._plan_for = job, output, plan_for
         self._first_pts, self._gt, self._protocol = first_pts, gt, protocol
         self._picture_index, self._progress = picture_index, progress
@@ -121,6 +126,7 @@ class PieceWorker:
                 folder=piece.folder,
                 persistent=True,
                 first_frame=missing[0].start,
+                precise_net=self._precise_net,
                 on_step=on_step,
                 on_note=lambda line: self.notes.update({line: None}),
             )
@@ -180,7 +186,7 @@ class PieceWorker:
         if gt is not None:
             log.add(self._start + index, lr, hr, gt)
         if self._picture_index is not None and index == min(self._picture_index, last):
-            versions = {"bicubic": bicubic_upsample(lr), type(self._net).__name__.removesuffix("Net"): hr}
+            versions = {"bicubic": bicubic_upsample(lr), self._label: hr}
             if gt is not None:
                 versions["ground truth"] = gt
             self._job.keep_versions(index, versions)

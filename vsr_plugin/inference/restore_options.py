@@ -16,7 +16,7 @@ class RestoreOptions:
     Attributes:
         start: first frame, counted from 0.
         num_frames: number of frames; all that follow if ``None``.
-        strategy, memory_budget, tile, window, overlap: see :func:`vsr_plugin.inference.restore_frames`.
+        strategy, memory_budget, precision, tile, window, overlap: see :func:`vsr_plugin.inference.restore_frames`.
         scene_cuts: restart propagation where the picture changes to another shot: ``'on'``, ``'off'``, or
             ``'auto'`` for videos only.
         resume: go on with a job of the same output, input and settings that was stopped, if there is one.
@@ -33,6 +33,7 @@ class RestoreOptions:
     overlap: int | None = None
     strategy: str = "auto"
     memory_budget: int | None = None
+    precision: str = "fp32"
     tile: int | None = None
     scene_cuts: str = "auto"
     resume: bool = False

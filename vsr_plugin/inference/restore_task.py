@@ -11,6 +11,7 @@ import torch.nn as nn
 from vsr_plugin.errors import MediaError
 from vsr_plugin.evaluation.quality import to_uint8
 from vsr_plugin.inference import fingerprint
+from vsr_plugin.inference.acceleration import PRECISIONS, accelerate_with_fallback
 from vsr_plugin.inference.job import ChunkRecord, JobFolder
 from vsr_plugin.inference.piece_worker import GroundTruth, PieceWorker
 from vsr_plugin.inference.pieces import Piece, PieceCutter, PiecePlan
@@ -83,9 +84,12 @@ class RestoreTask:
         cutter = PieceCutter(
             self._piece_plan(), job.pieces, lambda number, start: self._wanted(number, start, progress)
         )
+        fast_net, precise_net = accelerate_with_fallback(self._net, options.precision)
         worker = PieceWorker(
-            self._net,
+            fast_net,
             source,
+            precise_net=precise_net,
+            label=type(self._net).__name__.removesuffix("Net"),
             start=options.start,
             job=job,
             output=self._output,
@@ -122,7 +126,7 @@ class RestoreTask:
     def _make_plan(self, budget: int, strategy: str, num_frames: int | None) -> Plan:
         options = self._options
         return make_plan(
-            MemoryModel(self._net, self._source.height, self._source.width),
+            MemoryModel(self._net, self._source.height, self._source.width, PRECISIONS[options.precision].itemsize),
             budget,
             num_frames=num_frames,
             strategy=strategy,

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch.nn as nn
 from torch import Tensor
 
+from vsr_plugin.inference.acceleration import PRECISIONS, accelerate_with_fallback
 from vsr_plugin.inference.frame_store import FrameStore
 from vsr_plugin.inference.frame_tensors import Frame, check_same_kind, frame_to_tensor, tensor_to_frame
 from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
@@ -27,6 +28,7 @@ def restore_frames(
     *,
     strategy: str = "auto",
     memory_budget: int | None = None,
+    precision: str = "fp32",
     tile: int | None = None,
     window: int | None = None,
     overlap: int | None = None,
@@ -46,6 +48,8 @@ def restore_frames(
             memory for any length, frames and intermediate features on disk; ``'window'``: one pass over
             overlapping windows, an approximation; ``'auto'``: whole if it fits into the budget, else exact.
         memory_budget: bytes that may be used; by default half of the memory that is free, or most of a GPU's.
+        precision: of features, ``'fp32'``, ``'bf16'`` or ``'fp16'``; flow, sampling positions and output are float32 in
+            all of them, and a sequence in which a number overflows is repeated in float32.
         tile: side of spatial tiles in LR pixels; by default only where a frame does not fit otherwise. Tiles do not
             change the result.
         window: frames kept of each window.
@@ -63,7 +67,8 @@ def restore_frames(
 
     Raises:
         ValueError: a frame is of another kind or size, or ``window`` < 1 or ``overlap`` < 0.
-        VSRError: the budget is too small for one frame, or an argument does not exist.
+        VSRError: the budget is too small for one frame, a strategy or precision does not exist, or the device has no
+            arithmetic for the precision.
         MediaError: the disk is full.
 
     Example:
@@ -80,7 +85,8 @@ def restore_frames(
     if first is None:
         return
     device = next(net.parameters()).device
-    model = MemoryModel(net, *frame_to_tensor(first, device).shape[1:])
+    fast_net, precise_net = accelerate_with_fallback(net, precision)
+    model = MemoryModel(net, *frame_to_tensor(first, device).shape[1:], PRECISIONS[precision].itemsize)
     choose = functools.partial(
         make_plan,
         model,
@@ -93,7 +99,9 @@ def restore_frames(
     plan = choose(num_frames=num_frames)
     incoming = chain([first], frames)
     with tempfile.TemporaryDirectory(prefix="vsr_plugin-", dir=work_dir) as folder:
-        run = functools.partial(restore_sequence, net, folder=Path(folder), on_note=on_note)
+        run = functools.partial(
+            restore_sequence, fast_net, folder=Path(folder), precise_net=precise_net, on_note=on_note
+        )
         if plan.strategy == "window":
             if on_plan is not None:
                 on_plan(plan)

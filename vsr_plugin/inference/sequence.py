@@ -11,6 +11,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from vsr_plugin.errors import VSRError
+from vsr_plugin.inference.acceleration import FiniteGuard
 from vsr_plugin.inference.engine import restore_piece
 from vsr_plugin.inference.frame_tensors import Frame
 from vsr_plugin.inference.planning import Plan, disk_has_room
@@ -45,11 +46,11 @@ def _keeps_states(net: nn.Module, plan: Plan, folder: Path, frames: Sequence[Fra
     return keeps
 
 
-def _folder_of_attempt(stack: ExitStack, plan: Plan, folder: Path, persistent: bool) -> Path:
+def _folder_of_attempt(stack: ExitStack, plan: Plan, folder: Path, persistent: bool, precise: bool) -> Path:
     if not persistent:
         return Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
-    # By segment length, which decides what the records mean.
-    attempt = folder / f"segments-of-{plan.segment}"
+    # By segment length and precision, which decide what the records mean.
+    attempt = folder / f"segments-of-{plan.segment}{'' if precise else '-reduced'}"
     attempt.mkdir(exist_ok=True)
     return attempt
 
@@ -67,6 +68,7 @@ def restore_sequence(
     folder: Path,
     persistent: bool = False,
     first_frame: int = 0,
+    precise_net: Callable[[], nn.Module] | None = None,
     on_step: Callable[[int], None] | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
@@ -84,6 +86,8 @@ def restore_sequence(
             nothing is left there.
         first_frame: hand out the frames from here on. In a persistent folder of the exact strategy the work goes
             on at the start of this frame's segment, if an earlier process came that far; else from the beginning.
+        precise_net: makes the same network in float32, for a ``net`` of lower precision: when a number is not finite,
+            the sequence is begun again with it, and no frame that such a number has reached is handed out.
         on_step: called with the index of a frame after its backward step and when it is restored; counted anew
             after a step down.
         on_note: called with a line for a person when the plan changes.
@@ -97,9 +101,11 @@ def restore_sequence(
     """
     given = first_frame
     height, width = frames[0].shape[-2:] if isinstance(frames[0], Tensor) else frames[0].shape[:2]
+    guard = None if precise_net is None else FiniteGuard()
     while True:
+        overflow = False
         with ExitStack() as stack:
-            attempt = _folder_of_attempt(stack, plan, folder, persistent)
+            attempt = _folder_of_attempt(stack, plan, folder, persistent, precise=guard is None)
             cache = _choose_cache(stack, plan, attempt)
             segment = len(frames) if plan.strategy == "whole" else plan.segment
             try:
@@ -111,12 +117,17 @@ def restore_sequence(
                     keep_states=_keeps_states(net, plan, attempt, frames, height * width),
                     first_segment=_first_segment(cache, given // segment),
                     on_step=on_step,
+                    guard=guard,
                 )
                 for i, hr in restored:
+                    if guard is not None and guard.tripped():
+                        overflow = True
+                        break
                     if i >= given:
                         given = i + 1
                         yield i, hr
-                return
+                if not overflow:
+                    return
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -125,6 +136,13 @@ def restore_sequence(
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        if overflow:
+            net, guard = precise_net(), None
+            if on_note is not None:
+                on_note(
+                    f"a number overflows the precision at frame {given}; from there on the sequence is done in fp32"
+                )
+            continue
         smaller = plan.smaller()
         if smaller is None:
             raise VSRError(f"out of memory with the smallest plan ({plan}) for frames of {width}x{height}")

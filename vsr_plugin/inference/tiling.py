@@ -78,17 +78,6 @@ class _Tiled(nn.Module):
         return run_in_tiles(self.module, (x,), tile=self.tile, reach=self.reach)
 
 
-def _tiled_trunk(trunk: nn.Module, tile: int) -> nn.Module:
-    """Cut a ``ResidualBlocksWithInputConv`` into runs of blocks, each tiled by itself, so that margins stay narrow."""
-    first, activation, blocks = trunk.main
-    blocks = list(blocks)
-    runs = [blocks[k : k + _BLOCKS_AT_ONCE] for k in range(0, len(blocks), _BLOCKS_AT_ONCE)] or [[]]
-    return nn.Sequential(
-        _Tiled(nn.Sequential(first, activation, *runs[0]), tile, 1 + 2 * len(runs[0])),
-        *(_Tiled(nn.Sequential(*run), tile, 2 * len(run)) for run in runs[1:]),
-    )
-
-
 def tile_net(net: nn.Module, tile: int) -> nn.Module:
     """Return a network with the same weights and steps whose convolutions work on tiles.
 
@@ -96,7 +85,7 @@ def tile_net(net: nn.Module, tile: int) -> nn.Module:
     frames, since they reach any distance.
 
     Args:
-        net: a network of this package.
+        net: a network of this package, accelerated or not.
         tile: side of a tile in LR pixels, without its margin.
 
     Returns:
@@ -110,7 +99,9 @@ def tile_net(net: nn.Module, tile: int) -> nn.Module:
     tiled = copy.copy(net)
     tiled._modules = dict(net._modules)
     for branch in ("backward_resblocks", "forward_resblocks"):
-        tiled._modules[branch] = _tiled_trunk(net._modules[branch], tile)
+        # In runs of blocks, each tiled by itself, so that margins stay narrow.
+        runs = net._modules[branch].split(_BLOCKS_AT_ONCE)
+        tiled._modules[branch] = nn.Sequential(*(_Tiled(run, tile, reach) for run, reach in runs))
     for fusion in ("backward_fusion", "forward_fusion"):
         if fusion in tiled._modules:
             tiled._modules[fusion] = _Tiled(net._modules[fusion], tile, 1)

@@ -1,7 +1,7 @@
 """Faster evaluation of a network: fused layers, layouts, reduced precision, and a guard against its overflow."""
 
-from vsr_plugin.inference.acceleration.accelerate import accelerate
+from vsr_plugin.inference.acceleration.accelerate import accelerate, accelerate_with_fallback
 from vsr_plugin.inference.acceleration.guard import FiniteGuard
 from vsr_plugin.inference.acceleration.precision import PRECISIONS
 
-__all__ = ["PRECISIONS", "FiniteGuard", "accelerate"]
+__all__ = ["PRECISIONS", "FiniteGuard", "accelerate", "accelerate_with_fallback"]

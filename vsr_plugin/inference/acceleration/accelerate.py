@@ -1,6 +1,8 @@
 """Make a copy of a network that computes the same, faster."""
 
 import copy
+import functools
+from collections.abc import Callable
 
 import torch
 import torch.nn as nn
@@ -46,3 +48,16 @@ def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
     else:
         generic.convert(fast, dtype)
     return fast
+
+
+def accelerate_with_fallback(net: nn.Module, precision: str) -> tuple[nn.Module, Callable[[], nn.Module] | None]:
+    """Accelerate a network, and give the way to its float32 version, which is made only if it is needed.
+
+    Returns:
+        The accelerated network, and what ``restore_sequence`` takes as ``precise_net``: ``None`` for ``'fp32'``.
+
+    Raises:
+        VSRError: see :func:`accelerate`.
+    """
+    fast = accelerate(net, precision=precision)
+    return fast, None if precision == "fp32" else functools.cache(functools.partial(accelerate, net))

@@ -20,7 +20,7 @@ def _fused(module: nn.Module, dtype: torch.dtype) -> nn.Module | None:
     if isinstance(module, ResidualBlocksWithInputConv):
         return FusedResidualBlocksWithInputConv(module, dtype)
     if isinstance(module, nn.Sequential) and len(module) and all(isinstance(m, ResidualBlockNoBN) for m in module):
-        return FusedResidualChain(module, dtype)
+        return FusedResidualChain.of(module, dtype)
     if isinstance(module, ConvModule):
         return FusedConv.of(module.conv, dtype, _slope(module.activate) if module.with_activation else None)
     if isinstance(module, nn.Conv2d):

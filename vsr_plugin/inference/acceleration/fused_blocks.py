@@ -13,9 +13,14 @@ from vsr_plugin.models.propagation import ResidualBlockNoBN, ResidualBlocksWithI
 class FusedResidualChain(nn.Module):
     """Residual blocks one after the other; what runs through them is updated in place."""
 
-    def __init__(self, blocks: Iterable[ResidualBlockNoBN], dtype: torch.dtype):
+    def __init__(self, blocks: Iterable[nn.ModuleList]):
         super().__init__()
-        self.blocks = nn.ModuleList(
+        self.blocks = nn.ModuleList(blocks)
+
+    @classmethod
+    def of(cls, blocks: Iterable[ResidualBlockNoBN], dtype: torch.dtype) -> "FusedResidualChain":
+        """The fused counterpart of plain blocks."""
+        return cls(
             nn.ModuleList((FusedConv.of(block.conv1, dtype, slope=0), FusedConv.of(block.conv2, dtype)))
             for block in blocks
         )
@@ -35,8 +40,17 @@ class FusedResidualBlocksWithInputConv(nn.Module):
         super().__init__()
         conv, activation, blocks = plain.main
         self.conv = FusedConv.of(conv, dtype, slope=activation.negative_slope)
-        self.chain = FusedResidualChain(blocks, dtype)
+        self.chain = FusedResidualChain.of(blocks, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, in_channels, h, w)`` to ``(n, out_channels, h, w)`` in the precision of the features."""
         return self.chain(self.conv(x))
+
+    def split(self, blocks_at_once: int) -> list[tuple[nn.Module, int]]:
+        """See :meth:`ResidualBlocksWithInputConv.split`."""
+        blocks = list(self.chain.blocks)
+        runs = [blocks[k : k + blocks_at_once] for k in range(0, len(blocks), blocks_at_once)] or [[]]
+        return [
+            (nn.Sequential(self.conv, FusedResidualChain(runs[0])), 1 + 2 * len(runs[0])),
+            *((FusedResidualChain(run), 2 * len(run)) for run in runs[1:]),
+        ]

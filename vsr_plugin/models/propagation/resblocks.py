@@ -34,3 +34,13 @@ class ResidualBlocksWithInputConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, in_channels, h, w)`` to ``(n, out_channels, h, w)``."""
         return self.main(x)
+
+    def split(self, blocks_at_once: int) -> list[tuple[nn.Module, int]]:
+        """The same computation as runs of at most ``blocks_at_once`` blocks, each with its reach in pixels."""
+        first, activation, blocks = self.main
+        blocks = list(blocks)
+        runs = [blocks[k : k + blocks_at_once] for k in range(0, len(blocks), blocks_at_once)] or [[]]
+        return [
+            (nn.Sequential(first, activation, *runs[0]), 1 + 2 * len(runs[0])),
+            *((nn.Sequential(*run), 2 * len(run)) for run in runs[1:]),
+        ]
