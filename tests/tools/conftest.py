@@ -1,9 +1,15 @@
 import importlib.util
+import multiprocessing
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+from commands import Command, shots
+
+from vsr_plugin.models import BasicVSRNet
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -28,5 +34,58 @@ def run_tool(monkeypatch, capsys):
             status = stop.code
         out, err = capsys.readouterr()
         return status, out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Starts processes that have imported everything already, with one thread each, whose result is repeatable."""
+    threads = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["vsr_plugin.inference", "vsr_plugin.weights", "vsr_plugin.cli"])
+    yield context
+    if threads is None:
+        del os.environ["OMP_NUM_THREADS"]
+    else:
+        os.environ["OMP_NUM_THREADS"] = threads
+
+
+@pytest.fixture
+def start(processes, weights, tmp_path_factory):
+    logs = tmp_path_factory.mktemp("logs")
+
+    def run(*arguments, **environment) -> Command:
+        return Command(processes, logs, [*arguments, "--weights", weights, "--device", "cpu"], environment)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "small.pth"
+    torch.save(dict(state_dict=BasicVSRNet(mid_channels=4, num_blocks=1).state_dict()), path)
+    return path
+
+
+@pytest.fixture
+def clip(media, tmp_path):
+    """A video of three scenes, the last too long for one chunk, with audio."""
+    pictures = shots(20, 9, 121)
+    return media.make_clip(tmp_path / "in.mp4", n=150, size=(16, 24), pictures=pictures, audio="aac")
+
+
+@pytest.fixture
+def restore_error(run_tool, weights):
+    small = weights
+
+    def run(*arguments, weights=None) -> str:
+        status, _, error = run_tool("restore_video", *arguments, "--weights", weights or small, "--device", "cpu")
+        assert status == 1
+        lines = [line for line in error.splitlines() if "frames [" not in line and line.strip()]
+        assert len(lines) == 1
+        return lines[0]
 
     return run

@@ -1,139 +1,21 @@
-"""Jobs as a person meets them: killed, resumed, shared, on a full disk; always the same file at the end."""
+"""Jobs as a person meets them: killed, resumed, on a full disk; always the same file at the end."""
 
 import json
-import multiprocessing
 import os
 import random
 import signal
-import socket
 import subprocess
-import sys
 import time
 from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
 import torch
+from commands import content, shots
 
 from vsr_plugin.models import BasicVSRNet
-
-TOOL = Path(__file__).parents[2] / "tools" / "restore_video.py"
-
-
-def run_as_command(arguments: list[str], log: str, environment: dict[str, str]) -> None:
-    """Run the tool in this process with its output in ``log``; the target of a process that may be killed."""
-    os.environ.update(environment)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    import importlib.util
-
-    from vsr_plugin.cli import run_command
-
-    spec = importlib.util.spec_from_file_location("tool", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.argv = ["restore_video.py", *arguments]
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.exit(run_command(module.main))
-
-
-@pytest.fixture(scope="module")
-def processes():
-    """Starts processes that have imported everything already, with one thread each, whose result is repeatable."""
-    threads = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vsr_plugin.inference", "vsr_plugin.weights", "vsr_plugin.cli"])
-    yield context
-    if threads is None:
-        del os.environ["OMP_NUM_THREADS"]
-    else:
-        os.environ["OMP_NUM_THREADS"] = threads
-
-
-class Command:
-    """A running tool.
-
-    Attributes:
-        log: its output.
-    """
-
-    def __init__(self, context, folder: Path, arguments: list, environment: dict[str, str] | None = None) -> None:
-        self._log = folder / f"log-{time.monotonic_ns()}"
-        self._log.touch()
-        arguments = [str(argument) for argument in arguments]
-        self._process = context.Process(target=run_as_command, args=(arguments, str(self._log), environment or {}))
-        self._process.start()
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-    @property
-    def ended(self) -> bool:
-        return self._process.exitcode is not None
-
-    def wait_for_work(self) -> None:
-        """Wait until the restoration has begun, or the process has ended."""
-        for _ in range(2000):
-            if self.ended or "->" in self.log:
-                return
-            time.sleep(0.03)
-        raise TimeoutError(self.log)
-
-    def stop(self, number: int) -> None:
-        os.kill(self._process.pid, number)
-
-    def wait(self, timeout: float = 240) -> int:
-        self._process.join(timeout)
-        assert self.ended, self.log
-        return self._process.exitcode
-
-
-@pytest.fixture
-def start(processes, weights, tmp_path_factory):
-    logs = tmp_path_factory.mktemp("logs")
-
-    def run(*arguments, **environment) -> Command:
-        return Command(processes, logs, [*arguments, "--weights", weights, "--device", "cpu"], environment)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "small.pth"
-    torch.save(dict(state_dict=BasicVSRNet(mid_channels=4, num_blocks=1).state_dict()), path)
-    return path
-
-
-def shots(*lengths: int, first_seed: int = 0) -> list[np.ndarray]:
-    """Pictures of 16 x 24 that pan, and change altogether after so many frames."""
-    pictures = []
-    for seed, length in enumerate(lengths, start=first_seed):
-        blocks = np.random.default_rng(seed).integers(0, 256, (4, 24, 3), np.uint8)
-        wide = cv2.resize(blocks, (24 + max(lengths), 16), interpolation=cv2.INTER_CUBIC)
-        pictures += [np.ascontiguousarray(wide[:, i : i + 24]) for i in range(length)]
-    return pictures
-
-
-@pytest.fixture
-def clip(media, tmp_path):
-    """A video of three scenes, the last too long for one chunk, with audio."""
-    pictures = shots(20, 9, 121)
-    return media.make_clip(tmp_path / "in.mp4", n=150, size=(16, 24), pictures=pictures, audio="aac")
-
-
-def content(path: Path) -> tuple:
-    """Everything in a video: packets of all streams with their times, and tags."""
-    with av.open(str(path)) as container:
-        packets = [(p.stream_index, p.pts, p.dts, p.duration, bytes(p)) for p in container.demux() if p.size]
-        return packets, dict(container.metadata)
 
 
 def kill_until_done(start, arguments: list, kills: int, longest: float, seed: int) -> int:
@@ -233,20 +115,6 @@ def test_resuming_with_other_settings_or_input_is_refused(restore_error, stopped
     assert (stopped.parent / ".out.mp4.job").is_dir()
 
 
-@pytest.fixture
-def restore_error(run_tool, weights):
-    small = weights
-
-    def run(*arguments, weights=None) -> str:
-        status, _, error = run_tool("restore_video", *arguments, "--weights", weights or small, "--device", "cpu")
-        assert status == 1
-        lines = [line for line in error.splitlines() if "frames [" not in line and line.strip()]
-        assert len(lines) == 1
-        return lines[0]
-
-    return run
-
-
 def test_nothing_to_resume(run_tool, weights, media, tmp_path):
     clip = media.make_clip(tmp_path / "in.mp4", n=3)
     status, out, _ = run_tool("restore_video", clip, tmp_path / "out.mp4", "--resume", "--weights", weights)
@@ -293,90 +161,6 @@ def test_no_frame_after_a_cut_depends_on_what_is_before_it(start, media, tmp_pat
     assert len(a) == len(b) == 60
     assert not np.array_equal(a[19], b[19])
     assert all(np.array_equal(x, y) for x, y in zip(a[20:], b[20:], strict=True))
-
-
-def test_two_processes_give_the_file_of_one(start, weights, clip, tmp_path):
-    command = start(clip, tmp_path / "one.mp4")
-    assert command.wait() == 0, command.log
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", TOOL, clip,
-         tmp_path / "two.mp4", "--weights", weights, "--device", "cpu"],
-        env=environment, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("150 frames") == 1
-    assert content(tmp_path / "two.mp4") == content(tmp_path / "one.mp4")
-
-
-@pytest.fixture
-def pair(start):
-    """Start two processes that know of each other without torchrun."""
-
-    def run(*arguments, second=()) -> list[Command]:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = str(probe.getsockname()[1])
-        common = dict(WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
-        return [
-            start(*(second if rank == "1" and second else arguments), RANK=rank, LOCAL_RANK=rank, **common)
-            for rank in "01"
-        ]
-
-    return run
-
-
-def test_killed_processes_resume_as_one_and_the_other_way_round(start, pair, clip, tmp_path):
-    command = start(clip, tmp_path / "whole.mp4")
-    assert command.wait() == 0, command.log
-    out = tmp_path / "out.mp4"
-    commands = pair(clip, out)
-    records = tmp_path / ".out.mp4.job" / "records"
-    while not (records.is_dir() and any(records.iterdir())):
-        time.sleep(0.02)
-    for command in commands:
-        command.stop(signal.SIGKILL)
-        command.wait()
-    command = start(clip, out, "--resume")
-    command.wait_for_work()
-    time.sleep(0.5)
-    command.stop(signal.SIGKILL)
-    command.wait()
-    for command in pair(clip, out, "--resume"):
-        assert command.wait() == 0, command.log
-    assert content(out) == content(tmp_path / "whole.mp4")
-
-
-def test_one_failing_process_ends_all_with_one_line(pair, clip, tmp_path):
-    commands = pair(clip, tmp_path / "out.mp4", second=(tmp_path / "nothing.mp4", tmp_path / "out.mp4"))
-    assert [command.wait(60) for command in commands] == [1, 1]
-    complaints = [line for command in commands for line in command.log.splitlines() if "error" in line]
-    assert len(complaints) == 1
-    assert "nothing.mp4: no such file" in complaints[0]
-
-
-def test_one_piece_cannot_be_shared(pair, media, tmp_path):
-    clip = media.make_clip(tmp_path / "in.mp4", n=6)
-    first, second = pair(clip, tmp_path / "out.mp4")
-    assert (first.wait(), second.wait()) == (0, 0)
-    assert "the video is one piece, which one process restores" in first.log
-    assert "note" not in second.log
-
-
-def test_several_inputs(run_tool, restore_error, weights, media, pair, tmp_path):
-    clips = [media.make_clip(tmp_path / name, n=3) for name in ("a.mp4", "b.mkv", "c.ts")]
-    out = tmp_path / "out"
-    assert "several inputs need a folder" in restore_error(*clips, out)
-    assert "--gt and --comparison are for one input" in restore_error(*clips, f"{out}/", "--gt", clips[0])
-    status, report, error = run_tool("restore_video", *clips[:2], out, "--weights", weights)
-    assert status == 0, error
-    assert report.count("3 frames") == 2
-    for command in pair(*clips, out, "--resume"):
-        assert command.wait() == 0, command.log
-    assert {path.name for path in out.iterdir()} == {"a.mp4", "b.mkv", "c.mp4"}
-    (tmp_path / "other").mkdir()
-    again = media.make_clip(tmp_path / "other" / "a.mp4", n=3)
-    assert "would both become" in restore_error(clips[0], again, out)
 
 
 @pytest.fixture

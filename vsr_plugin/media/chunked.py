@@ -14,10 +14,9 @@ from pathlib import Path
 
 from vsr_plugin.errors import MediaError
 
-from .atomic import PartialFile, PartialFolder
+from .atomic import PartialFile
 from .chunk_file import PacketFile, joined_packets, read_times, reordering
 from .encoding import Encoding
-from .folder_writer import check_folder_output, write_png
 from .frame import Frame
 from .sink import check_frame, check_target, scaled_size
 from .source import FrameSource
@@ -277,62 +276,6 @@ class _VideoChunk(ChunkWriter):
         self._file.discard()
 
 
-class PNGChunks(ChunkedOutput):
-    """Images in the working folder, moved at the end."""
-
-    def __init__(
-        self, path: Path, source: FrameSource, folder: Path, *, scale: int | Fraction, overwrite: bool
-    ) -> None:
-        super().__init__(path, source, folder, scale=scale, overwrite=overwrite)
-        self.notes.extend(check_folder_output(source))
-        self.images = folder / "images"
-
-    def prepare(self) -> None:
-        self._partial()
-
-    def _partial(self) -> PartialFolder:
-        # A run that was killed while it moved its files goes on with that.
-        overwrite = self._overwrite or self._mark.exists()
-        return PartialFolder(self.path, overwrite=overwrite, path=self.images)
-
-    def open_chunk(self, first: int, start: int | None) -> ChunkWriter:
-        return _PNGChunk(self, self._source, first)
-
-    def finish(self, chunks: list[Chunk]) -> None:
-        try:
-            partial = self._partial()
-            self._mark.touch()
-            others = partial.commit()
-        except OSError as error:
-            raise self.failed(sum(chunk.frames for chunk in chunks), error) from error
-        for chunk in chunks:
-            for line in chunk.notes:
-                self._note(line)
-        if others:
-            self._note(f"{self.path}: {others} files that were there before are left as they were")
-
-    def is_finished(self) -> bool:
-        return self._mark.exists() and not self.images.exists()
-
-
-class _PNGChunk(ChunkWriter):
-    def __init__(self, output: PNGChunks, source: FrameSource, first: int) -> None:
-        super().__init__(output, first)
-        self._source, self._images = source, output.images
-
-    def _write(self, frame: Frame, index: int) -> None:
-        for line in write_png(frame, self._source, self._images, index):
-            if line not in self.chunk.notes:
-                self.chunk.notes.append(line)
-
-    def _commit(self) -> None:
-        # Every file is written in one go and written again with the same content if the chunk is.
-        pass
-
-    def discard(self) -> None:
-        pass
-
-
 def open_chunked(
     path: str | os.PathLike,
     source: FrameSource,
@@ -359,6 +302,9 @@ def open_chunked(
     Raises:
         MediaError: the output is the input, or codec, pixel format and size do not go together.
     """
+    # Imported here because it builds on this module.
+    from .chunked_images import PNGChunks
+
     target, is_folder = check_target(path, source)
     if is_folder:
         return PNGChunks(target, source, folder, scale=scale, overwrite=overwrite)
