@@ -1,4 +1,4 @@
-"""Measure: `speed` against MMagic's own networks, `profile` for the share of each component."""
+"""Measure: `speed` against MMagic's own networks, `profile` for each component's share, `windows` for their cost."""
 
 import argparse
 import sys
@@ -12,7 +12,9 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.benchmarking import profiling, speed
 from vsr_plugin.evaluation.benchmarking.contenders import CONTENDERS, MODELS, Setting, build, plain_net
 from vsr_plugin.evaluation.benchmarking.inputs import load_sequence
+from vsr_plugin.evaluation.benchmarking.windows import load_gt, measure_windows
 from vsr_plugin.inference.acceleration.precision import PRECISIONS
+from vsr_plugin.weights import load_net
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -65,6 +67,15 @@ def parse_args() -> argparse.Namespace:
     part.add_argument("--frames", type=int, default=8)
     part.add_argument("--repetitions", type=int, default=3)
     add_setting(part)
+    part = commands.add_parser("windows", help="cost of windows against the whole sequence", formatter_class=defaults)
+    part.add_argument("--clips", nargs="+", choices=SAMPLE_CLIPS, default=list(SAMPLE_CLIPS))
+    part.add_argument("--crop", type=_size, default=(144, 256), metavar="HxW", help="HR crop at the bottom left")
+    part.add_argument("--frames", type=int, default=125, metavar="N", help="first frames of each clip")
+    part.add_argument(
+        "--settings", nargs="+", type=_size, default=[(30, 5), (30, 15), (60, 5), (60, 15)], metavar="WxO",
+        help="window x overlap, in frames",
+    )  # fmt: skip
+    part.add_argument("--weights", default="basicvsr_reds4", help="published name or path")
     return parser.parse_args()
 
 
@@ -107,9 +118,20 @@ def run_profile(args: argparse.Namespace) -> None:
     print(profiling.table(shares, max(peaks)))
 
 
+def run_windows(args: argparse.Namespace) -> None:
+    net = load_net(args.weights)
+    print(f"weights: {args.weights}; PSNR in dB on the Y channel, per frame, less that of the whole sequence")
+    for clip in args.clips:
+        gt = load_gt(clip, args.frames, *args.crop)
+        whole, costs = measure_windows(net, gt, args.settings)
+        print(f"{clip}, {len(gt)} frames of {gt[0].shape[1]}x{gt[0].shape[0]}: whole sequence {whole:.3f} dB")
+        for cost in costs:
+            print(f"  {cost}", flush=True)
+
+
 def main() -> None:
     args = parse_args()
-    {"speed": run_speed, "profile": run_profile}[args.command](args)
+    {"speed": run_speed, "profile": run_profile, "windows": run_windows}[args.command](args)
 
 
 if __name__ == "__main__":

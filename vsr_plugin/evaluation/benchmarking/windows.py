@@ -1,0 +1,58 @@
+"""What restoring in windows costs against the whole sequence, frame by frame."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch.nn as nn
+
+from vsr_plugin.datasets.degradations import bicubic_downsample
+from vsr_plugin.datasets.sample_clips import sample_clip
+from vsr_plugin.evaluation import frame_quality
+from vsr_plugin.inference import restore_frames
+from vsr_plugin.media import open_source
+
+
+@dataclass(frozen=True)
+class WindowCost:
+    """PSNR of a window strategy less that of the whole sequence, in dB per frame.
+
+    Attributes:
+        window: frames kept of a window.
+        overlap: frames discarded at each end.
+        difference: ``(t,)``; negative where the window is worse.
+    """
+
+    window: int
+    overlap: int
+    difference: np.ndarray
+
+    def __str__(self) -> str:
+        """Mean and extremes."""
+        d = self.difference
+        return f"window {self.window:3}, overlap {self.overlap:2}: mean {d.mean():+.3f} worst {d.min():+.3f} best {d.max():+.3f}"
+
+
+def load_gt(clip: str, num_frames: int, height: int, width: int) -> list[np.ndarray]:
+    """First frames of a sample clip, cropped to at most ``height`` x ``width`` at the bottom left."""
+    with open_source(sample_clip(clip)) as source:
+        height, width = (min(size, limit) // 4 * 4 for size, limit in ((source.height, height), (source.width, width)))
+        return [np.ascontiguousarray(frame.rgb[-height:, :width]) for frame in source.frames(num_frames=num_frames)]
+
+
+def measure_windows(
+    net: nn.Module, gt: list[np.ndarray], settings: Iterable[tuple[int, int]]
+) -> tuple[float, Iterable[WindowCost]]:
+    """Mean PSNR of the whole sequence in dB (Y channel), and lazily the cost of each (window, overlap)."""
+    lrs = [bicubic_downsample(frame) for frame in gt]
+
+    def psnr(**options: object) -> np.ndarray:
+        restored = restore_frames(net, lrs, num_frames=len(lrs), **options)
+        return np.array([frame_quality(hr, frame)[0] for hr, frame in zip(restored, gt, strict=True)])
+
+    whole = psnr(strategy="whole")
+    costs = (
+        WindowCost(window, overlap, psnr(strategy="window", window=window, overlap=overlap) - whole)
+        for window, overlap in settings
+    )
+    return float(whole.mean()), costs
