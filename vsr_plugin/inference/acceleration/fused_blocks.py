@@ -39,7 +39,9 @@ class FusedResidualBlocksWithInputConv(nn.Module):
     def __init__(self, plain: ResidualBlocksWithInputConv, dtype: torch.dtype):
         super().__init__()
         conv, activation, blocks = plain.main
-        self.conv = FusedConv.of(conv, dtype, slope=activation.negative_slope)
+        # In float32 whatever the features' precision: the frame enters here, and bf16 has 8 significant bits, too few
+        # for 8-bit pixels. On the clip bikes this takes the loss to ground truth from 0.044 dB to 0.005 dB.
+        self.conv = FusedConv.of(conv, torch.float32, slope=activation.negative_slope)
         self.chain = FusedResidualChain.of(blocks, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
