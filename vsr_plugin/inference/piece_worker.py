@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 
 import numpy as np
@@ -33,7 +33,12 @@ class GroundTruth:
 
     def __init__(self, source: FrameSource, start: int, num_frames: int | None) -> None:
         self._path, self._start = source.path, start
-        self._frames = enumerate(source.frames(start, num_frames))
+        self._reader = source.frames(start, num_frames)
+        self._frames = enumerate(self._reader)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
 
     def at(self, index: int) -> np.ndarray:
         """Frame ``index``, ``(4h, 4w, 3)``.
@@ -98,7 +103,11 @@ class PieceWorker:
 
     def run(self, pieces: Iterable[Piece]) -> None:
         """Restore all pieces; frames are encoded in a thread beside the computation."""
-        with closing(_ChunkTask.Current()) as current, BackgroundWriter() as writer:
+        with ExitStack() as stack:
+            if self._gt is not None:
+                stack.enter_context(closing(self._gt))
+            current = stack.enter_context(closing(_ChunkTask.Current()))
+            writer = stack.enter_context(BackgroundWriter())
             for piece in pieces:
                 self._restore(piece, writer, current)
 

@@ -104,7 +104,7 @@ class RestoreTask:
         threads = torch.get_num_threads()
         torch.set_num_threads(job.threads)
         try:
-            with closing(cutter), Prefetcher(cutter.pieces(frames)) as pieces:
+            with closing(frames), closing(cutter), Prefetcher(cutter.pieces(frames)) as pieces:
                 worker.run(pieces)
         finally:
             torch.set_num_threads(threads)
