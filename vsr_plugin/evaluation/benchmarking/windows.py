@@ -30,7 +30,8 @@ class WindowCost:
     def __str__(self) -> str:
         """Mean and extremes."""
         d = self.difference
-        return f"window {self.window:3}, overlap {self.overlap:2}: mean {d.mean():+.3f} worst {d.min():+.3f} best {d.max():+.3f}"
+        figures = f"mean {d.mean():+.3f} worst {d.min():+.3f} best {d.max():+.3f}"
+        return f"window {self.window:3}, overlap {self.overlap:2}: {figures}"
 
 
 def load_gt(clip: str, num_frames: int, height: int, width: int) -> list[np.ndarray]:
