@@ -21,6 +21,6 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["vsr_plugin", "vsr_plugin.*"]),
     python_requires=">=3.10",
-    install_requires=["av>=14", "tqdm"],
+    install_requires=["av>=17", "tqdm"],
     entry_points={"console_scripts": ["vsr-plugin = vsr_plugin.__main__:main"]},
 )

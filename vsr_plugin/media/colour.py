@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
 MATRIX_RGB, MATRIX_BT709, MATRIX_BT601 = 0, 1, 6
 UNSPECIFIED = 2
@@ -23,9 +23,9 @@ _CONVERTER_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 
 # The fast default path repeats chroma samples and rounds coarsely; these flags interpolate chroma
 # and keep a constant colour within 2 levels through a round trip.
-_ACCURATE = int(
-    Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
-)
+# swscale's numbers for bicubic, full_chroma_int, full_chroma_inp and accurate_rnd: PyAV takes them in every
+# version, but names the last three only from 18 on.
+_ACCURATE = 0x4 | 0x2000 | 0x4000 | 0x40000
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,10 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
 def neighbourhood_indices(i: int, t: int, padding: int) -> list[int]:
     """Frames that a window of ``2 * padding + 1`` frames around frame ``i`` of a ``t``-frame sequence reads.
 
-    A position ``k`` frames beyond an end is replaced by the frame ``k + padding`` inside that end, so that a
-    window at the end sees no frame twice; for ``padding`` 2 and 3 this is what the published IconVSR does
-    (before frame 0: frames 4, 3, and 6, 5, 4). In sequences too short for that the position is reflected,
-    as often as needed.
+    A position ``k`` frames beyond an end is replaced by the frame ``k + padding`` inside that end, so that the
+    windows of the first and of the last frame see no frame twice; for ``padding`` 2 and 3 this is what the published
+    IconVSR does (before frame 0: frames 4, 3, and 6, 5, 4). In sequences too short for that the position is
+    reflected, as often as needed.
 
     Args:
         i: centre frame, ``0 <= i < t``.

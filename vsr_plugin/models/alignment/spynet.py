@@ -139,7 +139,11 @@ class SPyNet(VSRModule):
             refs = [torch.cat(pair) for pair in zip(later, earlier, strict=True)]
             supps = [torch.cat(pair) for pair in zip(earlier, later, strict=True)]
             pairs = 2 * (t - 1) * n
-            batch = pairs if torch.is_grad_enabled() else max(1, (max_pixels or batch_pixels(frames)) // (h * w))
+            batch = (
+                pairs
+                if torch.is_grad_enabled()
+                else max(1, (batch_pixels(frames) if max_pixels is None else max_pixels) // (h * w))
+            )
             flows = torch.cat(
                 [
                     self.resize_flow(
