@@ -35,7 +35,7 @@ class CPUComponents:
         """See :meth:`InformationRefill.refill_features`."""
         if not isinstance(self, InformationRefill):
             return super().refill_features(lrs)
-        return refill_by_frame(self.edvr, lrs, self.keyframe_stride, self.padding)
+        return refill_by_frame(self.edvr, lrs, self.keyframe_windows(lrs.size(1)))
 
     def upsample(self, feat: Tensor, lr: Tensor) -> Tensor:
         """See :meth:`PixelShuffleUpsampling.upsample`."""

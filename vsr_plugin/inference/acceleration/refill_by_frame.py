@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from vsr_plugin.models.aggregation import keyframe_indices
-from vsr_plugin.models.padding import neighbourhood_indices, pad_to_multiple
+from vsr_plugin.models.padding import pad_to_multiple
 
 
 class ExtractionByFrame:
@@ -26,14 +25,19 @@ class ExtractionByFrame:
         return self.fusion(aligned if self.with_tsa else aligned.flatten(1, 2))
 
 
-def refill_by_frame(
-    edvr: ExtractionByFrame, lrs: Tensor, keyframe_stride: int | None, padding: int
-) -> dict[int, Tensor]:
-    """See :meth:`InformationRefill.refill_features`; windows that share frames share their pyramids."""
+def refill_by_frame(edvr: ExtractionByFrame, lrs: Tensor, windows: dict[int, list[int]]) -> dict[int, Tensor]:
+    """Features of keyframes by frame index; windows that share frames share their pyramids.
+
+    Args:
+        edvr: the extractor.
+        lrs: RGB in [0, 1], ``(n, t, 3, h, w)``.
+        windows: see :meth:`InformationRefill.keyframe_windows`.
+
+    Returns:
+        ``{i: (n, mid_channels, h, w)}``.
+    """
     h, w = lrs.shape[-2:]
-    t = lrs.size(1)
     padded = pad_to_multiple(lrs, 4)
-    windows = {i: neighbourhood_indices(i, t, padding) for i in keyframe_indices(t, keyframe_stride)}
     last_use = {frame: i for i, window in windows.items() for frame in window}
     pyramids: dict[int, list[Tensor]] = {}
     features = {}
