@@ -1,1 +1,5 @@
-"""Data: degradations that make LR frames from ground truth."""
+"""Data: degradations that make LR frames from ground truth, and samples for training."""
+
+from vsr_plugin.datasets.resumable_sampler import ResumableSampler
+
+__all__ = ["ResumableSampler"]
