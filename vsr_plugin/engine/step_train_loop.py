@@ -17,10 +17,10 @@ from vsr_plugin.registry import LOOPS
 class StepTrainLoop(BaseLoop):
     """Trains for a number of optimiser steps, validating in between.
 
-    Against mmengine's ``IterBasedTrainLoop``: a batch may be computed in micro-batches, whose gradients are summed, while
-    schedules, freezing, logs and checkpoints go on counting steps; and a resumed run does not load again what it has
-    been trained on, but lets the sampler start where it was. Every iteration draws its random numbers from a seed of its
-    own, so that a resumed run is the identical run.
+    Against mmengine's ``IterBasedTrainLoop``: a batch may be computed in micro-batches, whose gradients are summed,
+    while schedules, freezing, logs and checkpoints go on counting steps; and a resumed run does not load again what
+    it has been trained on, but lets the sampler start where it was. Every iteration draws its random numbers from a
+    seed of its own, so that a resumed run is the identical run.
 
     Args:
         runner: the runner.

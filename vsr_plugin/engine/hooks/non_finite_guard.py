@@ -49,8 +49,8 @@ class NonFiniteGuard(Hook):
                 else f"{found}; look at these clips, or use fp32 or a lower learning rate"
             )  # fmt: skip
             raise TrainingError(
-                f"stopped at step {batch_idx + 1}: {wrapper.skipped_in_a_row} steps in a row without a finite gradient; "
-                f"{cause}; go on from the last checkpoint with --resume"
+                f"stopped at step {batch_idx + 1}: {wrapper.skipped_in_a_row} steps in a row without a finite "
+                f"gradient; {cause}; go on from the last checkpoint with --resume"
             )
 
     @torch.no_grad()

@@ -60,8 +60,7 @@ class BidirectionalPropagation:
     def refill_features(self, lrs: Tensor) -> dict[int, Tensor]:
         """Features of all keyframes of ``lrs`` ``(n, t, 3, h, w)`` by frame index, each ``(n, c, h, w)``."""
         windows = self.keyframe_windows(lrs.size(1))
-        refill_feature = self.checkpointed(self.refill_feature)
-        return {i: refill_feature(lrs[:, window]) for i, window in windows.items()}
+        return {i: self.checkpointed(self.refill_feature)(lrs[:, window]) for i, window in windows.items()}
 
     def restore_iter(self, lrs: Tensor, on_step: Callable[[int], None] | None = None) -> Iterator[Tensor]:
         """Restore a whole sequence and hand out its HR frames one by one, in order of time.
