@@ -26,7 +26,11 @@ def test_table_compares_with_the_first_contender():
 
 
 @pytest.mark.parametrize(
-    ("model", "names"), [("basicvsr", ["mmagic", "fp32+cp", "bf16"]), ("iconvsr", ["mmagic", "fp32+cp"])]
+    ("model", "names"),
+    [
+        ("basicvsr", ["mmagic", "fp32+cp", "bf16"]),
+        pytest.param("iconvsr", ["mmagic", "fp32+cp"], marks=pytest.mark.slow),
+    ],
 )
 def test_all_contenders_train_alike(model, names, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -21,7 +21,9 @@ class TrainingWorker:
             torch.set_num_threads(setting.threads)
         contender = CONTENDERS[name]
         if not contender.ours and setting.model == "iconvsr" and setting.mid_channels != 64:
-            raise VSRError("MMagic's IconVSRNet works with 64 channels only; leave --mid-channels, or the contender, out")
+            raise VSRError(
+                "MMagic's IconVSRNet works with 64 channels only; leave --mid-channels, or the contender, out"
+            )
         self.device = setting.device
         torch.manual_seed(0)
         net_class = IconVSRNet if setting.model == "iconvsr" else BasicVSRNet
@@ -33,6 +35,8 @@ class TrainingWorker:
         self.optimization = (
             GuardedOptimWrapper(optimizer, contender.precision) if contender.ours else OptimWrapper(optimizer)
         )
+        # Building MMagic's network has drawn numbers of its own.
+        torch.manual_seed(1)
         shape = setting.batch, setting.frames, 3
         self.lrs = torch.rand(*shape, setting.patch, setting.patch).to(self.device)
         self.gts = torch.rand(*shape, 4 * setting.patch, 4 * setting.patch).to(self.device)
