@@ -13,6 +13,10 @@ class MediaError(VSRError):
     """A video, image or folder that cannot be read or written as asked."""
 
 
+class DataError(VSRError):
+    """Clips for training or evaluation that are incomplete, damaged, or do not fit together."""
+
+
 class WeightsError(VSRError):
     """A weights name or file that cannot be found, trusted, read or matched to a network."""
 
