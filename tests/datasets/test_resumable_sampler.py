@@ -5,6 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import ConcatDataset, Dataset
 
 from vsr_plugin.datasets.draws import Draw, drawn_from, mix
 from vsr_plugin.datasets.resumable_sampler import ResumableSampler
@@ -53,6 +54,19 @@ def test_a_draw_is_an_index_and_travels_to_workers() -> None:
     draw = pickle.loads(pickle.dumps(Draw(3, seed=17)))
     assert [10, 11, 12, 13][draw] == 13
     assert draw.seed == 17
+
+
+def test_concatenated_data_sets_pass_the_seed_on() -> None:
+    class Seeds(Dataset):
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, index: int) -> tuple[int, int]:
+            return int(index), index.seed
+
+    assert ConcatDataset([Seeds(), Seeds()])[Draw(4, seed=9)] == (1, 9)
+    assert Draw(7, seed=9) % 3 == 1
+    assert (Draw(7, seed=9) % 3).seed == 9
 
 
 def test_drawn_from_seeds_all_generators_and_puts_them_back() -> None:

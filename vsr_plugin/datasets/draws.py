@@ -12,7 +12,8 @@ import torch
 class Draw(int):
     """An index into a data set, with the seed of everything that is drawn at random for this sample.
 
-    It is an ``int``, so a data set that knows nothing of it works as usual.
+    It is an ``int``, so a data set that knows nothing of it works as usual; a data set that subtracts an offset or
+    takes a remainder, as concatenated and repeated ones do, passes the seed on.
 
     Args:
         index: which item.
@@ -25,6 +26,12 @@ class Draw(int):
         draw = super().__new__(cls, index)
         draw.seed = seed
         return draw
+
+    def __sub__(self, offset: int) -> "Draw":
+        return Draw(int(self) - offset, self.seed)
+
+    def __mod__(self, length: int) -> "Draw":
+        return Draw(int(self) % length, self.seed)
 
     def __reduce__(self) -> tuple:
         return Draw, (int(self), self.seed)

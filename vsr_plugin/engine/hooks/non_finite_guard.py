@@ -1,5 +1,6 @@
 """Says which samples gave a gradient that is not finite, and stops a run that only skips."""
 
+import logging
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ class NonFiniteGuard(Hook):
         gathered = all_gather_object(self._offenders(runner, data_batch))
         offenders = [name for names in gathered for name in names]
         found = f"the loss is not finite for {'; '.join(offenders)}" if offenders else "no sample's loss is at fault"
-        print_log(f"step {batch_idx + 1} skipped: a gradient is not finite ({found})", "current", "WARNING")
+        print_log(f"step {batch_idx + 1} skipped: a gradient is not finite ({found})", "current", logging.WARNING)
         if wrapper.skipped_in_a_row >= self.patience:
             bad_weights = [n for n, p in runner.model.named_parameters() if not torch.isfinite(p).all()]
             cause = (
