@@ -68,11 +68,20 @@ def pick_device(name: str) -> torch.device:
 
 def frame_progress(total: int | None) -> tqdm:
     """Progress bar in frames with an estimate of the time left; ``update`` takes fractions of frames."""
+    return _progress(total, "frame")
+
+
+def clip_progress(total: int) -> tqdm:
+    """Progress bar in clips with an estimate of the time left; ``update`` takes fractions of clips."""
+    return _progress(total, "clip")
+
+
+def _progress(total: int | None, unit: str) -> tqdm:
     bar = "{percentage:3.0f}%|{bar}| " if total else ""
     return tqdm(
         total=total,
-        unit="frame",
-        bar_format=bar + "{n:.1f}/{total_fmt} frames [{elapsed}<{remaining}, {rate_fmt}]",
+        unit=unit,
+        bar_format=bar + f"{{n:.1f}}/{{total_fmt}} {unit}s [{{elapsed}}<{{remaining}}, {{rate_fmt}}]",
         dynamic_ncols=True,
         # A log file is not to fill with bars.
         mininterval=0.5 if sys.stderr.isatty() else 15,
