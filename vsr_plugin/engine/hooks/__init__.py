@@ -3,6 +3,7 @@
 from vsr_plugin.engine.hooks.data_only_checkpoints import DataOnlyCheckpoints
 from vsr_plugin.engine.hooks.freeze_modules import FreezeModules
 from vsr_plugin.engine.hooks.non_finite_guard import NonFiniteGuard
+from vsr_plugin.engine.hooks.training_curve import TrainingCurve
 from vsr_plugin.engine.hooks.validation_pictures import ValidationPictures
 
-__all__ = ["DataOnlyCheckpoints", "FreezeModules", "NonFiniteGuard", "ValidationPictures"]
+__all__ = ["DataOnlyCheckpoints", "FreezeModules", "NonFiniteGuard", "TrainingCurve", "ValidationPictures"]
