@@ -24,9 +24,10 @@ _WORLD_SIZE = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_CO
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what training and testing have in common."""
     parser.add_argument("config", type=Path, help="experiment, such as configs/iconvsr_reds.py")
+    known = ", ".join(recipes())
     parser.add_argument(
         "--recipe", metavar="NAME",
-        help=f"data, size and schedule for a config of configs/studies: {', '.join(recipes())}; {DEFAULT_RECIPE} by default",
+        help=f"data, size and schedule for a config of configs/studies: {known}; {DEFAULT_RECIPE} by default",
     )  # fmt: skip
     parser.add_argument("--work-dir", help="folder for what comes out; work_dirs/NAME_OF_CONFIG by default")
     parser.add_argument(
