@@ -161,8 +161,9 @@ def test_two_branches_see_all_frames(propagation: str, nets: dict) -> None:
         assert frames_that_change(nets[BasicVSRNet, propagation, "feature"], i) == set(range(6))
 
 
-@pytest.mark.parametrize("net_class", [BasicVSRNet, IconVSRNet])
-@pytest.mark.parametrize("segments", [1, 2, 4, 6, 9])
+@pytest.mark.parametrize(
+    ("net_class", "segments"), [(BasicVSRNet, 1), (BasicVSRNet, 2), (BasicVSRNet, 4), (BasicVSRNet, 9), (IconVSRNet, 2)]
+)
 @torch.no_grad()
 def test_segments_know_nothing_of_each_other(net_class: type, segments: int, randomise: Callable) -> None:
     net = randomise(make(net_class, "local", segments=segments)).eval()

@@ -85,7 +85,9 @@ def read_experiment(path: Path, recipe: str | None = None) -> Config:
         VSRError: the config or the recipe does not exist, or the config cannot be read or takes no recipe.
     """
     before = os.environ.get(RECIPE)
-    chosen = recipe or before or DEFAULT_RECIPE
+    chosen = recipe or before
+    if chosen is None:
+        return _read(path)
     if chosen not in recipes():
         raise VSRError(f"recipe {chosen!r}: no such recipe; there are {', '.join(recipes())}")
     os.environ[RECIPE] = chosen  # mmengine puts it into the text of the config
