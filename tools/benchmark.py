@@ -1,4 +1,4 @@
-"""Measure: `speed` and `train` against MMagic's networks, `profile` for shares of the time, `windows` for their cost."""
+"""Measure: `speed` and `train` against MMagic's networks, `profile` for shares of time, `windows` for their cost."""
 
 import argparse
 import sys
