@@ -37,9 +37,13 @@ def logged(runner: Runner, key: str) -> list[float]:
 
 def test_one_loop_iteration_is_one_step_whatever_the_micro_batch(experiment: Callable[..., Config]) -> None:
     # Not Adam, whose steps hang on the signs of the smallest gradients.
-    changes = {"train_cfg.max_iters": 3, "optim_wrapper.optimizer": dict(type="SGD", lr=0.1, momentum=0.9)}
-    whole = train(experiment(**changes), "whole")
-    parts = train(experiment(**changes, **{"train_cfg.micro_batch_size": 1}), "parts")
+    def with_sgd(**changes: int) -> Config:
+        cfg = experiment(**{"train_cfg.max_iters": 3, **changes})
+        cfg.optim_wrapper.optimizer = dict(type="SGD", lr=0.1, momentum=0.9)
+        return cfg
+
+    whole = train(with_sgd(), "whole")
+    parts = train(with_sgd(**{"train_cfg.micro_batch_size": 1}), "parts")
     assert parts.iter == 3
     assert logged(parts, "loss") == pytest.approx(logged(whole, "loss"), rel=1e-5)
     for (name, a), b in zip(whole.model.named_parameters(), parts.model.parameters(), strict=True):

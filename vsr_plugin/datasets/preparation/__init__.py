@@ -1,0 +1,1 @@
+"""Published sets and one's own clips made ready: checked, degraded, packed."""
