@@ -18,8 +18,18 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
-def run_command(main: Callable[[], int | None]) -> int:
+def run_command(
+    main: Callable[[], int | None],
+    *,
+    state: str = "nothing was written under the final name",
+    save_memory: str = "use a smaller --window, or --device cpu",
+) -> int:
     """Run a tool's main function and turn what can go wrong into one line and an exit status.
+
+    Args:
+        main: what to run.
+        state: what an interruption leaves behind, for the message.
+        save_memory: what to do when the GPU's memory does not suffice.
 
     Returns:
         The status of ``main``; 1 for an error of the input, 130 for Ctrl-C, 143 for a termination signal.
@@ -33,13 +43,13 @@ def run_command(main: Callable[[], int | None]) -> int:
         return 1
     except SystemExit as stop:
         if stop.code == 143:
-            _complain("terminated; nothing was written under the final name", stop)
+            _complain(f"terminated; {state}", stop)
         raise
     except torch.cuda.OutOfMemoryError:
-        print("error: the GPU is out of memory; use a smaller --window, or --device cpu", file=sys.stderr)
+        print(f"error: the GPU is out of memory; {save_memory}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
-        _complain("interrupted; nothing was written under the final name", error)
+        _complain(f"interrupted; {state}", error)
         return 130
 
 
