@@ -71,7 +71,7 @@ def two_sets(tmp_path, write_config):
 def rows(output: str) -> dict[str, list[str]]:
     """The final table: data set to its other cells."""
     cells = ([cell.strip() for cell in line.split("|")[1:-1]] for line in output.splitlines() if line.startswith("| "))
-    return {row[0]: row[1:] for row in cells}
+    return {row[0]: row[1:] for row in cells if row[0].strip("-")}
 
 
 def read(path: Path) -> dict:
@@ -137,7 +137,7 @@ def test_weights_of_another_size(run_tool, two_sets, weights, tmp_path):
     options = ["--work-dir", tmp_path / "other-size", "--cfg-options", "model.generator.num_blocks=2"]
     status, _, err = run_tool("test", two_sets, weights, *options)
     assert status == 1
-    assert "does not fit BasicVSRNet: tensors 4 missing" in err.splitlines()[-1].replace("8 missing", "4 missing")
+    assert "does not fit BasicVSRNet: tensors 8 missing" in err.splitlines()[-1]
 
 
 def test_a_checkpoint_that_is_not_there(run_tool, two_sets):
