@@ -59,8 +59,10 @@ def test_mean_over_clips_of_the_mean_over_frames():
 
 def test_scoring_in_threads_leaves_standard_output_alone():
     code = (
-        "import sys, numpy as np; from vsr_plugin.evaluation import ClipQuality; before = sys.stdout;"
-        "frames = list(np.zeros((64, 16, 16, 3), np.uint8)); ClipQuality('A')._figures(frames, frames);"
+        "import sys, torch; from vsr_plugin.evaluation import ClipQuality; before = sys.stdout;"
+        "frames = torch.zeros(64, 3, 16, 16, dtype=torch.uint8);"
+        "sample = dict(key='000', gt_img=frames, output=dict(pred_img=frames));"
+        "ClipQuality('A').process({}, [sample]);"
         "assert sys.stdout is before"
     )
     # In a process of its own, where MMagic's metrics are not imported yet.
