@@ -32,7 +32,7 @@ train_cfg = dict(max_iters=max_iters, val_interval=100)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(type="LinearLR", by_epoch=False, start_factor=0.05, end=20),
-    dict(type="CosineAnnealingLR", by_epoch=False, begin=20, T_max=max_iters - 20, eta_min=1e-7),
+    dict(type="CosineAnnealingLR", by_epoch=False, T_max=max_iters, eta_min=1e-7),
 ]
 custom_hooks = [dict(type="FreezeModules", modules=["generator.spynet"], steps=max_iters)]
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=100))
