@@ -1,6 +1,5 @@
 """Samples of clips: which frames and pixels, the same wherever they come from, and what is refused at the start."""
 
-import logging
 import random
 
 import numpy as np

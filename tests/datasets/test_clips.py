@@ -53,7 +53,7 @@ def test_places_outside_are_refused(clip):
 
 
 def test_windows_scale():
-    assert Window(1, 2, 3, 4) * 4 == Window(4, 8, 12, 16)
+    assert Window(1, 2, 3, 4).scaled(4) == Window(4, 8, 12, 16)
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ class ClipDataset(Dataset):
             futures = [pool.submit(work, pair) for pair in pairs]
             try:
                 return [future.result() for future in futures]
-            except DataError:
+            except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
 
