@@ -73,4 +73,10 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(
+        run_command(
+            main,
+            state="the figures of finished sets are in the work dir",
+            save_memory="limit it by --cfg-options model.test_cfg.memory_budget=BYTES, or use --device cpu",
+        )
+    )
