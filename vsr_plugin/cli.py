@@ -11,6 +11,9 @@ from tqdm import tqdm
 from vsr_plugin.errors import VSRError, advice
 
 
+_NOTHING_WRITTEN = "nothing was written under the final name"
+
+
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows defaults, except where there is none to show."""
 
@@ -33,19 +36,19 @@ def run_command(main: Callable[[], int | None]) -> int:
         return 1
     except SystemExit as stop:
         if stop.code == 143:
-            _complain("terminated; nothing was written under the final name", stop)
+            _complain("terminated", stop, otherwise=_NOTHING_WRITTEN)
         raise
     except torch.cuda.OutOfMemoryError:
         print("error: the GPU is out of memory; use a smaller --window, or --device cpu", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
-        _complain("interrupted; nothing was written under the final name", error)
+        _complain("interrupted", error, otherwise=_NOTHING_WRITTEN)
         return 130
 
 
-def _complain(text: str, error: BaseException) -> None:
+def _complain(text: str, error: BaseException, otherwise: str = "") -> None:
     """Print one line on what stopped the work, and on how to go on if there is a way."""
-    way_on = advice(error)
+    way_on = advice(error) or otherwise
     print(f"{text}; {way_on}" if way_on else text, file=sys.stderr)
 
 
@@ -77,3 +80,8 @@ def frame_progress(total: int | None) -> tqdm:
         # A log file is not to fill with bars.
         mininterval=0.5 if sys.stderr.isatty() else 15,
     )
+
+
+def count_progress(total: int, unit: str) -> tqdm:
+    """Progress bar in whole things, with an estimate of the time left."""
+    return tqdm(total=total, unit=unit, dynamic_ncols=True, mininterval=0.5 if sys.stderr.isatty() else 15)

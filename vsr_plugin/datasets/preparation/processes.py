@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 Tick = Callable[[int], None]
 
 #: Each process works on its own clip, so libraries need no threads of their own.
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class _StoppedError(Exception):
