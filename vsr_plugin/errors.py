@@ -29,3 +29,7 @@ def advise(error: BaseException, line: str) -> None:
 def advice(error: BaseException) -> str:
     """Return what :func:`advise` told, or nothing."""
     return getattr(error, "vsr_advice", "")
+
+
+class TrainingError(VSRError):
+    """A training run that cannot begin or go on."""

@@ -1,8 +1,17 @@
-"""The networks and their parts: propagation, alignment, aggregation, upsampling."""
+"""The networks and their parts: propagation, alignment, aggregation, upsampling; and the model that trains them."""
 
 from vsr_plugin.models.aggregation import EDVRFeatureExtractor
 from vsr_plugin.models.alignment import SPyNet
 from vsr_plugin.models.basicvsr_net import BasicVSRNet
 from vsr_plugin.models.iconvsr_net import IconVSRNet
+from vsr_plugin.models.sequence_preprocessor import SequencePreprocessor
+from vsr_plugin.models.video_restorer import VideoRestorer
 
-__all__ = ["BasicVSRNet", "EDVRFeatureExtractor", "IconVSRNet", "SPyNet"]
+__all__ = [
+    "BasicVSRNet",
+    "EDVRFeatureExtractor",
+    "IconVSRNet",
+    "SPyNet",
+    "SequencePreprocessor",
+    "VideoRestorer",
+]

@@ -4,25 +4,33 @@ from mmengine.model import BaseModule
 
 
 class VSRModule(BaseModule):
-    """``mmengine``'s ``BaseModule`` whose ``Pretrained`` initialisation goes through this package's loader.
+    """``mmengine``'s ``BaseModule`` whose weights go through this package's loader.
 
     With ``init_cfg=dict(type='Pretrained', checkpoint=...)`` the checkpoint may be a published name
     (``'spynet'``, ``'edvrm_reds'``, ``'basicvsr_reds4'``, ...), a path or an address, in any published key
-    layout, and is read as data only. Nothing is loaded by the constructor: the runner, or the user, calls
-    ``init_weights()``.
+    layout, and is read as data only. ``dict(type='WarmStart', checkpoint=...)`` gives an IconVSR the weights of a
+    BasicVSR, see :func:`vsr_plugin.weights.warm_start`; its parts are initialised before. Nothing is loaded by the
+    constructor: the runner, or the user, calls ``init_weights()``.
     """
 
     def init_weights(self) -> None:
         """Initialise this module and its children as their ``init_cfg`` say.
 
         Raises:
-            WeightsError: a ``Pretrained`` checkpoint cannot be found, read or matched to the module.
+            WeightsError: a checkpoint cannot be found, read or matched to the module.
         """
-        if self.init_cfg and self.init_cfg.get("type") == "Pretrained":
-            # weights import models to build nets, so this import cannot stand at the top.
-            from vsr_plugin.weights import load_into
+        # weights import models to build nets, so this import cannot stand at the top.
+        from vsr_plugin.weights import load_into, warm_start
 
+        kind = self.init_cfg.get("type") if self.init_cfg else None
+        if kind == "Pretrained":
             load_into(self, self.init_cfg["checkpoint"])
+            self._is_init = True
+        elif kind == "WarmStart":
+            for child in self.children():
+                if isinstance(child, BaseModule):
+                    child.init_weights()
+            warm_start(self, self.init_cfg["checkpoint"])
             self._is_init = True
         else:
             super().init_weights()

@@ -21,6 +21,8 @@ class BasicVSRNet(BidirectionalPropagation, FlowAlignment, PixelShuffleUpsamplin
     Args:
         mid_channels: channels of the propagated features.
         num_blocks: residual blocks in each branch.
+        with_cp: gradient checkpointing: training holds the propagated features only and computes the insides of
+            every step twice.
         spynet_pretrained: name, path or address of SPyNet weights that ``init_weights()`` loads.
         init_cfg: ``dict(type='Pretrained', checkpoint='basicvsr_reds4')`` for the weights of the whole network.
 
@@ -34,11 +36,13 @@ class BasicVSRNet(BidirectionalPropagation, FlowAlignment, PixelShuffleUpsamplin
         self,
         mid_channels: int = 64,
         num_blocks: int = 30,
+        with_cp: bool = False,
         spynet_pretrained: str | None = None,
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
         self.mid_channels = mid_channels
+        self.with_cp = with_cp
         self.build_alignment(spynet_pretrained)
         self.backward_resblocks = ResidualBlocksWithInputConv(3 + mid_channels, mid_channels, num_blocks)
         self.forward_resblocks = ResidualBlocksWithInputConv(3 + mid_channels, mid_channels, num_blocks)

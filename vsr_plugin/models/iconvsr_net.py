@@ -24,6 +24,8 @@ class IconVSRNet(InformationRefill, BidirectionalPropagation, FlowAlignment, Pix
         keyframe_stride: every that many frames, and the last frame, are keyframes; ``None`` for no keyframes.
         padding: frames on each side of a keyframe that its features are computed from; 2 for the REDS weights,
             3 for those of Vimeo-90K.
+        with_cp: gradient checkpointing: training holds the propagated features only and computes the insides of
+            every step twice.
         spynet_pretrained: name, path or address of SPyNet weights that ``init_weights()`` loads.
         edvr_pretrained: the same for the extractor, e.g. ``'edvrm_reds'``.
         init_cfg: ``dict(type='Pretrained', checkpoint='iconvsr_reds4')`` for the weights of the whole network.
@@ -43,12 +45,14 @@ class IconVSRNet(InformationRefill, BidirectionalPropagation, FlowAlignment, Pix
         num_blocks: int = 30,
         keyframe_stride: int | None = 5,
         padding: int = 2,
+        with_cp: bool = False,
         spynet_pretrained: str | None = None,
         edvr_pretrained: str | None = None,
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
         self.mid_channels = mid_channels
+        self.with_cp = with_cp
         self.build_alignment(spynet_pretrained)
         self.build_refill(mid_channels, keyframe_stride, padding, edvr_pretrained)
         self.backward_fusion = nn.Conv2d(2 * mid_channels, mid_channels, 3, padding=1)

@@ -1,6 +1,7 @@
 """Published weights by name, any checkpoint by path: ``load_net`` returns the right network."""
 
 from vsr_plugin.weights.loading import load_into, load_net, read_checkpoint, resolve
+from vsr_plugin.weights.warm_start import warm_start
 from vsr_plugin.weights.zoo import PUBLISHED, PublishedWeights, cache_dir, locate_published
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "locate_published",
     "read_checkpoint",
     "resolve",
+    "warm_start",
 ]

@@ -35,5 +35,8 @@ def flow_warp(x: Tensor, flow: Tensor, padding_mode: str = "zeros") -> Tensor:
         # Pixel centres at (2 i + 1) / size - 1, that is align_corners=False: the same positions as with True,
         # but without its division by size - 1, which loses the scale of the flow in images one pixel wide.
         grid = torch.stack(((2 * grid_x + 1) / w - 1, (2 * grid_y + 1) / h - 1), dim=-1)
+        if padding_mode == "border" and torch.is_grad_enabled():
+            # There, PyTorch's backward pass on CPUs takes NaN for an address and crashes. The flow stays NaN.
+            grid = grid.nan_to_num(nan=0.0)
         warped = F.grid_sample(x.to(dtype), grid, mode="bilinear", padding_mode=padding_mode, align_corners=False)
     return warped.to(x.dtype)

@@ -1,9 +1,11 @@
 """The propagation component: the order in which a network's steps run over a sequence (section 3.1)."""
 
+import functools
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from vsr_plugin.models.padding import pad_to_multiple
 
@@ -42,6 +44,14 @@ class BidirectionalPropagation:
     scale = 4
     #: Frames are extended to multiples of this many pixels before any step.
     size_multiple = 1
+    #: Gradient checkpointing: training keeps the states between steps and computes what is inside them again.
+    with_cp = False
+
+    def checkpointed(self, step: Callable) -> Callable:
+        """A step that keeps only its inputs for the backward pass, if ``with_cp`` and gradients are wanted."""
+        if not (self.with_cp and torch.is_grad_enabled()):
+            return step
+        return functools.partial(checkpoint, step, use_reentrant=False)
 
     def keyframe_windows(self, t: int) -> dict[int, list[int]]:
         """Keyframes of a ``t``-frame sequence, each with the frames around it; none without information-refill."""
@@ -50,7 +60,7 @@ class BidirectionalPropagation:
     def refill_features(self, lrs: Tensor) -> dict[int, Tensor]:
         """Features of all keyframes of ``lrs`` ``(n, t, 3, h, w)`` by frame index, each ``(n, c, h, w)``."""
         windows = self.keyframe_windows(lrs.size(1))
-        return {i: self.refill_feature(lrs[:, window]) for i, window in windows.items()}
+        return {i: self.checkpointed(self.refill_feature)(lrs[:, window]) for i, window in windows.items()}
 
     def restore_iter(self, lrs: Tensor, on_step: Callable[[int], None] | None = None) -> Iterator[Tensor]:
         """Restore a whole sequence and hand out its HR frames one by one, in order of time.
@@ -73,20 +83,22 @@ class BidirectionalPropagation:
         flows_forward, flows_backward = self.estimate_flows(lrs)
         refill = self.refill_features(lrs)
         t = lrs.size(1)
+        steps = self.backward_step, self.forward_step, self.reconstruct
+        backward_step, forward_step, reconstruct = map(self.checkpointed, steps)
 
         backward_feats: list[Tensor | None] = [None] * t
         state = None
         for i in reversed(range(t)):
             flow = flows_backward[:, i] if i < t - 1 else None
-            state = backward_feats[i] = self.backward_step(lrs[:, i], flow, state, refill.get(i))
+            state = backward_feats[i] = backward_step(lrs[:, i], flow, state, refill.get(i))
             if on_step is not None:
                 on_step(i)
 
         state = None
         for i in range(t):
             flow = flows_forward[:, i - 1] if i > 0 else None
-            state = self.forward_step(lrs[:, i], flow, state, backward_feats[i], refill.get(i))
-            hr = self.reconstruct(lrs[:, i], backward_feats[i], state)
+            state = forward_step(lrs[:, i], flow, state, backward_feats[i], refill.get(i))
+            hr = reconstruct(lrs[:, i], backward_feats[i], state)
             backward_feats[i] = None
             if on_step is not None:
                 on_step(i)

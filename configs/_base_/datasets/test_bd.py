@@ -1,0 +1,9 @@
+"""Test under BD; LR frames are made on the fly where their folder is absent."""
+
+_base_ = "./test_sets.py"
+
+test_dataloader = _base_.test_dataloader
+lq_roots = ["data/REDS/train_sharp_BDx4", "data/vimeo90k/BDx4", "data/Vid4/BDx4", "data/UDM10/BDx4"]
+for loader, lq_root in zip(test_dataloader, lq_roots, strict=True):
+    loader.dataset.update(lq_root=lq_root, degradation="BD")
+del loader, lq_root

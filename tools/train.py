@@ -1,0 +1,93 @@
+"""Train an experiment of configs/ through mmengine's runner; start several processes with tools/dist_train.sh."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+import vsr_plugin  # noqa: F401 (makes MMagic importable)
+from vsr_plugin.cli import HelpFormatter, run_command
+from vsr_plugin.engine.checkpoint_files import is_whole, latest_checkpoint
+from vsr_plugin.engine.launching import (
+    PRESETS,
+    add_config_arguments,
+    build_runner,
+    divide_batch,
+    forget_pretrained,
+    read_config,
+)
+from vsr_plugin.errors import TrainingError, advise
+
+AUTO = "auto"
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
+    add_config_arguments(parser)
+    presets = ", ".join(sorted(file.stem for file in PRESETS.glob("*.py")))
+    parser.add_argument("--preset", metavar="NAME", help=f"settings for a kind of machine: {presets}, or a file")
+    parser.add_argument(
+        "--resume", nargs="?", const=AUTO, metavar="PATH",
+        help="go on with the run in the work dir, from its last whole checkpoint or from PATH",
+    )  # fmt: skip
+    parser.add_argument(
+        "--amp", nargs="?", const=AUTO, choices=[AUTO, "bf16", "fp16"],
+        help="mixed precision; bf16 where the device has it if nothing else is said. Flow and warping stay float32",
+    )  # fmt: skip
+    return parser.parse_args(arguments)
+
+
+def set_precision(cfg: Config, amp: str) -> None:
+    """Turn mixed precision on."""
+    if amp == AUTO:
+        lacks_bf16 = torch.cuda.is_available() and not torch.cuda.is_bf16_supported()
+        amp = "fp16" if lacks_bf16 else "bf16"
+    cfg.optim_wrapper.precision = amp
+
+
+def set_start(cfg: Config, resume: str | None) -> None:
+    """Decide where the run begins.
+
+    Raises:
+        TrainingError: the checkpoint is not there or not whole, or an earlier run would be overwritten.
+    """
+    last = latest_checkpoint(cfg.work_dir)
+    if resume is None:
+        if last is not None:
+            raise TrainingError(
+                f"{cfg.work_dir}: holds checkpoints of an earlier run ({last.name}); go on with it by --resume, or "
+                "choose another --work-dir"
+            )
+        return
+    if resume == AUTO:
+        if last is None:
+            print(f"nothing to resume in {cfg.work_dir}: starting from the beginning", file=sys.stderr)
+            return
+        resume = str(last)
+    if not Path(resume).is_file():
+        raise TrainingError(f"{resume}: no such checkpoint; --resume without a path takes the last one in the work dir")
+    if not is_whole(resume):
+        raise TrainingError(f"{resume}: the checkpoint is cut off; take an earlier one, or --resume without a path")
+    cfg.load_from, cfg.resume = resume, True
+    forget_pretrained(cfg.model)
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = read_config(args)
+    divide_batch(cfg)
+    if args.amp:
+        set_precision(cfg, args.amp)
+    set_start(cfg, args.resume)
+    runner = build_runner(cfg)
+    try:
+        runner.train()
+    except BaseException as error:
+        advise(error, f"go on with: tools/train.py {args.config} --work-dir {cfg.work_dir} --resume")
+        raise
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

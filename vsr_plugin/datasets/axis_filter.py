@@ -1,0 +1,94 @@
+"""Linear filters along one axis that shrink or enlarge it, fast and with results that do not depend on place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Output rows worked on at once: small enough that most of the zeros of a block's weights are left out, large
+# enough for a matrix product.
+_BLOCK = 32
+
+
+@dataclass(frozen=True)
+class AxisFilter:
+    """Weights of a filter along an axis; make one by :meth:`from_taps`.
+
+    Attributes:
+        blocks: For consecutive runs of output samples, the weights ``(out, needed)``, float64, rows summing to 1, and
+            the inputs that they need.
+        exact_in_float32: Whether products with 8-bit integers and their sums need at most 24 bits, so that float32
+            gives the same numbers as float64.
+    """
+
+    blocks: tuple[tuple[Tensor, slice], ...]
+    exact_in_float32: bool
+
+    @classmethod
+    def from_taps(cls, index: np.ndarray, weights: np.ndarray) -> AxisFilter:
+        """Make a filter from what each output sample takes.
+
+        Args:
+            index: ``(out, taps)``, input samples; one that comes twice counts twice.
+            weights: ``(out, taps)``, normalised here.
+        """
+        weights = weights / weights.sum(axis=1, keepdims=True)
+        blocks = []
+        for start in range(0, len(index), _BLOCK):
+            taken, some = index[start : start + _BLOCK], weights[start : start + _BLOCK]
+            needed = slice(int(taken.min()), int(taken.max()) + 1)
+            matrix = np.zeros((len(taken), needed.stop - needed.start))
+            np.add.at(matrix, (np.arange(len(taken))[:, None], taken - needed.start), some)
+            blocks.append((torch.from_numpy(matrix), needed))
+        # Multiples of 2**-12 times 8 bits, with sums below 2**9: 21 bits.
+        dyadic = (weights * 4096 == np.rint(weights * 4096)).all() and np.abs(weights).sum(axis=1).max() < 2
+        return cls(tuple(blocks), bool(dyadic))
+
+    def __call__(self, signals: Tensor) -> Tensor:
+        """Filter ``(..., length, n)`` along ``length``, in the dtype and on the device of ``signals``."""
+        parts = [matrix.to(signals) @ signals[..., needed, :] for matrix, needed in self.blocks]
+        return torch.cat(parts, dim=-2)
+
+
+def filter_frames(frames: np.ndarray | Tensor, rows: AxisFilter, columns: AxisFilter) -> np.ndarray | Tensor:
+    """Filter frames along both axes.
+
+    Args:
+        frames: RGB array ``(..., h, w, 3)``, integer or floating point, or tensor ``(..., 3, h, w)``, floating
+            point.
+        rows: filter for the axis of length h.
+        columns: filter for the axis of length w.
+
+    Returns:
+        The same kind and dtype. Integers are clipped and rounded once, at the end, half up as MATLAB rounds;
+        floating-point results are neither.
+    """
+    if isinstance(frames, Tensor):
+        return columns(rows(frames).transpose(-1, -2)).transpose(-1, -2)
+    h, w = frames.shape[-3:-1]
+    # PyTorch's products keep to one thread in a data loader's worker, which numpy's do not.
+    if frames.dtype == np.uint8:
+        exact = torch.float32 if rows.exact_in_float32 else torch.float64
+        signals = torch.from_numpy(np.ascontiguousarray(frames)).to(exact)
+    else:
+        signals = torch.from_numpy(np.ascontiguousarray(frames, np.float64))
+    batch = frames.shape[:-3]
+    signals = rows(signals.reshape(*batch, h, w * 3)).to(torch.float64)
+    signals = signals.reshape(*batch, -1, w, 3).transpose(-3, -2)
+    out_h = signals.shape[-2]
+    signals = columns(signals.reshape(*batch, w, out_h * 3))
+    signals = signals.reshape(*batch, -1, out_h, 3).transpose(-3, -2)
+    if frames.dtype == np.uint8:
+        return _rounded(signals, 255).to(torch.uint8).contiguous().numpy()
+    if np.issubdtype(frames.dtype, np.integer):
+        signals = _rounded(signals, np.iinfo(frames.dtype).max)
+    return np.ascontiguousarray(signals.numpy(), frames.dtype)
+
+
+def _rounded(values: Tensor, largest: int) -> Tensor:
+    # A symmetric edge gives exact ties, and the order of a product's sum depends on the place in the frame.
+    # The small term takes all of them up, so that a crop's result is the crop of the whole result.
+    return values.clamp(0, largest).add(0.5 + 1e-9).floor()

@@ -1,0 +1,54 @@
+"""Checkpoint files that are whole or not there."""
+
+import os
+import re
+import zipfile
+from pathlib import Path
+
+from mmengine.fileio import LocalBackend, register_backend
+
+from vsr_plugin.errors import TrainingError
+
+#: Name of the storage backend that configs give to mmengine's ``CheckpointHook`` (``backend_args``).
+ATOMIC = "vsr_plugin_atomic"
+
+
+@register_backend(ATOMIC)
+class AtomicBackend(LocalBackend):
+    """mmengine's local files, except that a file gets its name when all of it is on the disk."""
+
+    def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
+        """Write bytes under ``filepath``, replacing what is there in one step.
+
+        Raises:
+            TrainingError: the disk is full or the folder cannot be written.
+        """
+        target = Path(filepath)
+        partial = target.with_name(f".{target.name}.partial")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open(partial, "wb") as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, target)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise TrainingError(
+                f"{target}: the checkpoint cannot be written ({error.strerror}); the ones before are whole: "
+                "make room and go on with --resume"
+            ) from error
+
+
+def latest_checkpoint(work_dir: str | os.PathLike) -> Path | None:
+    """The whole checkpoint ``iter_N.pth`` with the highest N in a folder, or ``None``."""
+    numbered = {}
+    for path in Path(work_dir).glob("iter_*.pth"):
+        if match := re.fullmatch(r"iter_(\d+)", path.stem):
+            numbered[int(match[1])] = path
+    return next((path for _, path in sorted(numbered.items(), reverse=True) if is_whole(path)), None)
+
+
+def is_whole(path: str | os.PathLike) -> bool:
+    """Whether a checkpoint has its end; PyTorch's files are zip archives, whose table stands last."""
+    return zipfile.is_zipfile(path)

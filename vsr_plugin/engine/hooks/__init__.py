@@ -1,0 +1,7 @@
+"""What happens around a training step: freezing, guarding, resuming."""
+
+from vsr_plugin.engine.hooks.data_only_checkpoints import DataOnlyCheckpoints
+from vsr_plugin.engine.hooks.freeze_modules import FreezeModules
+from vsr_plugin.engine.hooks.non_finite_guard import NonFiniteGuard
+
+__all__ = ["DataOnlyCheckpoints", "FreezeModules", "NonFiniteGuard"]

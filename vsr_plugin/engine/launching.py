@@ -1,0 +1,130 @@
+"""From a command line to a runner: configs, presets, processes; shared by the tools that train and test."""
+
+import argparse
+import importlib.util
+import os
+import re
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+
+from vsr_plugin.errors import TrainingError, VSRError
+
+#: Files that change a few settings of any experiment.
+PRESETS = Path(__file__).parents[2] / "configs" / "presets"
+#: Environment variables that hold the number of processes, by launcher.
+_WORLD_SIZE = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what training and testing have in common."""
+    parser.add_argument("config", type=Path, help="experiment, such as configs/iconvsr_reds.py")
+    parser.add_argument("--work-dir", help="folder for what comes out; work_dirs/NAME_OF_CONFIG by default")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE",
+        help="replace settings of the config, such as model.generator.num_blocks=10",
+    )  # fmt: skip
+    parser.add_argument(
+        "--launcher", choices=["none", *_WORLD_SIZE],
+        help="how processes were started; torchrun and single processes are recognised by themselves",
+    )  # fmt: skip
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """Read the experiment, apply the preset if there is one and the options, and fit it to this machine.
+
+    Raises:
+        VSRError: the config or the preset does not exist or cannot be read.
+    """
+    cfg = _read(args.config)
+    preset = getattr(args, "preset", None)
+    if preset is not None:
+        path = PRESETS / f"{preset}.py"
+        path = path if path.is_file() else Path(preset)
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in PRESETS.glob("*.py")))
+            raise VSRError(f"preset {preset!r}: no such preset or file; there are {known}")
+        cfg.merge_from_dict(_read(path).to_dict())
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or os.path.join("work_dirs", args.config.stem)
+    cfg.launcher = args.launcher or ("pytorch" if int(os.environ.get("WORLD_SIZE", 1)) > 1 else "none")
+    DefaultScope.get_instance("vsr_plugin", scope_name=cfg.get("default_scope", "vsr_plugin"))
+    if importlib.util.find_spec("tensorboard") is None:
+        backends = cfg.visualizer.vis_backends
+        cfg.visualizer.vis_backends = [b for b in backends if b["type"] != "TensorboardVisBackend"]
+    return cfg
+
+
+def _read(path: Path) -> Config:
+    if not path.is_file():
+        raise VSRError(f"{path}: no such config; those of this package are in configs/")
+    try:
+        return Config.fromfile(path)
+    except Exception as error:  # a config is a program and fails as programs do
+        raise VSRError(f"{path}: the config cannot be read: {type(error).__name__}: {error}") from error
+
+
+def number_of_processes(cfg: Config) -> int:
+    """How many processes the launcher has started."""
+    return int(os.environ.get(_WORLD_SIZE.get(cfg.launcher, ""), 1))
+
+
+def divide_batch(cfg: Config) -> None:
+    """Give every process its share of ``total_batch_size``.
+
+    Raises:
+        TrainingError: it cannot be shared out evenly.
+    """
+    total, processes = cfg.total_batch_size, number_of_processes(cfg)
+    if total % processes:
+        raise TrainingError(
+            f"total_batch_size {total} cannot be shared out to {processes} processes; start a number that divides it, "
+            f"or change it: --cfg-options total_batch_size={processes * max(1, round(total / processes))}"
+        )
+    cfg.train_dataloader.batch_size = total // processes
+    micro = cfg.train_cfg.get("micro_batch_size")
+    if micro is not None:
+        cfg.train_cfg.micro_batch_size = min(micro, total // processes)
+
+
+def forget_pretrained(model: Config) -> None:
+    """Take names of pretrained weights out of a model's config, for a run whose weights come from a checkpoint."""
+    for key in list(model):
+        if key == "init_cfg" or key.endswith("_pretrained"):
+            model[key] = None
+        elif isinstance(model[key], dict):
+            forget_pretrained(model[key])
+
+
+def start_processes(cfg: Config) -> None:
+    """Join the processes of a run without GPUs; with GPUs, mmengine does it."""
+    if torch.cuda.is_available() or cfg.launcher == "none":
+        return
+    if cfg.launcher != "pytorch":
+        raise TrainingError(f"--launcher {cfg.launcher} needs GPUs; use torchrun on machines without")
+    # mmengine would choose a GPU first, which fails in a build of PyTorch without CUDA.
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build mmengine's runner.
+
+    Raises:
+        VSRError: a part of the config does not exist or does not take its arguments.
+    """
+    start_processes(cfg)
+    try:
+        return Runner.from_cfg(cfg)
+    except (KeyError, TypeError, ValueError) as error:
+        raise VSRError(f"{cfg.filename}: cannot be built: {plain_text(error)}") from error
+
+
+def plain_text(error: BaseException) -> str:
+    """An error's text without what mmengine's registries put in front of it."""
+    text = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+    return re.sub(r"^(?:class `\w+` in \S+: )+", "", text)

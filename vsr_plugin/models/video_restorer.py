@@ -1,0 +1,95 @@
+"""The trainable model around a network: loss in training, whole sequences in bounded memory in evaluation."""
+
+from typing import Any
+
+import torch
+from mmagic.structures import DataSample
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from vsr_plugin.registry import MODELS
+
+
+@MODELS.register_module()
+class VideoRestorer(BaseModel):
+    """A network of this package in the OpenMMLab runner.
+
+    Its checkpoints hold the network under ``generator.``, as MMagic's own do, so that each loads the other's.
+
+    Args:
+        generator: config of the network, ``dict(type='BasicVSRNet', ...)``.
+        pixel_loss: config of the loss between restored sequence and ground truth, over all frames.
+        data_preprocessor: config of the preprocessor.
+        test_cfg: options of :func:`vsr_plugin.inference.restore_frames` for evaluation, such as ``precision`` or
+            ``memory_budget``.
+        init_cfg: initialisation of the whole model; the network's own ``init_cfg`` is the usual place.
+    """
+
+    def __init__(
+        self,
+        generator: dict,
+        pixel_loss: dict,
+        data_preprocessor: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(data_preprocessor or dict(type="SequencePreprocessor"), init_cfg)
+        self.generator = MODELS.build(generator)
+        self.pixel_loss = MODELS.build(pixel_loss)
+        self.test_cfg = dict(test_cfg or {})
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[DataSample] | None = None,
+        mode: str = "tensor",
+        gts: Tensor | None = None,
+    ) -> Any:
+        """Run the network in one of mmengine's three modes.
+
+        Args:
+            inputs: LR sequences, RGB in [0, 1], ``(n, t, 3, h, w)``.
+            data_samples: one for every sequence; needed to predict.
+            mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
+            gts: ground truth in [0, 1], ``(n, t, 3, 4h, 4w)``; needed for the loss.
+
+        Returns:
+            ``dict(loss=...)``; or the data samples, see :meth:`predict`; or the restored sequences
+            ``(n, t, 3, 4h, 4w)``, not clipped.
+
+        Raises:
+            ValueError: there is no such mode.
+        """
+        if mode == "tensor":
+            return self.generator(inputs)
+        if mode == "predict":
+            return self.predict(inputs, data_samples)
+        if mode == "loss":
+            return dict(loss=self.pixel_loss(self.generator(inputs), gts))
+        raise ValueError(f"`mode` must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
+        """Restore whole sequences, as the paper does at inference, in bounded memory.
+
+        Args:
+            inputs: LR sequences, RGB in [0, 1], ``(n, t, 3, h, w)``.
+            data_samples: one for every sequence.
+
+        Returns:
+            The same, with ``input`` ``(t, 3, h, w)`` and ``output.pred_img`` ``(t, 3, 4h, 4w)``, RGB, ``uint8`` on the
+            CPU.
+        """
+        # The engine imports weights, which import models.
+        from vsr_plugin.inference import restore_frames
+
+        for lrs, sample in zip(inputs, data_samples, strict=True):
+            restored = restore_frames(self.generator, iter(lrs), num_frames=len(lrs), **self.test_cfg)
+            sample.set_tensor_data(dict(input=to_bytes(lrs)))
+            # Frame by frame, since a hundred float frames of 720p are a gigabyte.
+            sample.output = DataSample(pred_img=torch.stack([to_bytes(frame) for frame in restored]))
+        return data_samples
+
+
+def to_bytes(frames: Tensor) -> Tensor:
+    """RGB in [0, 1] as rounded ``uint8`` on the CPU."""
+    return frames.detach().clamp(0, 1).mul(255).round_().to("cpu", torch.uint8)
