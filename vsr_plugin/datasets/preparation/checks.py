@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
+from vsr_plugin.datasets.clip_pair import ClipPair
 from vsr_plugin.datasets.clips import Clip, ImageClip
 from vsr_plugin.errors import DataError, MediaError
 from vsr_plugin.media.image_file import read_header
@@ -53,11 +53,10 @@ def examine(clip: SetClip, tick: Tick) -> Findings:
         ends = _decode_some(gt)
         findings.prints = tuple(hashlib.sha1(frame.data).digest() for frame in ends[:2] if np.ptp(frame))
         findings.frames, findings.height, findings.width = frames, gt.height, gt.width
-        if min(gt.height, gt.width) < SCALE:
-            raise DataError(f"clip {clip.name}: is {gt.width}x{gt.height}, less than {SCALE}x{SCALE}")
         _check_sizes(gt)
-        for degradation, lr in clip.lr.items():
-            _check_pair(gt, lr, degradation)
+        ClipPair(gt, None, scale=SCALE).check()
+        for lr in clip.lr.values():
+            ClipPair(gt, lr, scale=SCALE).check()
             _decode_some(lr)
             _check_sizes(lr)
     except DataError as error:
@@ -86,23 +85,6 @@ def _check_sizes(clip: Clip) -> None:
                 f"clip {clip.name} ({clip.path}): {file} is {header.width}x{header.height}, {clip.files[0]} is "
                 f"{clip.width}x{clip.height}; all frames of a clip must have one size"
             )
-
-
-def _check_pair(gt: Clip, lr: Clip, degradation: str) -> None:
-    what = f"clip {gt.name}: its LR frames for {degradation} ({lr.path}) do not fit"
-    if isinstance(gt, ImageClip) and isinstance(lr, ImageClip):
-        stems, lr_stems = ([Path(file).stem for file in clip.files] for clip in (gt, lr))
-        only = sorted(set(stems) ^ set(lr_stems))
-        if only and len(stems) != len(lr_stems):
-            where = "in ground truth" if only[0] in stems else "in LR"
-            raise DataError(f"{what}: frame {only[0]} is only {where} ({len(stems)} against {len(lr_stems)} frames)")
-    if gt.num_frames != lr.num_frames:
-        raise DataError(f"{what}: {lr.num_frames} frames against {gt.num_frames} of ground truth")
-    if (lr.height * SCALE, lr.width * SCALE) != (gt.height, gt.width):
-        raise DataError(
-            f"{what}: they are {lr.width}x{lr.height}, a quarter of {gt.width}x{gt.height} is "
-            f"{gt.width / SCALE:g}x{gt.height / SCALE:g}"
-        )
 
 
 def find_leaks(findings: Iterable[Findings]) -> list[str]:
