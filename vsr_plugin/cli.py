@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 from vsr_plugin.errors import VSRError, advice
 
-
 _NOTHING_WRITTEN = "nothing was written under the final name"
 
 

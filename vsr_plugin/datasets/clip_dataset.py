@@ -171,7 +171,9 @@ class ClipDataset(Dataset):
         if self.num_input_frames is None:
             return pairs
         lengths = self._in_threads(lambda pair: pair.num_frames, pairs)
-        short = [f"{pair.name} ({length})" for pair, length in zip(pairs, lengths, strict=True) if length < self._span]
+        short = [
+            f"{pair.name} ({length})" for pair, length in zip(pairs, lengths, strict=True) if length < self._span
+        ]
         if len(short) == len(pairs):
             raise DataError(
                 f"{self.gt_root}: no clip has {self._span} frames, as num_input_frames={self.num_input_frames} with "
