@@ -1,7 +1,9 @@
-"""Measure: `speed` against MMagic's own networks, `profile` for each component's share, `windows` for their cost."""
+"""Measure: `speed` against MMagic's own networks, `profile` for each component's share, `windows` for their cost, \
+`data` for loading against MMagic's pipeline."""
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -9,7 +11,7 @@ import torch
 from vsr_plugin.cli import run_command
 from vsr_plugin.datasets.sample_clips import SAMPLE_CLIPS
 from vsr_plugin.errors import VSRError
-from vsr_plugin.evaluation.benchmarking import profiling, speed
+from vsr_plugin.evaluation.benchmarking import data, profiling, speed
 from vsr_plugin.evaluation.benchmarking.contenders import CONTENDERS, MODELS, Setting, build, plain_net
 from vsr_plugin.evaluation.benchmarking.inputs import load_sequence
 from vsr_plugin.evaluation.benchmarking.windows import load_gt, measure_windows
@@ -76,6 +78,18 @@ def parse_args() -> argparse.Namespace:
         help="window x overlap, in frames",
     )  # fmt: skip
     part.add_argument("--weights", default="basicvsr_reds4", help="published name or path")
+
+    part = commands.add_parser("data", help="loading of training samples", formatter_class=defaults)
+    part.add_argument("--contenders", nargs="+", choices=data.CONTENDERS, default=list(data.CONTENDERS))
+    part.add_argument("--size", type=_size, default=data.Workload.size, metavar="HxW", help="of ground truth")
+    part.add_argument("--clips", type=int, default=data.Workload.clips, metavar="N", help="clips to load from")
+    part.add_argument("--clip-frames", type=int, default=data.Workload.clip_frames, metavar="N", help="length of each")
+    part.add_argument("--frames", type=int, default=data.Workload.frames, metavar="N", help="length of a sample")
+    part.add_argument("--gt-size", type=int, default=data.Workload.gt_size, metavar="N", help="side of its crop")
+    part.add_argument("--repetitions", type=int, default=20, metavar="N", help="samples with a warm page cache")
+    part.add_argument("--cold", type=int, default=5, metavar="N", help="samples with everything out of the page cache")
+    part.add_argument("--folder", type=Path, help="where the data are made for the time being (default: system's)")
+    part.add_argument("--json", type=Path, metavar="PATH", help="write all figures to this file")
     return parser.parse_args()
 
 
@@ -129,9 +143,35 @@ def run_windows(args: argparse.Namespace) -> None:
             print(f"  {cost}", flush=True)
 
 
+def run_data(args: argparse.Namespace) -> None:
+    workload = data.Workload(args.clips, args.clip_frames, args.size, args.frames, args.gt_size)
+    machine = speed.describe_machine(Setting())
+    protocol = (
+        f"{workload.frames} frames of {workload.gt_size}x{workload.gt_size} with LR of a quarter, from "
+        f"{workload.clips} clips of bigbuckbunny with {workload.clip_frames} frames of "
+        f"{workload.size[0]}x{workload.size[1]}; one process, one thread; contenders in turn, sample by sample, with the "
+        f"same random numbers; one sample to warm up, then {args.repetitions} with all data in the page cache and "
+        f"{args.cold} with none of it"
+    )
+    print(*(f"{key}: {value}" for key, value in machine.items()), f"protocol: {protocol}\n", sep="\n")
+
+    def report(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        report("making the data")
+        data.make_data(Path(folder), workload)
+        repetitions = {cache: n for cache, n in (("warm", args.repetitions), ("cold", args.cold)) if n}
+        results = data.measure(args.contenders, Path(folder), workload, repetitions, report)
+    print(data.table(results))
+    if args.json:
+        args.json.write_text(data.as_json(results, machine, workload, protocol))
+
+
 def main() -> None:
     args = parse_args()
-    {"speed": run_speed, "profile": run_profile, "windows": run_windows}[args.command](args)
+    commands = {"speed": run_speed, "profile": run_profile, "windows": run_windows, "data": run_data}
+    commands[args.command](args)
 
 
 if __name__ == "__main__":
