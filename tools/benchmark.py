@@ -149,8 +149,8 @@ def run_data(args: argparse.Namespace) -> None:
     protocol = (
         f"{workload.frames} frames of {workload.gt_size}x{workload.gt_size} with LR of a quarter, from "
         f"{workload.clips} clips of bigbuckbunny with {workload.clip_frames} frames of "
-        f"{workload.size[0]}x{workload.size[1]}; one process, one thread; contenders in turn, sample by sample, with the "
-        f"same random numbers; one sample to warm up, then {args.repetitions} with all data in the page cache and "
+        f"{workload.size[0]}x{workload.size[1]}; one process, one thread; contenders in turn, sample by sample, with "
+        f"the same random numbers; one sample to warm up, then {args.repetitions} with all data in the page cache and "
         f"{args.cold} with none of it"
     )
     print(*(f"{key}: {value}" for key, value in machine.items()), f"protocol: {protocol}\n", sep="\n")

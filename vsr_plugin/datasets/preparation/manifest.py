@@ -82,7 +82,7 @@ class Manifest:
         return cls(out, content | {"made_by": fresh["made_by"]})
 
     def describe(self, origins: Mapping[str, str], trees: Iterable[Tree]) -> None:
-        """Record by degradation whether LR frames were ``'made'`` or ``'found'``, and in which of the trees' folders."""
+        """Record by degradation if LR frames were ``'made'`` or ``'found'``, and in which of the trees' folders."""
         trees = list(trees)
         degradations = self.content["degradations"]
         for degradation, origin in origins.items():
