@@ -1,7 +1,8 @@
 """Make a set ready for training: check it, make LR frames (BI, BD), pack clips. The source is never changed.
 
-Sets: reds, vimeo90k, vid4, udm10, and folder for clips of your own (folders of images, or videos, at any depth). An
-interrupted run is taken up again by the same command. How each set has to lie on disk: docs/data.md.
+Sets: reds, vimeo90k, vid4, udm10, and folder for clips of your own (folders of images, or videos, at any depth; those
+under train/, val/ and test/ are of that split, others train). An interrupted run is taken up again by the same command.
+How each set has to lie on disk: docs/data.md.
 """
 
 import argparse
@@ -36,7 +37,6 @@ def parse_args() -> argparse.Namespace:
         "--degradation",
         nargs="+",
         choices=list(DEGRADATIONS),
-        default=[],
         help="LR versions to have; those that came with the set are used, others are made (BI: bicubic as in MATLAB; "
         "BD: Gaussian blur of 1.6 pixels, then every fourth pixel)",
     )
@@ -47,9 +47,9 @@ def parse_args() -> argparse.Namespace:
     )
 
     part = parser.add_argument_group("part of the set")
-    part.add_argument("--split", nargs="+", choices=SPLITS, default=list(SPLITS), help="splits to take")
-    part.add_argument("--test-clips", nargs="+", default=[], metavar="NAME", help="folder: clips that test")
-    part.add_argument("--val-clips", nargs="+", default=[], metavar="NAME", help="folder: clips that validate")
+    part.add_argument("--split", nargs="+", choices=SPLITS, help="splits to take (default: all)")
+    part.add_argument("--test-clips", nargs="+", metavar="NAME", help="folder: clips that test")
+    part.add_argument("--val-clips", nargs="+", metavar="NAME", help="folder: clips that validate")
     parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="processes")
     return parser.parse_args()
 
@@ -62,9 +62,9 @@ def main() -> None:
     prepare(
         args.set,
         args.root,
-        Request(out, tuple(args.degradation), args.pack),
-        splits=args.split,
-        held_out={"val": args.val_clips, "test": args.test_clips},
+        Request(out, tuple(args.degradation or ()), args.pack),
+        splits=args.split or SPLITS,
+        held_out={"val": args.val_clips or (), "test": args.test_clips or ()},
         workers=args.workers,
         check_only=args.check_only,
         progress=count_progress,

@@ -6,6 +6,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +19,7 @@ from .listing import SetClip, list_clips
 from .making import Product, make
 from .manifest import Manifest
 from .planning import Request, lr_origins, plan
-from .processes import in_parallel
+from .processes import Processes
 from .table import describe
 
 _MANY = 20
@@ -67,25 +68,26 @@ def prepare(
     clips = list_clips(set_name, root, splits, held_out or {})
     _check_place(request.out, root, clips)
     layout = LAYOUTS[set_name]
-    bars = progress or (lambda total, unit: _NoBar())
-    findings = _examine(clips, workers, bars)
-    origins = lr_origins(findings, request)
-    report(describe(layout, findings, origins, splits))
-    _complain(findings, layout, report)
-    if check_only:
-        return
-    with _locked(request.out):
-        manifest = Manifest.open(request.out, set_name=set_name, root=root)
-        plans = {found.clip.name: plan(found, request, origins) for found in findings}
-        try:
-            _make(list(plans.values()), workers, request.out, report, bars)
-        except BaseException as error:
-            advise(error, _WAY_ON)
-            raise
-        manifest.describe(origins, {clip.tree.gt: clip.tree for clip in clips}.values())
-        for found in findings:
-            manifest.add(found, plans[found.clip.name])
-        left_out = manifest.write(findings, packed=request.pack)
+    with Processes(workers) as processes:
+        display = _Display(report, progress or (lambda total, unit: _NoBar()), processes)
+        findings = display.examine(clips)
+        origins = lr_origins(findings, request)
+        report(describe(layout, findings, origins, splits))
+        _complain(findings, layout, report)
+        if check_only:
+            return
+        with _locked(request.out):
+            manifest = Manifest.open(request.out, set_name=set_name, root=root)
+            plans = {found.clip.name: plan(found, request, origins) for found in findings}
+            try:
+                display.make(list(plans.values()), request.out)
+            except BaseException as error:
+                advise(error, _WAY_ON)
+                raise
+            manifest.describe(origins, {clip.tree.gt: clip.tree for clip in clips}.values())
+            for found in findings:
+                manifest.add(found, plans[found.clip.name])
+            left_out = manifest.write(findings, packed=request.pack)
     for split, count in left_out.items():
         if count:
             report(
@@ -103,23 +105,43 @@ class _NoBar:
         pass
 
 
+@dataclass(frozen=True)
+class _Display:
+    """Does the work where a person can see how far it is."""
+
+    report: Callable[[str], None]
+    bars: Callable[[int, str], Bar]
+    processes: Processes
+
+    def examine(self, clips: Sequence[SetClip]) -> list[Findings]:
+        """Look at all clips, in their order."""
+        with closing(self.bars(len(clips), "clip")) as bar:
+            found = {f.clip.name: f for f in self.processes.map(examine, clips, bar.update)}
+        return [found[clip.name] for clip in clips]
+
+    def make(self, plans: Sequence[Mapping[str, Product]], out: Path) -> None:
+        """Make what is not there yet."""
+        jobs = [list(products.values()) for products in plans if products]
+        missing = [product for products in jobs for product in products if not product.is_made()]
+        if not missing:
+            self.report("everything is there already" if jobs else "nothing is to be made")
+            return
+        needed = sum(product.max_bytes for product in missing)
+        bound = "" if all(product.packed for product in missing) else "up to "
+        self.report(f"to be made: {len(missing)} clips in {out}, {bound}{needed / 1e9:.2f} GB")
+        check_space(out, needed)
+        frames = sum(source.num_frames for products in jobs for source in {p.source: None for p in products})
+        with closing(self.bars(frames, "frame")) as bar:
+            for _ in self.processes.map(make, jobs, bar.update):
+                pass
+
+
 def _check_place(out: Path, root: Path, clips: Sequence[SetClip]) -> None:
     inside = out.resolve().is_relative_to(root.resolve())
     if inside and any(clip.tree.gt == "." for clip in clips):
         raise DataError(
             f"{out}: lies inside the folder of clips, where it would be taken for clips; choose another --out"
         )
-
-
-def _examine(clips: Sequence[SetClip], workers: int, bars: Callable[[int, str], Bar]) -> list[Findings]:
-    found = {}
-    with (
-        closing(bars(len(clips), "clip")) as bar,
-        closing(in_parallel(examine, clips, workers=workers, on_tick=bar.update)) as results,
-    ):
-        for findings in results:
-            found[findings.clip.name] = findings
-    return [found[clip.name] for clip in clips]
 
 
 def _complain(findings: Sequence[Findings], layout: Layout, report: Callable[[str], None]) -> None:
@@ -133,31 +155,6 @@ def _complain(findings: Sequence[Findings], layout: Layout, report: Callable[[st
     if len(faults) > _MANY:
         report(f"and {len(faults) - _MANY} more")
     raise DataError(f"{len(faults)} faults in {len(findings)} clips, see above; mend or remove those clips")
-
-
-def _make(
-    plans: list[dict[str, Product]],
-    workers: int,
-    out: Path,
-    report: Callable[[str], None],
-    bars: Callable[[int, str], Bar],
-) -> None:
-    jobs = [list(products.values()) for products in plans if products]
-    missing = [product for products in jobs for product in products if not product.is_made()]
-    if not missing:
-        report("everything is there already" if jobs else "nothing is to be made")
-        return
-    needed = sum(product.max_bytes for product in missing)
-    bound = "" if all(product.packed for product in missing) else "up to "
-    report(f"to be made: {len(missing)} clips in {out}, {bound}{needed / 1e9:.2f} GB")
-    check_space(out, needed)
-    frames = sum(source.num_frames for products in jobs for source in {p.source: None for p in products})
-    with (
-        closing(bars(frames, "frame")) as bar,
-        closing(in_parallel(make, jobs, workers=workers, on_tick=bar.update)) as results,
-    ):
-        for _ in results:
-            pass
 
 
 @contextmanager
