@@ -20,9 +20,7 @@ train_dataloader = dict(
     batch_size=total_batch_size,
     num_workers=1,
     pin_memory=False,
-    dataset=dict(
-        gt_root=f"{data_root}/packed/GT", ann_file=f"{data_root}/train.txt", num_input_frames=5, gt_size=96
-    ),
+    dataset=dict(gt_root=f"{data_root}/packed/GT", ann_file=f"{data_root}/train.txt", num_input_frames=5, gt_size=96),
 )
 val_dataloader = _base_.val_dataloader
 val_dataloader.dataset.update(gt_root=f"{data_root}/packed/GT", ann_file=f"{data_root}/test.txt")

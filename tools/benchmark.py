@@ -1,5 +1,5 @@
-"""Measure: `speed` against MMagic's own networks, `profile` for each component's share, `windows` for their cost, \
-`data` for loading against MMagic's pipeline."""
+"""Measure: `speed`, `train` and `data` against MMagic's networks and pipeline, `profile` for shares of the time, \
+`windows` for their cost."""
 
 import argparse
 import sys
@@ -11,9 +11,10 @@ import torch
 from vsr_plugin.cli import run_command
 from vsr_plugin.datasets.sample_clips import SAMPLE_CLIPS
 from vsr_plugin.errors import VSRError
-from vsr_plugin.evaluation.benchmarking import data, profiling, speed
+from vsr_plugin.evaluation.benchmarking import data, profiling, speed, training
 from vsr_plugin.evaluation.benchmarking.contenders import CONTENDERS, MODELS, Setting, build, plain_net
 from vsr_plugin.evaluation.benchmarking.inputs import load_sequence
+from vsr_plugin.evaluation.benchmarking.machine import describe_machine
 from vsr_plugin.evaluation.benchmarking.windows import load_gt, measure_windows
 from vsr_plugin.inference.acceleration.precision import PRECISIONS
 from vsr_plugin.weights import load_net
@@ -27,20 +28,27 @@ def _size(text: str) -> tuple[int, int]:
 _size.__name__ = "size (HEIGHTxWIDTH, e.g. 180x320)"
 
 
-def add_setting(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", choices=MODELS, default="basicvsr")
+def add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", help="published name or path (default: basicvsr_reds4; IconVSR: random but for BasicVSR's parts)"
     )
+
+
+def add_setting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", choices=MODELS, default="basicvsr")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto for a GPU if there is one")
     parser.add_argument("--threads", type=int, default=0, help="PyTorch's threads, 0 for its own choice")
 
 
-def read_setting(args: argparse.Namespace) -> Setting:
+def read_device(args: argparse.Namespace) -> str:
     device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     if device != "cpu" and not torch.cuda.is_available():
         raise VSRError(f"device {device!r} cannot be used here: no GPU that PyTorch can use; use --device cpu")
-    return Setting(args.model, args.weights, device, args.threads)
+    return device
+
+
+def read_setting(args: argparse.Namespace) -> Setting:
+    return Setting(args.model, args.weights, read_device(args), args.threads)
 
 
 def parse_args() -> argparse.Namespace:
@@ -62,6 +70,22 @@ def parse_args() -> argparse.Namespace:
     part.add_argument("--repetitions", type=int, default=3)
     part.add_argument("--json", type=Path, metavar="PATH", help="write all figures to this file")
     add_setting(part)
+    add_weights(part)
+
+    part = commands.add_parser("train", help="time and memory of a training step", formatter_class=defaults)
+    part.add_argument(
+        "--contenders", nargs="+", choices=training.CONTENDERS,
+        default=["mmagic", "fp32", "fp32+cp", "bf16", "bf16+cp"], help="cp: gradient checkpointing",
+    )  # fmt: skip
+    for field, words in (("batch", "sequences"), ("frames", "length of the sequences"), ("patch", "LR side")):
+        part.add_argument(
+            f"--{field}", type=int, default=getattr(training.TrainSetting, field), metavar="N", help=words
+        )
+    part.add_argument("--mid-channels", type=int, default=training.TrainSetting.mid_channels, metavar="N")
+    part.add_argument("--num-blocks", type=int, default=training.TrainSetting.num_blocks, metavar="N")
+    part.add_argument("--repetitions", type=int, default=3)
+    part.add_argument("--json", type=Path, metavar="PATH", help="write all figures to this file")
+    add_setting(part)
 
     part = commands.add_parser("profile", help="time and GFLOP/s of each component", formatter_class=defaults)
     part.add_argument("--contender", choices=["plain", *PRECISIONS], default="fp32")
@@ -69,6 +93,8 @@ def parse_args() -> argparse.Namespace:
     part.add_argument("--frames", type=int, default=8)
     part.add_argument("--repetitions", type=int, default=3)
     add_setting(part)
+    add_weights(part)
+
     part = commands.add_parser("windows", help="cost of windows against the whole sequence", formatter_class=defaults)
     part.add_argument("--clips", nargs="+", choices=SAMPLE_CLIPS, default=list(SAMPLE_CLIPS))
     part.add_argument("--crop", type=_size, default=(144, 256), metavar="HxW", help="HR crop at the bottom left")
@@ -97,7 +123,7 @@ def run_speed(args: argparse.Namespace) -> None:
     setting = read_setting(args)
     sizes = [None] if args.usual_crops else args.sizes
     cases = [speed.Case(c, t, size) for c in args.clips for size in sizes for t in args.frames]
-    machine = speed.describe_machine(setting)
+    machine = describe_machine(setting.device, setting.threads)
     warm_up = 5 if setting.model == "iconvsr" else 2
     protocol = (
         f"each contender in a process of its own, all held ready and run in turn; {warm_up} frames to warm up, then "
@@ -115,12 +141,29 @@ def run_speed(args: argparse.Namespace) -> None:
         args.json.write_text(speed.as_json(results, machine, setting, protocol))
 
 
+def run_train(args: argparse.Namespace) -> None:
+    setting = training.TrainSetting(
+        args.model, read_device(args), args.threads, args.batch, args.frames, args.patch, args.mid_channels,
+        args.num_blocks,
+    )  # fmt: skip
+    machine = describe_machine(setting.device, setting.threads)
+    protocol = training.protocol(setting, args.repetitions)
+    print(*(f"{key}: {value}" for key, value in machine.items()), f"model: {setting}", sep="\n")
+    print(f"protocol: {protocol}\n", flush=True)
+    results = training.measure(
+        args.contenders, setting, args.repetitions, report=lambda line: print(line, file=sys.stderr)
+    )
+    print(training.table(results))
+    if args.json:
+        args.json.write_text(training.as_json(results, machine, setting, protocol))
+
+
 @torch.no_grad()
 def run_profile(args: argparse.Namespace) -> None:
     setting = read_setting(args)
     if setting.threads:
         torch.set_num_threads(setting.threads)
-    print(*(f"{key}: {value}" for key, value in speed.describe_machine(setting).items()), sep="\n")
+    print(*(f"{key}: {value}" for key, value in describe_machine(setting.device, setting.threads).items()), sep="\n")
     lrs = load_sequence("bigbuckbunny", args.frames, args.size).lrs.to(setting.device)
     work = profiling.count_work(plain_net(setting), lrs)
     net = build(args.contender, setting)
@@ -145,14 +188,9 @@ def run_windows(args: argparse.Namespace) -> None:
 
 def run_data(args: argparse.Namespace) -> None:
     workload = data.Workload(args.clips, args.clip_frames, args.size, args.frames, args.gt_size)
-    machine = speed.describe_machine(Setting())
-    protocol = (
-        f"{workload.frames} frames of {workload.gt_size}x{workload.gt_size} with LR of a quarter, from "
-        f"{workload.clips} clips of bigbuckbunny with {workload.clip_frames} frames of "
-        f"{workload.size[0]}x{workload.size[1]}; one process, one thread; contenders in turn, sample by sample, with "
-        f"the same random numbers; one sample to warm up, then {args.repetitions} with all data in the page cache and "
-        f"{args.cold} with none of it"
-    )
+    machine = describe_machine("cpu", threads=1)
+    repetitions = {cache: n for cache, n in (("warm", args.repetitions), ("cold", args.cold)) if n}
+    protocol = data.protocol(workload, repetitions)
     print(*(f"{key}: {value}" for key, value in machine.items()), f"protocol: {protocol}\n", sep="\n")
 
     def report(line: str) -> None:
@@ -161,7 +199,6 @@ def run_data(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         report("making the data")
         data.make_data(Path(folder), workload)
-        repetitions = {cache: n for cache, n in (("warm", args.repetitions), ("cold", args.cold)) if n}
         results = data.measure(args.contenders, Path(folder), workload, repetitions, report)
     print(data.table(results))
     if args.json:
@@ -170,7 +207,7 @@ def run_data(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    commands = {"speed": run_speed, "profile": run_profile, "windows": run_windows, "data": run_data}
+    commands = dict(speed=run_speed, train=run_train, profile=run_profile, windows=run_windows, data=run_data)
     commands[args.command](args)
 
 

@@ -10,11 +10,11 @@ import os
 import sys
 from pathlib import Path
 
-from vsr_plugin.cli import HelpFormatter, count_progress, run_command
+from vsr_plugin.cli import HelpFormatter, clip_progress, frame_progress, run_command
 from vsr_plugin.datasets.degradations import DEGRADATIONS
 from vsr_plugin.datasets.preparation.layouts import LAYOUTS, SPLITS
 from vsr_plugin.datasets.preparation.planning import Request
-from vsr_plugin.datasets.preparation.prepare import prepare
+from vsr_plugin.datasets.preparation.prepare import WAY_ON, prepare
 
 
 def parse_args() -> argparse.Namespace:
@@ -67,9 +67,9 @@ def main() -> None:
         held_out={"val": args.val_clips or (), "test": args.test_clips or ()},
         workers=args.workers,
         check_only=args.check_only,
-        progress=count_progress,
+        progress=lambda total, unit: {"clip": clip_progress, "frame": frame_progress}[unit](total),
     )
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run_command(main, state=WAY_ON))

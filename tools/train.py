@@ -84,10 +84,16 @@ def main() -> None:
     runner = build_runner(cfg)
     try:
         runner.train()
-    except BaseException as error:
+    except (KeyboardInterrupt, SystemExit) as error:
         advise(error, f"go on with: tools/train.py {args.config} --work-dir {cfg.work_dir} --resume")
         raise
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(
+        run_command(
+            main,
+            state="the last checkpoint is whole",
+            save_memory="use --preset gpu_8gb, or --cfg-options train_cfg.micro_batch_size=1",
+        )
+    )

@@ -10,8 +10,6 @@ from tqdm import tqdm
 
 from vsr_plugin.errors import VSRError, advice
 
-_NOTHING_WRITTEN = "nothing was written under the final name"
-
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows defaults, except where there is none to show."""
@@ -20,8 +18,18 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
-def run_command(main: Callable[[], int | None]) -> int:
+def run_command(
+    main: Callable[[], int | None],
+    *,
+    state: str = "nothing was written under the final name",
+    save_memory: str = "use a smaller --window, or --device cpu",
+) -> int:
     """Run a tool's main function and turn what can go wrong into one line and an exit status.
+
+    Args:
+        main: what to run.
+        state: what an interruption leaves behind, for the message.
+        save_memory: what to do when the GPU's memory does not suffice.
 
     Returns:
         The status of ``main``; 1 for an error of the input, 130 for Ctrl-C, 143 for a termination signal.
@@ -35,19 +43,19 @@ def run_command(main: Callable[[], int | None]) -> int:
         return 1
     except SystemExit as stop:
         if stop.code == 143:
-            _complain("terminated", stop, otherwise=_NOTHING_WRITTEN)
+            _complain(f"terminated; {state}", stop)
         raise
     except torch.cuda.OutOfMemoryError:
-        print("error: the GPU is out of memory; use a smaller --window, or --device cpu", file=sys.stderr)
+        print(f"error: the GPU is out of memory; {save_memory}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
-        _complain("interrupted", error, otherwise=_NOTHING_WRITTEN)
+        _complain(f"interrupted; {state}", error)
         return 130
 
 
-def _complain(text: str, error: BaseException, otherwise: str = "") -> None:
+def _complain(text: str, error: BaseException) -> None:
     """Print one line on what stopped the work, and on how to go on if there is a way."""
-    way_on = advice(error) or otherwise
+    way_on = advice(error)
     print(f"{text}; {way_on}" if way_on else text, file=sys.stderr)
 
 
@@ -70,17 +78,21 @@ def pick_device(name: str) -> torch.device:
 
 def frame_progress(total: int | None) -> tqdm:
     """Progress bar in frames with an estimate of the time left; ``update`` takes fractions of frames."""
+    return _progress(total, "frame")
+
+
+def clip_progress(total: int) -> tqdm:
+    """Progress bar in clips with an estimate of the time left; ``update`` takes fractions of clips."""
+    return _progress(total, "clip")
+
+
+def _progress(total: int | None, unit: str) -> tqdm:
     bar = "{percentage:3.0f}%|{bar}| " if total else ""
     return tqdm(
         total=total,
-        unit="frame",
-        bar_format=bar + "{n:.1f}/{total_fmt} frames [{elapsed}<{remaining}, {rate_fmt}]",
+        unit=unit,
+        bar_format=bar + f"{{n:.1f}}/{{total_fmt}} {unit}s [{{elapsed}}<{{remaining}}, {{rate_fmt}}]",
         dynamic_ncols=True,
         # A log file is not to fill with bars.
         mininterval=0.5 if sys.stderr.isatty() else 15,
     )
-
-
-def count_progress(total: int, unit: str) -> tqdm:
-    """Progress bar in whole things, with an estimate of the time left."""
-    return tqdm(total=total, unit=unit, dynamic_ncols=True, mininterval=0.5 if sys.stderr.isatty() else 15)

@@ -6,31 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
+from clip_folders import make_frames, write_images, write_packed, write_video
 
 from vsr_plugin.datasets.clips import ImageClip, PackedClip, VideoClip, Window
 from vsr_plugin.errors import DataError
 
 
-def make_frames(t=5, h=12, w=20, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (t, h, w, 3), np.uint8)
-
-
-def write_images(folder, frames, names=None):
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, frame in enumerate(frames):
-        assert cv2.imwrite(str(folder / (names[i] if names else f"{i:08d}.png")), frame[..., ::-1])
-    return folder
-
-
-def write_lossless(path, frames, media):
-    # FFV1 in RGB keeps every bit.
-    kind = dict(codec="ffv1", pix_fmt="bgr0", options={"g": "1"})
-    return media.make_clip(path, n=len(frames), size=frames.shape[1:3], pictures=frames, **kind)
-
-
 @pytest.fixture
 def frames():
-    return make_frames()
+    return make_frames(h=12, w=20)
 
 
 @pytest.fixture(params=["images", "packed", "video"])
@@ -38,9 +22,8 @@ def clip(request, tmp_path, frames, media):
     if request.param == "images":
         return ImageClip("a/b", write_images(tmp_path / "b", frames))
     if request.param == "packed":
-        np.save(tmp_path / "b.npy", frames)
-        return PackedClip("a/b", tmp_path / "b.npy")
-    return VideoClip("a/b", write_lossless(tmp_path / "b.mkv", frames, media))
+        return PackedClip("a/b", write_packed(tmp_path / "b.npy", frames))
+    return VideoClip("a/b", write_video(tmp_path / "b.mkv", frames, media))
 
 
 def test_every_kind_reads_the_same_pixels(clip, frames):
@@ -70,7 +53,7 @@ def test_places_outside_are_refused(clip):
 
 
 def test_windows_scale():
-    assert Window(1, 2, 3, 4) * 4 == Window(4, 8, 12, 16)
+    assert Window(1, 2, 3, 4).scaled(4) == Window(4, 8, 12, 16)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +153,7 @@ def test_a_packed_clip_cut_off_is_named(tmp_path, frames):
 
 
 def test_a_video_cut_off_is_named(tmp_path, frames, media):
-    clip = VideoClip("c", write_lossless(tmp_path / "c.mkv", frames, media))
+    clip = VideoClip("c", write_video(tmp_path / "c.mkv", frames, media))
     assert clip.num_frames == 5
     data = clip.path.read_bytes()
     clip.path.write_bytes(data[: len(data) * 3 // 4])

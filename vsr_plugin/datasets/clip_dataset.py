@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +18,13 @@ from vsr_plugin.errors import DataError
 from vsr_plugin.registry import DATASETS, TRANSFORMS
 
 from .clip_pair import ClipPair
-from .clips import Clip, VideoClip, Window, find_clips, read_clip_names
+from .clips import VideoClip, Window
 from .degradations import DEGRADATIONS
 from .draws import drawn_from
+from .find_pairs import find_pairs
 
 # Of larger sets only as many clips, evenly spread, are opened at the start; every clip is checked when first read.
 _CHECKED_AT_START = 2000
-_WILDCARDS = "*?["
 
 
 @DATASETS.register_module()
@@ -78,17 +77,16 @@ class ClipDataset(Dataset):
         self.gt_root, self.lq_root = Path(gt_root), None if lq_root is None else Path(lq_root)
         self.degradation, self.scale = degradation, scale
         self.num_input_frames, self.gt_size, self.interval = num_input_frames, gt_size, interval
-        clips = self._find(ann_file, include, exclude)
-        self.pairs = self._leave_out_short(self._pair(clips))
+        which = dict(ann_file=ann_file, include=include, exclude=exclude)
+        pairs = find_pairs(self.gt_root, self.lq_root, **which, degradation=degradation, scale=scale)
+        self.pairs = self._leave_out_short(pairs)
         self._check()
         self.pipeline = Compose([TRANSFORMS.build(t) if isinstance(t, dict) else t for t in pipeline])
 
     @property
     def metainfo(self) -> dict:
         """What mmengine hands to evaluators and visualizers."""
-        return dict(
-            gt_root=str(self.gt_root), lq_root=str(self.lq_root), degradation=self.degradation, scale=self.scale
-        )
+        return dict(gt_root=str(self.gt_root), degradation=self.degradation, scale=self.scale)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -102,6 +100,7 @@ class ClipDataset(Dataset):
         seed = getattr(index, "seed", None)
         with contextlib.nullcontext() if seed is None else drawn_from(seed):
             pair = self.pairs[index]
+            self._check_pair(pair)
             frames, window = self._draw_frames(pair), self._draw_window(pair)
             lrs, gts = pair.read(frames, window)
             sample = dict(img=list(lrs), gt=list(gts), key=pair.name, frames=frames)
@@ -125,55 +124,12 @@ class ClipDataset(Dataset):
         top, left = (int(np.random.randint(side - size + 1)) for side in pair.lr_size)
         return Window(top, left, size, size)
 
-    def _find(
-        self,
-        ann_file: str | os.PathLike | None,
-        include: Sequence[str] | None,
-        exclude: Sequence[str] | None,
-    ) -> dict[str, Clip]:
-        names = None if ann_file is None else read_clip_names(ann_file)
-        if names is None and include and not any(set(pattern) & set(_WILDCARDS) for pattern in include):
-            names = list(include)
-        clips = find_clips(self.gt_root, names)
-        if include:
-            absent = [pattern for pattern in include if not any(fnmatchcase(name, pattern) for name in clips)]
-            if absent:
-                raise DataError(f"{self.gt_root}: there is no clip {absent[0]} to include")
-            clips = {n: clip for n, clip in clips.items() if any(fnmatchcase(n, pattern) for pattern in include)}
-        if exclude:
-            clips = {n: clip for n, clip in clips.items() if not any(fnmatchcase(n, pattern) for pattern in exclude)}
-            if not clips:
-                raise DataError(f"{self.gt_root}: all clips are excluded")
-        return clips
-
-    def _pair(self, clips: dict[str, Clip]) -> list[ClipPair]:
-        if self.lq_root is not None and self.lq_root.exists():
-            lq_clips = self._find_lq(clips)
-            return [ClipPair(clip, lq_clips[name], scale=self.scale) for name, clip in clips.items()]
-        absent = "no lq_root is given" if self.lq_root is None else f"{self.lq_root} does not exist"
-        if self.degradation is None:
-            raise DataError(
-                f"{self.gt_root}: {absent}; give the folder of LR frames, or degradation='BI' or 'BD' to make them"
-            )
-        self._say(f"{self.gt_root}: LR frames are made by {self.degradation} x1/{self.scale} while reading, {absent}")
-        degradation = DEGRADATIONS[self.degradation]
-        return [ClipPair(clip, None, scale=self.scale, degradation=degradation) for clip in clips.values()]
-
-    def _find_lq(self, clips: dict[str, Clip]) -> dict[str, Clip]:
-        if [clip.path for clip in clips.values()] == [self.gt_root]:
-            # Two single clips need not have one name.
-            found = find_clips(self.lq_root)
-            if [clip.path for clip in found.values()] == [self.lq_root]:
-                return dict(zip(clips, found.values(), strict=True))
-        return find_clips(self.lq_root, clips)
-
     def _leave_out_short(self, pairs: list[ClipPair]) -> list[ClipPair]:
+        # Lists the frames of every clip, which finds gaps, whether or not the lengths matter.
+        lengths = self._in_threads(lambda pair: pair.num_frames, pairs)
         if self.num_input_frames is None:
             return pairs
-        lengths = self._in_threads(lambda pair: pair.num_frames, pairs)
-        short = [
-            f"{pair.name} ({length})" for pair, length in zip(pairs, lengths, strict=True) if length < self._span
-        ]
+        short = [f"{pair.name} ({length})" for pair, length in zip(pairs, lengths, strict=True) if length < self._span]
         if len(short) == len(pairs):
             raise DataError(
                 f"{self.gt_root}: no clip has {self._span} frames, as num_input_frames={self.num_input_frames} with "
@@ -195,8 +151,8 @@ class ClipDataset(Dataset):
         cropped = [pair for pair in pairs if pair.crops_gt]
         if cropped:
             self._say(
-                f"{self.gt_root}: ground truth of {len(cropped)} clips ({cropped[0].name}, ...) is cropped at the bottom "
-                f"and on the right to a multiple of {self.scale}"
+                f"{self.gt_root}: ground truth of {len(cropped)} clips ({cropped[0].name}, ...) is cropped at the "
+                f"bottom and on the right to a multiple of {self.scale}"
             )
         if self.num_input_frames is not None and any(isinstance(pair.gt, VideoClip) for pair in pairs):
             self._say(
@@ -209,8 +165,8 @@ class ClipDataset(Dataset):
         if self.gt_size is not None and min(pair.lr_size) * self.scale < self.gt_size:
             gt = pair.gt
             raise DataError(
-                f"clip {pair.name} ({gt.path}): frames of {gt.width}x{gt.height} are smaller than gt_size={self.gt_size}; "
-                "choose a smaller one or exclude the clip"
+                f"clip {pair.name} ({gt.path}): frames of {gt.width}x{gt.height} are smaller than "
+                f"gt_size={self.gt_size}; choose a smaller one or exclude the clip"
             )
 
     @staticmethod
@@ -220,7 +176,7 @@ class ClipDataset(Dataset):
             futures = [pool.submit(work, pair) for pair in pairs]
             try:
                 return [future.result() for future in futures]
-            except DataError:
+            except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
 

@@ -111,7 +111,7 @@ class ClipPair:
         self.check()
         if window is None:
             window = Window(0, 0, *self.lr_size)
-        gt_window = window * self.scale
+        gt_window = window.scaled(self.scale)
         if self.lq is not None:
             return self.lq.read(indices, window), self.gt.read(indices, gt_window)
         around = self._with_margin(gt_window)
@@ -123,7 +123,7 @@ class ClipPair:
         above, before = gt_window.top - around.top, gt_window.left - around.left
         inner = Window(above // self.scale, before // self.scale, window.height, window.width)
         lrs = np.stack([lr[inner.slices] for lr in lrs])
-        return lrs, np.ascontiguousarray(gts[(slice(None), *(inner * self.scale).slices)])
+        return lrs, np.ascontiguousarray(gts[(slice(None), *inner.scaled(self.scale).slices)])
 
     def _with_margin(self, window: Window) -> Window:
         """Enlarge a GT window by what the degradation looks at, within the frame."""

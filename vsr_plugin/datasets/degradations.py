@@ -63,9 +63,9 @@ def _sides(frames: np.ndarray | Tensor) -> tuple[int, int]:
 def bicubic_resize(frames: np.ndarray | Tensor, factor: float) -> np.ndarray | Tensor:
     """Resize frames as MATLAB's ``imresize(im2double(frame), factor)`` does, antialiased when shrinking.
 
-    MATLAB gives other numbers for ``imresize(frame, factor)`` with a uint8 frame: there it rounds after the rows and
-    again after the columns, which moves a quarter of the pixels by one. The scripts that make LR frames for Vimeo-90K
-    convert to double first, and so does this function.
+    MATLAB gives slightly other numbers for ``imresize(frame, factor)`` with a uint8 frame: there it clips and rounds
+    after the rows and again after the columns, which moves one pixel in ten, mostly by one. The scripts that make LR
+    frames of Vimeo-90K convert to double first, and so does this function.
 
     Args:
         frames: RGB array ``(..., h, w, 3)``, integer or floating point, or tensor ``(..., 3, h, w)``, floating

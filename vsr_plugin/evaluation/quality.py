@@ -21,9 +21,13 @@ class Protocol:
 
     def __str__(self) -> str:
         """One line for a person."""
+        return self.in_words()
+
+    def in_words(self, averaged: str = "mean over frames") -> str:
+        """One line for a person, which also says over what figures were averaged."""
         channel = "Y channel (BT.601)" if self.channel == "Y" else "RGB"
         border = f"{self.crop_border} pixels cropped at every edge" if self.crop_border else "no border cropped"
-        return f"{channel}, {border}, 8-bit frames after rounding, mean over frames, definitions of MMagic"
+        return f"{channel}, {border}, 8-bit frames after rounding, {averaged}, definitions of MMagic"
 
 
 def to_uint8(rgb: np.ndarray) -> np.ndarray:

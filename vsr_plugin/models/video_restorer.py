@@ -33,7 +33,8 @@ class VideoRestorer(BaseModel):
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ):
-        super().__init__(data_preprocessor or dict(type="SequencePreprocessor"), init_cfg)
+        # mmengine would look the preprocessor up in whatever scope is the default just now.
+        super().__init__(MODELS.build(data_preprocessor or dict(type="SequencePreprocessor")), init_cfg)
         self.generator = MODELS.build(generator)
         self.pixel_loss = MODELS.build(pixel_loss)
         self.test_cfg = dict(test_cfg or {})

@@ -2,7 +2,7 @@
 
 train_cfg = dict(type="StepTrainLoop", max_iters=300_000, val_interval=5000)
 val_cfg = dict(type="ValLoop")
-test_cfg = dict(type="MultiTestLoop")
+test_cfg = dict(type="MultiSetTestLoop")
 
 optim_wrapper = dict(
     type="GuardedOptimWrapper",

@@ -21,8 +21,8 @@ class Window(NamedTuple):
     height: int
     width: int
 
-    def __mul__(self, scale: int) -> Window:
-        """Return the same place in frames that are ``scale`` times as large."""
+    def scaled(self, scale: int) -> Window:
+        """Return the same place in frames whose sides are ``scale`` times as long."""
         return Window(*(scale * side for side in self))
 
     @property

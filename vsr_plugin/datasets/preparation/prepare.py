@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vsr_plugin.datasets.clips.packing import check_space
-from vsr_plugin.errors import DataError, MediaError, advise
+from vsr_plugin.errors import DataError, MediaError, VSRError, advise
 
 from .checks import Findings, examine, find_leaks
 from .layouts import LAYOUTS, SPLITS, Layout
@@ -23,7 +23,8 @@ from .processes import Processes
 from .table import describe
 
 _MANY = 20
-_WAY_ON = "clips that are done are kept; the same command goes on from there"
+#: What a person can do after a run that did not end.
+WAY_ON = "clips that are done are kept; the same command goes on from there"
 
 
 class Bar(Protocol):
@@ -81,8 +82,8 @@ def prepare(
             plans = {found.clip.name: plan(found, request, origins) for found in findings}
             try:
                 display.make(list(plans.values()), request.out)
-            except BaseException as error:
-                advise(error, _WAY_ON)
+            except VSRError as error:
+                advise(error, WAY_ON)
                 raise
             manifest.describe(origins, {clip.tree.gt: clip.tree for clip in clips}.values())
             for found in findings:

@@ -88,11 +88,16 @@ def build(name: str, setting: Setting) -> nn.Module:
         return net
     if name != "mmagic":
         return accelerate(net, precision=name)
+    return mmagic_twin(net).eval()
+
+
+def mmagic_twin(net: BasicVSRNet | IconVSRNet) -> nn.Module:
+    """MMagic's network of the same sizes, with the same weights, on the same device."""
     sizes = dict(mid_channels=net.mid_channels, num_blocks=len(net.backward_resblocks.main[2]))
-    if setting.model == "basicvsr":
+    if isinstance(net, BasicVSRNet):
         theirs = import_quietly("mmagic.models.editors.basicvsr.basicvsr_net").BasicVSRNet(**sizes)
     else:
         sizes.update(keyframe_stride=net.keyframe_stride, padding=net.padding)
         theirs = import_quietly("mmagic.models.editors.iconvsr.iconvsr_net").IconVSRNet(**sizes)
     theirs.load_state_dict(net.state_dict())
-    return theirs.to(setting.device).eval()
+    return theirs.to(net.conv_last.weight.device)

@@ -138,6 +138,18 @@ def _build_mmagic(folder: Path, workload: Workload) -> Dataset:
     )
 
 
+def protocol(workload: Workload, repetitions: Mapping[str, int]) -> str:
+    """How :func:`measure` measures, for a person."""
+    height, width = workload.size
+    states = {"warm": "all data in the page cache", "cold": "none of it there"}
+    return (
+        f"{workload.frames} frames of {workload.gt_size}x{workload.gt_size} with LR of a quarter, from {workload.clips} "
+        f"clips of bigbuckbunny with {workload.clip_frames} frames of {width}x{height}; one process; contenders in turn, "
+        "sample by sample, with the same random numbers; one sample to warm up, then "
+        + " and ".join(f"{number} with {states[cache]}" for cache, number in repetitions.items())
+    )
+
+
 def measure(
     contenders: Sequence[str],
     folder: Path,

@@ -2,55 +2,14 @@
 
 import dataclasses
 import json
-import os
-import platform
 import statistics
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-import torch
-
-from vsr_plugin import __version__
-from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.benchmarking.contenders import Setting
-
-
-class _Remote:
-    """A worker process, see :mod:`vsr_plugin.evaluation.benchmarking.worker`."""
-
-    def __init__(self, process: subprocess.Popen, name: str):
-        self._process = process
-        self.name = name
-        self._answer()
-
-    def _answer(self) -> dict:
-        line = self._process.stdout.readline()
-        if not line:
-            raise VSRError(f"the process that runs {self.name!r} ended with status {self._process.wait()}, see above")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise VSRError(answer["error"])
-        return answer
-
-    def ask(self, do: str, **arguments) -> dict:
-        print(json.dumps(dict(do=do, **arguments)), file=self._process.stdin, flush=True)
-        return self._answer()
-
-
-@contextmanager
-def _remote(name: str, setting: Setting) -> Iterator[_Remote]:
-    command = [sys.executable, "-m", f"{__package__}.worker", name, json.dumps(dataclasses.asdict(setting))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield _Remote(process, name)
-        finally:
-            process.stdin.close()
-            if sys.exc_info()[0] is not None:
-                process.terminate()
+from vsr_plugin.evaluation.benchmarking.remote import remote
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,25 +45,6 @@ class Result:
         return statistics.median(self.seconds)
 
 
-def describe_machine(setting: Setting) -> dict[str, str]:
-    """Versions, processor and threads, as they belong beside every figure."""
-    processor = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        processor = names[0].partition(":")[2].strip() if names else processor
-    described = {
-        "vsr_plugin": __version__,
-        "PyTorch": torch.__version__,
-        "Python": platform.python_version(),
-        "processor": f"{processor}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
-        "threads": str(setting.threads or torch.get_num_threads()),
-        "load before": " ".join(f"{load:.1f}" for load in os.getloadavg()),
-    }
-    if setting.device != "cpu":
-        described["GPU"] = torch.cuda.get_device_name(torch.device(setting.device))
-    return described
-
-
 def measure(
     contenders: Sequence[str],
     cases: Sequence[Case],
@@ -120,22 +60,22 @@ def measure(
     results = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        remotes = [stack.enter_context(_remote(name, setting)) for name in contenders]
+        workers = [stack.enter_context(remote("worker", name, setting)) for name in contenders]
         for case in cases:
-            of_case = [Result(remote.name, case) for remote in remotes]
-            for remote in remotes:
-                remote.ask("load", **dataclasses.asdict(case))
+            of_case = [Result(worker.name, case) for worker in workers]
+            for worker in workers:
+                worker.ask("load", **dataclasses.asdict(case))
             for k in range(repetitions):
-                for remote, result in zip(remotes, of_case, strict=True):
-                    figures = remote.ask("run")
+                for worker, result in zip(workers, of_case, strict=True):
+                    figures = worker.ask("run")
                     result.seconds.append(figures["seconds"])
                     result.cpu_seconds.append(figures["cpu_seconds"])
                     result.memory_mb = max(result.memory_mb, figures["memory_mb"])
-                    report(f"{case}: {remote.name} {k + 1}/{repetitions}: {figures['seconds']:.3f} s per frame")
+                    report(f"{case}: {worker.name} {k + 1}/{repetitions}: {figures['seconds']:.3f} s per frame")
             reference = None
-            for remote, result in zip(remotes, of_case, strict=True):
-                path = str(folder / f"{remote.name}.pt")
-                for key, value in remote.ask("judge", path=path, reference=reference).items():
+            for worker, result in zip(workers, of_case, strict=True):
+                path = str(folder / f"{worker.name}.pt")
+                for key, value in worker.ask("judge", path=path, reference=reference).items():
                     setattr(result, key, value)
                 reference = reference or path
             results += of_case

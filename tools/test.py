@@ -1,0 +1,73 @@
+"""Score weights on the test sets of an experiment in configs/; start several processes with tools/dist_test.sh."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.model import is_model_wrapper
+
+import vsr_plugin  # noqa: F401 (makes MMagic importable)
+from vsr_plugin.cli import HelpFormatter, pick_device, run_command
+from vsr_plugin.engine.choose_sets import choose_test_sets, quality_metrics
+from vsr_plugin.engine.launching import add_config_arguments, build_runner, forget_pretrained, read_config
+from vsr_plugin.errors import VSRError
+from vsr_plugin.evaluation import report_table
+from vsr_plugin.weights import load_into, resolve
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
+    add_config_arguments(parser)
+    parser.add_argument("checkpoint", help="published name, or path of a checkpoint in any layout, of training too")
+    parser.add_argument("--only", nargs="+", metavar="SET", help="names of test sets, such as REDS4 Vid4")
+    parser.add_argument("--baseline", action="store_true", help="score bicubic enlargement as well")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto for a GPU if there is one")
+    return parser.parse_args()
+
+
+def prepare(cfg: Config, args: argparse.Namespace) -> list[str]:
+    """Fit a config to the test: sets, where figures go, nothing of training; returns notes for the person.
+
+    Raises:
+        VSRError: there is no set to test on.
+    """
+    notes = choose_test_sets(cfg, args.only)
+    if args.work_dir is None:
+        # Several checkpoints of one training are tested, and their figures stay side by side.
+        cfg.work_dir = os.path.join(cfg.work_dir, f"test_{Path(args.checkpoint).stem}")
+    for metric in quality_metrics(cfg):
+        metric.update(out_dir=cfg.work_dir, weights=args.checkpoint, baseline=args.baseline or metric.get("baseline", False))
+    cfg.test_cfg = dict(type="MultiSetTestLoop")
+    cfg.load_from, cfg.resume = None, False
+    forget_pretrained(cfg.model)
+    return notes
+
+
+def main() -> int:
+    args = parse_args()
+    if args.launcher not in (None, "none") and args.device != "auto":
+        raise VSRError("--device is for one process; several take the GPUs of the machine in turn, or the CPU")
+    device = pick_device(args.device)
+    # Before minutes of work: a name or path that does not exist.
+    resolve(args.checkpoint)
+    cfg = read_config(args)
+    notes = prepare(cfg, args)
+    runner = build_runner(cfg)
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    load_into(model.generator, args.checkpoint)
+    if args.device != "auto":
+        runner.model.to(device)
+    if is_main_process():
+        print(*notes, sep="\n" if notes else "")
+        print(f"testing {type(model.generator).__name__} ({args.checkpoint}); figures go to {cfg.work_dir}")
+    runner.test()
+    if is_main_process():
+        print(report_table(runner.test_loop.reports))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,51 @@
+"""From the frames of a sample to what the runner takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from torch import Tensor
+
+from vsr_plugin.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class PackInputs(BaseTransform):
+    """Packs sequences as MMagic's transform of this name does, which loses the time axis of clips of one frame.
+
+    Required Keys:
+
+    - img, a list of arrays ``(h, w, 3)``
+    - gt, the same, may be absent
+    - key, name of the clip, and frames, the numbers of its frames; may be absent
+
+    Returns:
+        ``dict(inputs=tensor (t, 3, h, w), data_samples=DataSample)`` in the arrays' dtype, the sample with ``gt_img``
+        ``(t, 3, H, W)`` and ``key``, ``frames``, ``img_channel_order``, ``gt_channel_order`` as meta information.
+    """
+
+    _META_KEYS = ("key", "frames", "img_channel_order", "gt_channel_order")
+
+    def transform(self, results: dict) -> dict:
+        """Pack."""
+        # Imports the runner and all that belongs to it; who only wants a degradation need not wait.
+        from mmagic.structures import DataSample
+
+        sample = DataSample(metainfo={key: results[key] for key in self._META_KEYS if key in results})
+        if "gt" in results:
+            sample.set_tensor_data(dict(gt_img=to_tensor(results["gt"])))
+        return dict(inputs=to_tensor(results["img"]), data_samples=sample)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+def to_tensor(frames: list[np.ndarray]) -> Tensor:
+    """Stack arrays ``(h, w, 3)`` to ``(t, 3, h, w)``."""
+    h, w, c = frames[0].shape
+    tensor = torch.empty(len(frames), c, h, w, dtype=torch.from_numpy(frames[0]).dtype)
+    planes = tensor.numpy()
+    for i, frame in enumerate(frames):
+        planes[i] = frame.transpose(2, 0, 1)
+    return tensor

@@ -1,0 +1,99 @@
+"""A process that holds one contender and runs it when told to: both of its ends.
+
+Requests and answers are lines of JSON on standard input and output: so the contenders can take turns without
+sharing an allocator, threads or a warmed cache of kernels.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+from vsr_plugin.errors import VSRError
+
+
+class Remote:
+    """The asking end.
+
+    Attributes:
+        name: of the contender.
+    """
+
+    def __init__(self, process: subprocess.Popen, name: str):
+        self._process = process
+        self.name = name
+        self._answer()
+
+    def _answer(self) -> dict:
+        line = self._process.stdout.readline()
+        if not line:
+            raise VSRError(f"the process that runs {self.name!r} ended with status {self._process.wait()}, see above")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise VSRError(answer["error"])
+        return answer
+
+    def ask(self, do: str, **arguments: Any) -> dict:
+        """Call a method of the other end and return its answer.
+
+        Raises:
+            VSRError: what the method raised, or that the process ended.
+        """
+        print(json.dumps(dict(do=do, **arguments)), file=self._process.stdin, flush=True)
+        return self._answer()
+
+
+@contextmanager
+def remote(worker: str, name: str, setting: Any) -> Iterator[Remote]:
+    """Start a process and wait until it is ready.
+
+    Args:
+        worker: module of this package that calls :func:`serve`.
+        name: of the contender.
+        setting: a dataclass, what every contender is given alike.
+
+    Raises:
+        VSRError: the contender cannot be built.
+    """
+    command = [sys.executable, "-m", f"{__package__}.{worker}", name, json.dumps(dataclasses.asdict(setting))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield Remote(process, name)
+        finally:
+            process.stdin.close()
+            if sys.exc_info()[0] is not None:
+                process.terminate()
+
+
+def serve(build: Callable[[str, dict], Any]) -> None:
+    """Be the answering end until standard input ends.
+
+    Args:
+        build: from the name of the contender and the setting's fields to an object, whose methods are called by name
+            and return what JSON can hold.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    parser.add_argument("setting", help="JSON of the setting")
+    args = parser.parse_args()
+    # What libraries print must not be taken for answers.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    with redirect_stdout(sys.stderr):
+        try:
+            worker = build(args.name, json.loads(args.setting))
+        except VSRError as error:
+            print(json.dumps(dict(error=str(error))), file=answers)
+            return
+        print(json.dumps({}), file=answers)
+        for line in sys.stdin:
+            request = json.loads(line)
+            try:
+                answer = getattr(worker, request.pop("do"))(**request)
+            except VSRError as error:
+                answer = dict(error=str(error))
+            print(json.dumps(answer), file=answers)
