@@ -1,4 +1,4 @@
-"""Measure against MMagic: `speed`, `train`, `data`; and ours alone: `profile` (shares of time), `windows` (their cost)."""
+"""Measure against MMagic: `speed`, `train`, `data`; ours alone: `profile` (shares of time), `windows` (their cost)."""
 
 import argparse
 import sys
