@@ -7,12 +7,14 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from vsr_plugin.datasets.clip_dataset import ClipDataset
@@ -143,9 +145,9 @@ def protocol(workload: Workload, repetitions: Mapping[str, int]) -> str:
     height, width = workload.size
     states = {"warm": "all data in the page cache", "cold": "none of it there"}
     return (
-        f"{workload.frames} frames of {workload.gt_size}x{workload.gt_size} with LR of a quarter, from {workload.clips} "
-        f"clips of bigbuckbunny with {workload.clip_frames} frames of {width}x{height}; one process; contenders in turn, "
-        "sample by sample, with the same random numbers; one sample to warm up, then "
+        f"{workload.frames} frames of {workload.gt_size}x{workload.gt_size} with LR of a quarter, from "
+        f"{workload.clips} clips of bigbuckbunny with {workload.clip_frames} frames of {width}x{height}; one process, "
+        "one thread; contenders in turn, sample by sample, with the same random numbers; one sample to warm up, then "
         + " and ".join(f"{number} with {states[cache]}" for cache, number in repetitions.items())
     )
 
@@ -167,10 +169,7 @@ def measure(
             thrown out of it before each sample.
         report: is given a line per round.
     """
-    # As in the workers of a loader, of which there is one per core.
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(0)
-    try:
+    with _one_thread():
         datasets = {name: build(name, folder, workload) for name in contenders}
         for dataset in datasets.values():
             _load(dataset, 0)
@@ -185,9 +184,20 @@ def measure(
                 times = ", ".join(f"{result.contender} {1e3 * result.seconds[-1]:.1f}" for result in of_cache)
                 report(f"{cache} {k + 1}/{number}: {times} ms")
             results += of_cache
-    finally:
-        cv2.setNumThreads(threads)
     return results
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """What PyTorch gives the worker of a data loader, of which there are as many as cores."""
+    before = cv2.getNumThreads(), torch.get_num_threads()
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before[0])
+        torch.set_num_threads(before[1])
 
 
 def _load(dataset: Dataset, k: int) -> float:
