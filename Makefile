@@ -4,17 +4,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 REQUIREMENTS := requirements/runtime.txt requirements/no-deps.txt requirements/dev.txt
 
-.PHONY: help demo test test-slow lint clean
+.PHONY: help demo train-demo test test-slow lint clean
 
 help:
 	@echo "make demo       restore a real clip with official weights; results in work_dirs/demo"
+	@echo "make train-demo train a small network on real clips, on a CPU (about 10 minutes); results in work_dirs/train_demo"
 	@echo "make test       run the tests (minutes); make test-slow runs the slow ones as well"
 	@echo "make lint       check the style"
-	@echo "make clean      remove .venv and work_dirs/demo"
+	@echo "make clean      remove .venv and the demos' results"
 	@echo "PYTHON=python3.12 make ... uses another Python, 3.10 to 3.12"
 
 demo: .venv/ready
 	$(BIN)/python tools/demo.py
+
+train-demo: .venv/ready
+	$(BIN)/python tools/train_demo.py
 
 test: .venv/ready
 	$(BIN)/python -m pytest
@@ -27,7 +31,7 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf .venv work_dirs/demo
+	rm -rf .venv work_dirs/demo work_dirs/train_demo
 
 # The stamp is written last, so an interrupted installation is taken up again.
 .venv/ready: $(REQUIREMENTS) setup.py

@@ -1,5 +1,4 @@
-"""Measure: `speed`, `train` and `data` against MMagic's networks and pipeline, `profile` for shares of the time, \
-`windows` for their cost."""
+"""Measure against MMagic: `speed`, `train`, `data`; ours alone: `profile` (shares of time), `windows` (their cost)."""
 
 import argparse
 import sys

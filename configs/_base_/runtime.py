@@ -9,8 +9,9 @@ env_cfg = dict(
 )
 randomness = dict(seed=0)
 
+# Where mmengine is named, MMagic has a class of the same name that is made for its own loops.
 default_hooks = dict(
-    timer=dict(type="IterTimerHook"),
+    timer=dict(type="mmengine.IterTimerHook"),
     logger=dict(type="LoggerHook", interval=100, log_metric_by_epoch=False),
     param_scheduler=dict(type="ParamSchedulerHook"),
     checkpoint=dict(
@@ -26,10 +27,13 @@ default_hooks = dict(
     data_only=dict(type="DataOnlyCheckpoints"),
     guard=dict(type="NonFiniteGuard"),
     pictures=dict(type="ValidationPictures"),
+    curve=dict(type="TrainingCurve"),
 )
-log_processor = dict(type="LogProcessor", by_epoch=False, window_size=100)
+log_processor = dict(type="mmengine.LogProcessor", by_epoch=False, window_size=100)
 log_level = "INFO"
-visualizer = dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")])
+visualizer = dict(
+    type="mmengine.Visualizer", vis_backends=[dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]
+)
 
 load_from = None
 resume = False

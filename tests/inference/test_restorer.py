@@ -3,6 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from reference_figures import REFERENCE, reference_frames
 
 from vsr_plugin.datasets.degradations import bicubic_downsample, bicubic_upsample
 from vsr_plugin.errors import VSRError
@@ -109,14 +110,6 @@ def test_unusable_windows(small_net, options):
         next(restore_frames(small_net, random_clip(1), **options))
 
 
-REFERENCE = {
-    # clip: (height, width, bicubic, basicvsr_reds4, basicvsr_vimeo90k_bi), Y-PSNR in dB measured with MMagic's net
-    "carphone_pristine": (144, 176, 25.58, 30.80, 31.39),
-    "bikes": (272, 640, 36.13, 42.92, 43.25),
-    "bigbuckbunny": (288, 512, 32.16, 37.65, 37.61),
-}
-
-
 @pytest.mark.parametrize(
     "clip",
     [
@@ -126,15 +119,8 @@ REFERENCE = {
     ],
 )
 def test_reference_figures(real_clip, clip):
-    import av
-
-    h, w, *expected = REFERENCE[clip]
-    # The figures were taken on frames as swscale converts them by default, which is not how open_source does.
-    with av.open(str(real_clip(clip))) as container:
-        decoded = [
-            frame.to_ndarray(format="rgb24") for frame, _ in zip(container.decode(video=0), range(41), strict=False)
-        ]
-    gt = [np.ascontiguousarray(frame[:h, :w]) for frame in decoded[30:]]
+    expected = REFERENCE[clip][2:]
+    gt = reference_frames(real_clip(clip), clip)
     lrs = [bicubic_downsample(frame) for frame in gt]
     figures = [np.mean([frame_quality(bicubic_upsample(lr), hr)[0] for lr, hr in zip(lrs, gt, strict=True)])]
     for name in ("basicvsr_reds4", "basicvsr_vimeo90k_bi"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from experiment import write_experiment
+from PIL import Image
 from torch import Tensor
 
 from vsr_plugin.engine.checkpoint_files import latest_checkpoint
@@ -60,7 +62,12 @@ def test_a_run_leaves_checkpoints_logs_and_pictures(straight: Path) -> None:
     assert {path.name for path in run.glob("iter_*.pth")} == {f"iter_{i}.pth" for i in range(5, 41, 5)}
     assert len(list(run.glob("best_val_PSNR_iter_*.pth"))) == 1
     assert not list(run.rglob("*.partial*"))
-    assert sorted(path.name for path in (run / "pictures").iterdir()) == ["iter_000020_clip3.png", "iter_000040_clip3.png"]
+    assert sorted(path.name for path in (run / "pictures").iterdir()) == [
+        "iter_000020_clip3.png",
+        "iter_000040_clip3.png",
+    ]
+    with Image.open(run / "training.png") as curve:
+        assert curve.width > 300
     (scalars,) = run.glob("*/vis_data/scalars.json")
     entries = [json.loads(line) for line in scalars.read_text().splitlines()]
     steps = [entry for entry in entries if "loss" in entry]
@@ -152,7 +159,7 @@ def test_bad_input_is_one_line_before_the_first_step(run_tool, tmp_path: Path, a
     assert status == 1
     line = err.strip().splitlines()[-1]
     assert line.startswith("error: ")
-    assert __import__("re").search(message, line), line
+    assert re.search(message, line), line
     assert not list((tmp_path / "run").glob("*.pth"))
 
 

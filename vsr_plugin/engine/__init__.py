@@ -1,7 +1,13 @@
-"""Training through the OpenMMLab runner: loop, optimiser steps, hooks, checkpoint files."""
+"""Training and testing through the OpenMMLab runner: loops, optimiser steps, hooks, checkpoint files."""
 
 from vsr_plugin.engine.checkpoint_files import AtomicBackend
-from vsr_plugin.engine.hooks import DataOnlyCheckpoints, FreezeModules, NonFiniteGuard, ValidationPictures
+from vsr_plugin.engine.hooks import (
+    DataOnlyCheckpoints,
+    FreezeModules,
+    NonFiniteGuard,
+    TrainingCurve,
+    ValidationPictures,
+)
 from vsr_plugin.engine.multi_set_test_loop import MultiSetTestLoop
 from vsr_plugin.engine.optim_wrapper import GuardedOptimWrapper
 from vsr_plugin.engine.parts_constructor import PartsConstructor
@@ -16,5 +22,6 @@ __all__ = [
     "NonFiniteGuard",
     "PartsConstructor",
     "StepTrainLoop",
+    "TrainingCurve",
     "ValidationPictures",
 ]

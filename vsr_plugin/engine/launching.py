@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from vsr_plugin.errors import TrainingError, VSRError
+from vsr_plugin.host import import_quietly
 
 #: Files that change a few settings of any experiment.
 PRESETS = Path(__file__).parents[2] / "configs" / "presets"
@@ -52,7 +52,6 @@ def read_config(args: argparse.Namespace) -> Config:
         cfg.merge_from_dict(args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or os.path.join("work_dirs", args.config.stem)
     cfg.launcher = args.launcher or ("pytorch" if int(os.environ.get("WORLD_SIZE", 1)) > 1 else "none")
-    DefaultScope.get_instance("vsr_plugin", scope_name=cfg.get("default_scope", "vsr_plugin"))
     if importlib.util.find_spec("tensorboard") is None:
         backends = cfg.visualizer.vis_backends
         cfg.visualizer.vis_backends = [b for b in backends if b["type"] != "TensorboardVisBackend"]
@@ -109,6 +108,7 @@ def start_processes(cfg: Config) -> None:
     # mmengine would choose a GPU first, which fails in a build of PyTorch without CUDA.
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
+    cfg.model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None)
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -118,6 +118,8 @@ def build_runner(cfg: Config) -> Runner:
         VSRError: a part of the config does not exist or does not take its arguments.
     """
     start_processes(cfg)
+    # Its zoo prints about parts that are of no concern here when it is first used.
+    import_quietly("mmagic.models")
     try:
         return Runner.from_cfg(cfg)
     except (KeyError, TypeError, ValueError) as error:
