@@ -31,7 +31,7 @@ PARAMETERS = {
         "size": _CUT,
     },
     "BD": {
-        "method": f"Gaussian blur centred on the LR pixel (BD_degradation.m of the paper's authors), every {SCALE}th pixel",
+        "method": "Gaussian blur centred on the LR pixel, as BD_degradation.m of the paper's authors",
         "sigma": 1.6,
         "taps": 12,
         "border": "edge pixel repeated",
