@@ -18,7 +18,7 @@ from vsr_plugin.inference.tensor_cache import DiskCache
 from vsr_plugin.inference.tiling import MIN_TILE, tile_net
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.models.alignment import ALIGNMENTS, Alignment
-from vsr_plugin.models.propagation import PROPAGATIONS, LocalPropagation
+from vsr_plugin.models.propagation import PROPAGATIONS, Local
 
 VARIANTS = list(product((BasicVSRNet, IconVSRNet), PROPAGATIONS.names(), ("none", "image", "feature")))
 IDS = ["-".join((net_class.__name__, *choices)) for net_class, *choices in VARIANTS]
@@ -198,7 +198,7 @@ def test_one_segment_is_bidirectional(nets: dict) -> None:
 @pytest.mark.parametrize("t", range(1, 12))
 @pytest.mark.parametrize("number", range(1, 8))
 def test_segments_are_equally_long(t: int, number: int) -> None:
-    runs = LocalPropagation(number).segments(t)
+    runs = Local(number).segments(t)
     lengths = {len(run) for run in runs}
     assert [i for run in runs for i in run] == list(range(t))
     assert min(lengths) >= 1
@@ -319,6 +319,10 @@ def test_segments_have_keyframes_and_neighbourhoods_of_their_own(nets: dict) -> 
 def test_the_defaults_are_the_published_networks() -> None:
     assert BasicVSRNet().components == make().components == "propagation: bidirectional, alignment: FeatureAlignment()"
     assert IconVSRNet().components == "propagation: coupled, alignment: FeatureAlignment()"
+    for net_class, propagation, alignment in VARIANTS:
+        published = {BasicVSRNet: "bidirectional", IconVSRNet: "coupled"}[net_class]
+        net = make(net_class, propagation, alignment)
+        assert net.is_published == (propagation == published and alignment == "feature")
     parts = {key.split(".")[0] for key in BasicVSRNet().state_dict()}
     tail = {"upsample1", "upsample2", "conv_hr", "conv_last"}
     assert parts == {"spynet", "backward_resblocks", "forward_resblocks", "fusion", *tail}
