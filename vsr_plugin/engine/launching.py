@@ -39,7 +39,7 @@ def read_config(args: argparse.Namespace) -> Config:
     Raises:
         VSRError: the config or the preset does not exist or cannot be read.
     """
-    cfg = _read(args.config)
+    cfg = load_config(args.config)
     preset = getattr(args, "preset", None)
     if preset is not None:
         path = PRESETS / f"{preset}.py"
@@ -47,7 +47,7 @@ def read_config(args: argparse.Namespace) -> Config:
         if not path.is_file():
             known = ", ".join(sorted(file.stem for file in PRESETS.glob("*.py")))
             raise VSRError(f"preset {preset!r}: no such preset or file; there are {known}")
-        cfg.merge_from_dict(_read(path).to_dict())
+        cfg.merge_from_dict(load_config(path).to_dict())
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or os.path.join("work_dirs", args.config.stem)
@@ -58,7 +58,12 @@ def read_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def _read(path: Path) -> Config:
+def load_config(path: Path) -> Config:
+    """Read an experiment as it stands in its file.
+
+    Raises:
+        VSRError: it does not exist or cannot be read.
+    """
     if not path.is_file():
         raise VSRError(f"{path}: no such config; those of this package are in configs/")
     try:
