@@ -52,7 +52,7 @@ class PartialFile:
             raise MediaError(f"{self.target}: is a folder; choose another name for the video")
         if not self._overwrite and self.target.exists():
             raise MediaError(
-                f"{self.target}: exists already; pass --overwrite (`overwrite=True` in Python) or choose another name"
+                f"{self.target}: exists already; pass --overwrite (in Python `overwrite`) or choose another name"
             )
 
     def commit(self) -> None:
@@ -96,7 +96,7 @@ class PartialFolder:
                 raise MediaError(f"{target}: is a file, not a folder; choose another name")
         elif not overwrite and self._entries():
             raise MediaError(
-                f"{target}: exists and is not empty; pass --overwrite (`overwrite=True` in Python) or choose another name"
+                f"{target}: exists and is not empty; pass --overwrite (in Python `overwrite`) or choose another name"
             )
         hidden = f".{target.resolve().name}.partial-{os.getpid()}"
         self.path = path or (target / hidden if self._existed else target.with_name(hidden))

@@ -17,4 +17,4 @@ __all__ = [
 ]
 
 # Last, since it imports the networks: gives mmengine the published names, wherever a model is built.
-import vsr_plugin.weights  # noqa: E402, F401
+import vsr_plugin.weights  # noqa: F401

@@ -120,12 +120,14 @@ class VideoRestorer(BaseModel):
 
         return restore_frames(self.generator, iter(lrs), num_frames=len(lrs), **self.test_cfg)
 
-    def _load_from_state_dict(
-        self, state_dict: dict, prefix: str, local_metadata: dict, strict: bool, *reports: list[str]
-    ) -> None:
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *details: Any) -> None:
         """Take weights of any published layout, and none that do not fit, wherever mmengine or PyTorch load them.
 
-        mmengine only warns of weights that do not fit, and goes on with random ones.
+        mmengine only warns of weights that do not fit, and goes on with random ones. Who wants a part of some weights
+        loads them into the network itself.
+
+        Raises:
+            WeightsError: they do not fit.
         """
         # Inside another model the keys are that model's.
         if not prefix:
@@ -134,10 +136,10 @@ class VideoRestorer(BaseModel):
             others = {
                 key: state_dict[key] for key in self.state_dict() if key in state_dict and not key.startswith(GENERATOR)
             }
-            tensors = fit_to_net(self.generator, state_dict, "the checkpoint", strict=strict)
+            tensors = fit_to_net(self.generator, state_dict, "the checkpoint")
             state_dict.clear()
             state_dict.update(others, **{GENERATOR + key: tensor for key, tensor in tensors.items()})
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *reports)
+        super()._load_from_state_dict(state_dict, prefix, *details)
 
 
 def to_bytes(frames: Tensor) -> Tensor:

@@ -101,24 +101,22 @@ def _fill(net: nn.Module, tensors: dict, source: str) -> None:
     net.load_state_dict(tensors, strict=False)
 
 
-def fit_to_net(net: nn.Module, checkpoint: object, source: str, *, strict: bool = True) -> dict[str, torch.Tensor]:
+def fit_to_net(net: nn.Module, checkpoint: object, source: str) -> dict[str, torch.Tensor]:
     """Tensors of a checkpoint of any known layout under the keys of a network that exists.
 
     Args:
         net: any network of this package.
         checkpoint: what ``torch.load`` returned, or any container in it.
         source: name of the checkpoint, for the error.
-        strict: refuse tensors that are missing, superfluous or of another size.
 
     Returns:
         The tensors; the fixed buffers that some published files leave out are the network's own.
 
     Raises:
-        WeightsError: there are no tensors in it, or they do not fit.
+        WeightsError: there are no tensors in it, or some are missing, superfluous or of another size.
     """
     tensors = normalise(checkpoint, source)
-    if strict:
-        _check_fit(net, tensors, source)
+    _check_fit(net, tensors, source)
     own = net.state_dict()
     return tensors | {key: own[key] for key in _OPTIONAL if key in own and key not in tensors}
 

@@ -1,4 +1,4 @@
-"""Published names wherever mmengine takes a checkpoint: ``model_ckpt``, ``load_from``, the argument of MMagic's tools."""
+"""Published names wherever mmengine takes a checkpoint: ``model_ckpt``, ``load_from``, arguments of MMagic's tools."""
 
 from mmengine.runner import CheckpointLoader
 
