@@ -21,7 +21,6 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.models import BasicVSRNet
 from vsr_plugin.weights import load_net
 
-
 ROOT = Path(__file__).parents[2]
 
 
