@@ -12,6 +12,7 @@ from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.media import open_source
+from vsr_plugin.models import BasicVSRNet
 from vsr_plugin.weights import load_net
 
 
@@ -171,3 +172,19 @@ def test_numbers_that_overflow_are_noticed_and_repeated_in_float32(either_net, t
 def test_an_unknown_precision(small_net):
     with pytest.raises(VSRError, match="precision 'int8' does not exist"):
         next(restore_frames(small_net, random_clip(1), precision="int8"))
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor"])
+def test_propagation_restarts_at_a_cut(kind: str) -> None:
+    torch.manual_seed(0)
+    net = BasicVSRNet(mid_channels=4, num_blocks=1).eval()
+    rng = np.random.default_rng(0)
+    shots = [np.repeat(rng.integers(low, low + 60, (1, 24, 32, 3)).astype(np.uint8), 9, 0) for low in (0, 190)]
+    frames = [np.roll(frame, i, axis=1) for shot in shots for i, frame in enumerate(shot)]
+    if kind == "tensor":
+        frames = [torch.from_numpy(frame).permute(2, 0, 1).float() / 255 for frame in frames]
+    alone = [hr for part in (frames[:9], frames[9:]) for hr in restore_frames(net, part)]
+    cut, uncut = (list(restore_frames(net, frames, scene_cuts=on)) for on in (True, False))
+    assert len(cut) == len(uncut) == 18
+    assert all(np.array_equal(a, b) for a, b in zip(cut, alone, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(cut, uncut, strict=True))
