@@ -67,6 +67,6 @@ endif
 # The wheel of torchvision on PyPI is for CUDA; beside a CPU build of PyTorch it needs help to be imported.
 	$(FULL)/python -c "import torchvision" 2>/dev/null || \
 		cp tests/full_host/sitecustomize.py "$$($(FULL)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
-	$(FULL)/python -c "import torchvision, diffusers, lpips, mmcv.ops; from mmagic.apis import MMagicInferencer"
+	$(FULL)/python -W ignore -c "import torchvision, diffusers, lpips, mmcv.ops; from mmagic.apis import MMagicInferencer"
 	$(FULL)/python -m vsr_plugin env
 	@touch $@
