@@ -4,12 +4,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 REQUIREMENTS := requirements/runtime.txt requirements/no-deps.txt requirements/dev.txt
 
-.PHONY: help demo train-demo test test-slow lint clean
+FULL := .venv-full/bin
+# A wheel of mmcv 2.1.0 that was compiled for this Python and PyTorch; without one, compiling takes 21 minutes on 2 cores.
+MMCV_WHEEL ?=
+
+.PHONY: help demo train-demo test test-slow test-full-host lint clean
 
 help:
 	@echo "make demo       restore a real clip with official weights; results in work_dirs/demo"
 	@echo "make train-demo train a small network on real clips, on a CPU (about 10 minutes); results in work_dirs/train_demo"
 	@echo "make test       run the tests (minutes); make test-slow runs the slow ones as well"
+	@echo "make test-full-host  run those that MMagic's host matters to beside compiled mmcv, torchvision, diffusers and all"
+	@echo "                that MMagic imports, in .venv-full (MMCV_WHEEL=FILE, or compiles mmcv: 21 minutes)"
 	@echo "make lint       check the style"
 	@echo "make clean      remove .venv and the demos' results"
 	@echo "PYTHON=python3.12 make ... uses another Python, 3.10 to 3.12"
@@ -25,6 +31,9 @@ test: .venv/ready
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+test-full-host: .venv-full/ready
+	$(FULL)/python -m pytest tests/apis tests/host tests/engine tests/models tests/weights tests/test_registry.py tests/test_environment.py
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -42,4 +51,22 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/no-deps.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	$(BIN)/python -m vsr_plugin env
+	@touch $@
+
+.venv-full/ready: requirements/full-host.txt requirements/no-deps.txt requirements/dev.txt setup.py
+	$(PYTHON) -m venv .venv-full
+	$(FULL)/python -m pip install --quiet --disable-pip-version-check -r requirements/full-host.txt -r requirements/dev.txt
+ifneq ($(MMCV_WHEEL),)
+	$(FULL)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MMCV_WHEEL)
+else
+	$(FULL)/python -m pip install --quiet --disable-pip-version-check "setuptools<81" wheel ninja psutil packaging
+	MMCV_WITH_OPS=1 $(FULL)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation mmcv==2.1.0
+endif
+	$(FULL)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/no-deps.txt
+	$(FULL)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+# The wheel of torchvision on PyPI is for CUDA; beside a CPU build of PyTorch it needs help to be imported.
+	$(FULL)/python -c "import torchvision" 2>/dev/null || \
+		cp tests/full_host/sitecustomize.py "$$($(FULL)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	$(FULL)/python -W ignore -c "import torchvision, diffusers, lpips, mmcv.ops; from mmagic.apis import MMagicInferencer"
+	$(FULL)/python -m vsr_plugin env
 	@touch $@

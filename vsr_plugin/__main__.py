@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from vsr_plugin.errors import VSRError
+from vsr_plugin.host.mmagic_tools import run_mmagic_tool
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,8 +25,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="vsr-plugin", description="BasicVSR and IconVSR for MMagic.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("env", help="show versions, devices, weights, and conflicts with their cure")
-    parser.parse_args(arguments)
+    mmagic = commands.add_parser("mmagic", help="run one of MMagic's own tools where MMagic would not import by itself")
+    mmagic.add_argument("tool", help="train, test, or another file of MMagic's tools/")
+    mmagic.add_argument("arguments", nargs=argparse.REMAINDER, help="the tool's arguments")
+    args = parser.parse_args(arguments)
     try:
+        if args.command == "mmagic":
+            run_mmagic_tool(args.tool, args.arguments)
+            return 0
         return _show_environment()
     except VSRError as error:
         print(f"error: {error}", file=sys.stderr)

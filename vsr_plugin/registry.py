@@ -10,6 +10,8 @@ mmengine imports this module by itself when it meets the scope.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -63,6 +65,16 @@ class ChildRegistry(Registry):
                     break
                 registry = registry.parent
         return super().get(key)
+
+    @contextmanager
+    def switch_scope_and_registry(self, scope: str | None) -> Iterator[Registry]:
+        """Build in our scope, or in the one that is named, for as long as the context lasts.
+
+        mmengine would take the default scope of the moment. MMagic's inferencers set that to theirs, so that
+        our model would be given MMagic's network of the same name.
+        """
+        with super().switch_scope_and_registry(scope or SCOPE) as registry:
+            yield registry
 
 
 def _child_of(parent: Registry, subpackage: str) -> ChildRegistry:

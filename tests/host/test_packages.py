@@ -33,8 +33,9 @@ def test_mmcv_extension_of_another_pytorch_counts_as_absent_with_its_reason() ->
 
 def test_absent_packages_are_found_without_importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "resize_right.py").write_text("raise AssertionError('imported')")
-    (tmp_path / "facexlib").mkdir()
+    (tmp_path / "no_such_package").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(packages.OPTIONAL_PACKAGES, "no_such_package", "no-such-package")
     absent = packages.absent_packages()
     assert "resize_right" not in absent
-    assert absent["facexlib"] == packages.Absence("facexlib")
+    assert absent["no_such_package"] == packages.Absence("no_such_package")

@@ -54,7 +54,7 @@ def read_config(args: argparse.Namespace) -> Config:
         if not path.is_file():
             known = ", ".join(sorted(file.stem for file in PRESETS.glob("*.py")))
             raise VSRError(f"preset {preset!r}: no such preset or file; there are {known}")
-        cfg.merge_from_dict(_read(path).to_dict())
+        cfg.merge_from_dict(load_config(path).to_dict())
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     recipe = cfg.env_variables.get(RECIPE)
@@ -87,12 +87,12 @@ def read_experiment(path: Path, recipe: str | None = None) -> Config:
     before = os.environ.get(RECIPE)
     chosen = recipe or before
     if chosen is None:
-        return _read(path)
+        return load_config(path)
     if chosen not in recipes():
         raise VSRError(f"recipe {chosen!r}: no such recipe; there are {', '.join(recipes())}")
     os.environ[RECIPE] = chosen  # mmengine puts it into the text of the config
     try:
-        cfg = _read(path)
+        cfg = load_config(path)
     finally:
         if before is None:
             del os.environ[RECIPE]
@@ -103,7 +103,12 @@ def read_experiment(path: Path, recipe: str | None = None) -> Config:
     return cfg
 
 
-def _read(path: Path) -> Config:
+def load_config(path: Path) -> Config:
+    """Read an experiment as it stands in its file.
+
+    Raises:
+        VSRError: it does not exist or cannot be read.
+    """
     if not path.is_file():
         raise VSRError(f"{path}: no such config; those of this package are in configs/")
     try:

@@ -51,7 +51,9 @@ class PartialFile:
         if self.target.is_dir():
             raise MediaError(f"{self.target}: is a folder; choose another name for the video")
         if not self._overwrite and self.target.exists():
-            raise MediaError(f"{self.target}: exists already; pass --overwrite or choose another name")
+            raise MediaError(
+                f"{self.target}: exists already; pass --overwrite (in Python `overwrite`) or choose another name"
+            )
 
     def commit(self) -> None:
         """Give the file its final name."""
@@ -93,7 +95,9 @@ class PartialFolder:
             if target.exists():
                 raise MediaError(f"{target}: is a file, not a folder; choose another name")
         elif not overwrite and self._entries():
-            raise MediaError(f"{target}: exists and is not empty; pass --overwrite or choose another name")
+            raise MediaError(
+                f"{target}: exists and is not empty; pass --overwrite (in Python `overwrite`) or choose another name"
+            )
         hidden = f".{target.resolve().name}.partial-{os.getpid()}"
         self.path = path or (target / hidden if self._existed else target.with_name(hidden))
         try:

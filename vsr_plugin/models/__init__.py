@@ -15,3 +15,6 @@ __all__ = [
     "SequencePreprocessor",
     "VideoRestorer",
 ]
+
+# Last, since it imports the networks: gives mmengine the published names, wherever a model is built.
+import vsr_plugin.weights  # noqa: F401

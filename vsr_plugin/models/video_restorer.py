@@ -1,6 +1,6 @@
-"""The trainable model around a network: loss in training, whole sequences in bounded memory in evaluation."""
+"""The model around a network: loss in training, whole sequences in bounded memory in evaluation, any weights."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,9 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from vsr_plugin.registry import MODELS
+
+#: Prefix of the network's tensors in a checkpoint.
+GENERATOR = "generator."
 
 
 @MODELS.register_module()
@@ -62,18 +65,37 @@ class VideoRestorer(BaseModel):
 
         Returns:
             ``dict(loss=...)``; or the data samples, see :meth:`predict`; or the restored sequences
-            ``(n, t, 3, 4h, 4w)``, not clipped.
+            ``(n, t, 3, 4h, 4w)``. These are what the network gives where gradients are recorded, and otherwise those of
+            :meth:`restore`: MMagic's inferencers ask for whole videos in this mode.
 
         Raises:
             ValueError: there is no such mode.
         """
         if mode == "tensor":
-            return self.generator(inputs)
+            return self.generator(inputs) if torch.is_grad_enabled() else self.restore(inputs)
         if mode == "predict":
             return self.predict(inputs, data_samples)
         if mode == "loss":
             return dict(loss=self.pixel_loss(self.generator(inputs), gts))
         raise ValueError(f"`mode` must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    @torch.no_grad()
+    def restore(self, inputs: Tensor) -> Tensor:
+        """Restore whole sequences in bounded memory, except for the result itself.
+
+        Args:
+            inputs: LR sequences, RGB in [0, 1], ``(n, t, 3, h, w)``.
+
+        Returns:
+            ``(n, t, 3, 4h, 4w)``, clipped to [0, 1], on the CPU.
+        """
+        n, t, c, h, w = inputs.shape
+        scale = self.generator.scale
+        result = inputs.new_empty((n, t, c, scale * h, scale * w), device="cpu")
+        for lrs, hrs in zip(inputs, result, strict=True):
+            for i, hr in enumerate(self._restored(lrs)):
+                hrs[i] = hr
+        return result
 
     def predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
         """Restore whole sequences, as the paper does at inference, in bounded memory.
@@ -86,15 +108,38 @@ class VideoRestorer(BaseModel):
             The same, with ``input`` ``(t, 3, h, w)`` and ``output.pred_img`` ``(t, 3, 4h, 4w)``, RGB, ``uint8`` on the
             CPU.
         """
+        for lrs, sample in zip(inputs, data_samples, strict=True):
+            sample.set_tensor_data(dict(input=to_bytes(lrs)))
+            # Frame by frame, since a hundred float frames of 720p are a gigabyte.
+            sample.output = DataSample(pred_img=torch.stack([to_bytes(frame) for frame in self._restored(lrs)]))
+        return data_samples
+
+    def _restored(self, lrs: Tensor) -> Iterator[Tensor]:
         # The engine imports weights, which import models.
         from vsr_plugin.inference import restore_frames
 
-        for lrs, sample in zip(inputs, data_samples, strict=True):
-            restored = restore_frames(self.generator, iter(lrs), num_frames=len(lrs), **self.test_cfg)
-            sample.set_tensor_data(dict(input=to_bytes(lrs)))
-            # Frame by frame, since a hundred float frames of 720p are a gigabyte.
-            sample.output = DataSample(pred_img=torch.stack([to_bytes(frame) for frame in restored]))
-        return data_samples
+        return restore_frames(self.generator, iter(lrs), num_frames=len(lrs), **self.test_cfg)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *details: Any) -> None:
+        """Take weights of any published layout, and none that do not fit, wherever mmengine or PyTorch load them.
+
+        mmengine only warns of weights that do not fit, and goes on with random ones. Who wants a part of some weights
+        loads them into the network itself.
+
+        Raises:
+            WeightsError: they do not fit.
+        """
+        # Inside another model the keys are that model's.
+        if not prefix:
+            from vsr_plugin.weights import fit_to_net
+
+            others = {
+                key: state_dict[key] for key in self.state_dict() if key in state_dict and not key.startswith(GENERATOR)
+            }
+            tensors = fit_to_net(self.generator, state_dict, "the checkpoint")
+            state_dict.clear()
+            state_dict.update(others, **{GENERATOR + key: tensor for key, tensor in tensors.items()})
+        super()._load_from_state_dict(state_dict, prefix, *details)
 
 
 def to_bytes(frames: Tensor) -> Tensor:

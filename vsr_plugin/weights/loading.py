@@ -82,7 +82,7 @@ def load_architecture(name_or_path: str | os.PathLike) -> Architecture:
     return recognise(normalise(read_checkpoint(path), str(path)), str(path))
 
 
-def _fill(net: nn.Module, tensors: dict, source: str) -> None:
+def _check_fit(net: nn.Module, tensors: dict, source: str) -> None:
     expected = net.state_dict()
     missing = [key for key in expected if key not in tensors and key not in OPTIONAL]
     unexpected = [key for key in tensors if key not in expected]
@@ -94,7 +94,31 @@ def _fill(net: nn.Module, tensors: dict, source: str) -> None:
     ]
     if faults:
         raise WeightsError(f"{source}: does not fit {type(net).__name__}: tensors {', '.join(faults)}")
+
+
+def _fill(net: nn.Module, tensors: dict, source: str) -> None:
+    _check_fit(net, tensors, source)
     net.load_state_dict(tensors, strict=False)
+
+
+def fit_to_net(net: nn.Module, checkpoint: object, source: str) -> dict[str, torch.Tensor]:
+    """Tensors of a checkpoint of any known layout under the keys of a network that exists.
+
+    Args:
+        net: any network of this package.
+        checkpoint: what ``torch.load`` returned, or any container in it.
+        source: name of the checkpoint, for the error.
+
+    Returns:
+        The tensors; the fixed buffers that some published files leave out are the network's own.
+
+    Raises:
+        WeightsError: there are no tensors in it, or some are missing, superfluous or of another size.
+    """
+    tensors = normalise(checkpoint, source)
+    _check_fit(net, tensors, source)
+    own = net.state_dict()
+    return tensors | {key: own[key] for key in OPTIONAL if key in own and key not in tensors}
 
 
 def load_into(net: nn.Module, name_or_path: str | os.PathLike) -> None:

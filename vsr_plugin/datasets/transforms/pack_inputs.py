@@ -44,7 +44,8 @@ class PackInputs(BaseTransform):
 def to_tensor(frames: list[np.ndarray]) -> Tensor:
     """Stack arrays ``(h, w, 3)`` to ``(t, 3, h, w)``."""
     h, w, c = frames[0].shape
-    tensor = torch.empty(len(frames), c, h, w, dtype=torch.from_numpy(frames[0]).dtype)
+    # Frames may be views with negative strides, which PyTorch does not take: MMagic turns BGR to RGB so.
+    tensor = torch.from_numpy(np.empty((len(frames), c, h, w), frames[0].dtype))
     planes = tensor.numpy()
     for i, frame in enumerate(frames):
         planes[i] = frame.transpose(2, 0, 1)
