@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from variants import VARIANTS, make
 
 from vsr_plugin.datasets.degradations import bicubic_downsample
 from vsr_plugin.weights import PUBLISHED, load_into
@@ -103,3 +104,15 @@ def real_spynet(official: str) -> Callable[[nn.Module], nn.Module]:
         return net
 
     return load
+
+
+@pytest.fixture(scope="session")
+def nets() -> dict[tuple, nn.Module]:
+    """Return one network of every combination of components, with random weights."""
+    return {variant: _randomise(make(*variant)).eval() for variant in VARIANTS}
+
+
+@pytest.fixture
+def net(nets: dict[tuple, nn.Module], request: pytest.FixtureRequest) -> nn.Module:
+    """Return the one that a test is parametrised with."""
+    return nets[request.param]

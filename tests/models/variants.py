@@ -1,0 +1,52 @@
+"""Networks of every combination of components, small; shared by the tests of the components."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.models.propagation import PROPAGATIONS
+
+VARIANTS = list(product((BasicVSRNet, IconVSRNet), PROPAGATIONS.names(), ("none", "image", "feature")))
+IDS = ["-".join((net_class.__name__, *choices)) for net_class, *choices in VARIANTS]
+
+
+def make(
+    net_class: type = BasicVSRNet, propagation: str = "bidirectional", alignment: str = "feature", **more
+) -> nn.Module:
+    """A small network; local propagation in two segments, keyframes every third frame."""
+    if propagation == "local":
+        more.setdefault("segments", 2)
+    if net_class is IconVSRNet:
+        more.setdefault("keyframe_stride", 3)
+    return net_class(mid_channels=8, num_blocks=1, propagation=propagation, alignment=alignment, **more)
+
+
+all_variants = pytest.mark.parametrize("net", VARIANTS, ids=IDS, indirect=True)
+#: What takes long with the extractor runs with three kinds of IconVSR, and with all of them in the slow tests.
+_QUICK = {("local", "image"), ("unidirectional", "none"), ("bidirectional", "feature")}
+most_variants = pytest.mark.parametrize(
+    "net",
+    [
+        pytest.param(v, id=name, marks=() if v[0] is BasicVSRNet or v[1:] in _QUICK else pytest.mark.slow)
+        for v, name in zip(VARIANTS, IDS, strict=True)
+    ],
+    indirect=True,
+)
+
+
+def sequence(t: int, h: int = 12, w: int = 16) -> Tensor:
+    return torch.rand(1, t, 3, h, w, generator=torch.Generator().manual_seed(t))
+
+
+def frames_that_change(net: nn.Module, changed: int, t: int = 6) -> set[int]:
+    """Output frames that depend on an input frame."""
+    lrs = sequence(t)
+    other = lrs.clone()
+    other[:, changed] = 1 - other[:, changed]
+    difference = (net(lrs) - net(other)).abs().amax(dim=(0, 2, 3, 4))
+    return set(difference.nonzero().flatten().tolist())
