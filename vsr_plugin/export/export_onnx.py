@@ -59,7 +59,7 @@ def export_onnx(
         weights: published name or path of BasicVSR or IconVSR weights.
         out: the file ``.onnx`` for whole sequences, ``lrs (n, t, 3, h, w)`` to ``hrs (n, t, 3, 4h, 4w)``; with
             ``parts`` the folder for the steps.
-        parts: export the steps instead, for any length in bounded memory; see :func:`vsr_plugin.export.steps.make_parts`.
+        parts: export the steps of :func:`vsr_plugin.export.steps.make_parts` instead, for bounded memory.
         opset: version of the ONNX operators.
         deform_conv: what deformable convolutions become, one of :data:`vsr_plugin.export.onnx_layers.DEFORM_CONVS`.
         keyframe_stride: for IconVSR, which keyframes to use; ``None`` for none.
@@ -137,12 +137,12 @@ def _save(model: onnx.ModelProto, path: Path, metadata: dict[str, str]) -> None:
     onnx.save(model, str(path))
 
 
-def _judge(
-    path: Path, final: Path, difference: float | None, on_file: Callable[[Export], None] | None
-) -> Export:
+def _judge(path: Path, final: Path, difference: float | None, on_file: Callable[[Export], None] | None) -> Export:
     # Not `>`, which would let a NaN pass.
     if difference is not None and not difference <= TOLERANCE:
-        raise ExportError(f"{final.name}: differs from PyTorch by {difference:.1e}, more than {TOLERANCE:.0e}; not written")
+        raise ExportError(
+            f"{final.name}: differs from PyTorch by {difference:.1e}, more than {TOLERANCE:.0e}; not written"
+        )
     export = Export(final, path.stat().st_size, difference)
     if on_file is not None:
         on_file(export)

@@ -62,7 +62,7 @@ class RefillLoop(nn.Module):
 class BackwardLoop(nn.Module):
     """One frame of the backward branch, its flow included.
 
-    At the last frame the state is zero, and warps to zero whatever the flow, which is estimated from the frame to itself.
+    At the last frame the state is zero, and warps to zero whatever the flow (that of the frame to itself).
     """
 
     def __init__(self, net: nn.Module):
@@ -138,7 +138,7 @@ def make_loops(net: nn.Module) -> dict[str, Part]:
         )  # fmt: skip
 
     def loop(module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...]) -> Part:
-        axes = {name: image_axes for name in (*inputs, *outputs)}
+        axes = dict.fromkeys((*inputs, *outputs), image_axes)
         if "hr" in axes:
             axes["hr"] = {0: "n", 2: "hr_h", 3: "hr_w"}
         return Part(module, {**inputs, **keyframe}, outputs, {**axes, **keyframe_axes})

@@ -81,7 +81,7 @@ def make_parts(net: nn.Module) -> dict[str, Part]:
     refill = ("refill", "is_keyframe") if has_keyframes(net) else ()
 
     def part(module: nn.Module, inputs: tuple[str, ...], output: str, batches: bool = False) -> Part:
-        axes = {name: _IMAGE_AXES for name in (*inputs, output)}
+        axes = dict.fromkeys((*inputs, output), _IMAGE_AXES)
         axes.update({name: {0: "n", 3: "h", 4: "w"} for name in inputs if name == "window"})
         axes.pop("is_keyframe", None)
         if output == "hr":

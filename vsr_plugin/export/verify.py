@@ -69,9 +69,7 @@ def part_difference(session: Any, net: nn.Module, part: Part) -> float:
 @torch.no_grad()
 def sequence_difference(session: Any, net: nn.Module) -> float:
     """Largest difference of whole sequences, over several lengths and sizes."""
-    return max(
-        difference(session, dict(lrs=lrs), net(lrs)) for lrs in (moving_pattern(*case) for case in _SEQUENCES)
-    )
+    return max(difference(session, dict(lrs=lrs), net(lrs)) for lrs in (moving_pattern(*case) for case in _SEQUENCES))
 
 
 def moving_pattern(t: int, h: int, w: int) -> Tensor:
