@@ -57,6 +57,12 @@ class QualityReport:
         return self.protocol.in_words("mean over clips of the mean over frames")
 
     @property
+    def short_protocol(self) -> str:
+        """What differs between data sets in the protocol, for a table."""
+        border = f", border {self.protocol.crop_border}" if self.protocol.crop_border else ""
+        return f"{self.protocol.channel}{border}{', centre frame' if self.scored == 'centre' else ''}"
+
+    @property
     def num_frames(self) -> int:
         """Number of scored frames."""
         return sum(len(clip.frames) for clip in self.clips)
@@ -129,7 +135,7 @@ def _finite(figures: dict[str, float]) -> dict[str, float | str]:
 
 
 def report_table(reports: Iterable[QualityReport]) -> str:
-    """A row per data set in Markdown: clips, frames, PSNR and SSIM, bicubic's if taken, and the protocol."""
+    """A row per data set in Markdown: clips, frames, PSNR and SSIM, bicubic's if taken; below, protocols in full."""
     reports = list(reports)
     with_bicubic = any("psnr_bicubic" in report.means() for report in reports)
     bicubic = ["PSNR bicubic", "SSIM bicubic"] if with_bicubic else []
@@ -140,8 +146,11 @@ def report_table(reports: Iterable[QualityReport]) -> str:
         names = ("psnr", "ssim", "psnr_bicubic", "ssim_bicubic") if with_bicubic else ("psnr", "ssim")
         for name in names:
             row.append("" if name not in means else format(means[name], ".4f" if name.startswith("ssim") else ".2f"))
-        rows.append([*row, report.protocol_line])
+        rows.append([*row, report.short_protocol])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["| " + " | ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)) + " |" for row in rows]
     lines.insert(1, "| " + " | ".join("-" * n for n in widths) + " |")
-    return "\n".join(lines)
+    sets_of: dict[str, list[str]] = {}
+    for report in reports:
+        sets_of.setdefault(report.protocol_line, []).append(report.dataset)
+    return "\n".join([*lines, *(f"{', '.join(names)}: {protocol}" for protocol, names in sets_of.items())])
