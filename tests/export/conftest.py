@@ -69,7 +69,9 @@ def run_whole() -> Callable[[Path, Tensor], Tensor]:
     def run(path: Path, lrs: Tensor) -> Tensor:
         import onnxruntime
 
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         return torch.from_numpy(session.run(None, dict(lrs=lrs.numpy()))[0])
 
     return run

@@ -34,6 +34,8 @@ def open_session(path: Path) -> Any | None:
     except ImportError:
         return None
     options = onnxruntime.SessionOptions()
+    # Waiting threads would otherwise take turns with PyTorch's, which computes the other side of the comparison.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # what it has to say about a refused model is in the exception
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
