@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 
 MISSING = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
+if not MISSING and tuple(map(int, metadata.version("onnxruntime").split(".")[:2])) < (1, 32):
+    MISSING = ["onnxruntime 1.32, with DeformConv on the CPU"]
 
 TOOLS = Path(__file__).parents[2] / "tools"
 

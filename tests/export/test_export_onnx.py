@@ -84,6 +84,7 @@ def test_operators_are_standard_and_metadata_tell_what_it_is(small, exported) ->
         assert about.get("keyframe_stride") == ("3" if is_icon else None)
 
 
+@pytest.mark.parametrize("small", ["iconvsr"], indirect=True)
 @torch.no_grad()
 def test_without_deform_conv_at_an_older_opset(small, tmp_path: Path, run_whole) -> None:
     import onnx
@@ -99,6 +100,7 @@ def test_without_deform_conv_at_an_older_opset(small, tmp_path: Path, run_whole)
     torch.testing.assert_close(run_whole(export.path, lrs), small[0](lrs), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("small", ["basicvsr"], indirect=True)
 def test_what_differs_gets_no_name(small, tmp_path: Path, monkeypatch) -> None:
     from vsr_plugin.export import export_onnx
 
@@ -120,6 +122,7 @@ def test_what_differs_gets_no_name(small, tmp_path: Path, monkeypatch) -> None:
         ("x.onnx", dict(deform_conv="mmcv"), ExportError, "'mmcv' does not exist; use DeformConv or GridSample"),
     ],
 )
+@pytest.mark.parametrize("small", ["iconvsr"], indirect=True)
 def test_bad_input_is_one_line(out, options, error, message, small, tmp_path: Path) -> None:
     from vsr_plugin.export import export_onnx
 
