@@ -40,3 +40,7 @@ def advice(error: BaseException) -> str:
 
 class TrainingError(VSRError):
     """A training run that cannot begin or go on."""
+
+
+class ExportError(VSRError):
+    """A network that cannot be exported as asked, or whose export does not compute the same."""

@@ -49,7 +49,7 @@ class PartialFile:
 
     def _check_absent(self) -> None:
         if self.target.is_dir():
-            raise MediaError(f"{self.target}: is a folder; choose another name for the video")
+            raise MediaError(f"{self.target}: is a folder; choose another name")
         if not self._overwrite and self.target.exists():
             raise MediaError(
                 f"{self.target}: exists already; pass --overwrite (in Python `overwrite`) or choose another name"

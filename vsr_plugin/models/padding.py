@@ -34,8 +34,14 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
         flat = images.reshape(-1, 1, h, w)
         padded = F.pad(flat, (0, extra_w, 0, extra_h), mode="reflect")
         return padded.reshape(*images.shape[:-2], h + extra_h, w + extra_w)
-    images = images.index_select(-2, _mirrored_indices(h, extra_h, images.device))
-    return images.index_select(-1, _mirrored_indices(w, extra_w, images.device))
+    return mirror_to_multiple(images, multiple)
+
+
+def mirror_to_multiple(images: Tensor, multiple: int) -> Tensor:
+    """The same as :func:`pad_to_multiple` for every size by one formula, slower; for export, where sizes are open."""
+    h, w = images.shape[-2:]
+    images = images.index_select(-2, _mirrored_indices(h, -h % multiple, images.device))
+    return images.index_select(-1, _mirrored_indices(w, -w % multiple, images.device))
 
 
 def neighbourhood_indices(i: int, t: int, padding: int) -> list[int]:

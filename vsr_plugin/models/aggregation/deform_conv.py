@@ -24,7 +24,7 @@ _is_compiling = getattr(torch.compiler, "is_compiling", None) or torch._utils.is
 _MAX_COLUMNS = 2**24
 
 
-def _sample_columns(x: Tensor, offset: Tensor, mask: Tensor, top: int, geometry: tuple) -> Tensor:
+def sample_columns(x: Tensor, offset: Tensor, mask: Tensor, top: int, geometry: tuple) -> Tensor:
     """Values that the kernel taps read for a band of output rows.
 
     Args:
@@ -84,7 +84,7 @@ def _deform_conv_torch(
     out = []
     for top in range(0, h_out, band):
         rows = slice(top, top + band)
-        columns = _sample_columns(x, offset[:, :, rows], mask[:, :, rows], top, geometry)
+        columns = sample_columns(x, offset[:, :, rows], mask[:, :, rows], top, geometry)
         columns = columns.view(n, groups, (c // groups) * kh * kw, -1)
         out.append((kernel @ columns).view(n, c_out, -1, w_out))
     result = out[0] if len(out) == 1 else torch.cat(out, dim=2)

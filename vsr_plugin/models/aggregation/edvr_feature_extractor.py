@@ -86,7 +86,7 @@ class EDVRFeatureExtractor(VSRModule):
         feats = self.pyramid_features(frames.flatten(0, 1))
         # Every neighbour of every window beside its window's reference, so that all are aligned in one batch, or
         # without gradients in as few as the memory allows.
-        refs = [level.unflatten(0, (n, t))[:, self.center_frame_idx].repeat_interleave(t, dim=0) for level in feats]
+        refs = [level.view(n, t, *level.shape[1:])[:, self.center_frame_idx].repeat_interleave(t, dim=0) for level in feats]
         h_pad, w_pad = frames.shape[-2:]
         batch = n * t if torch.is_grad_enabled() else max(1, batch_pixels(frames) // (h_pad * w_pad))
         aligned = torch.cat(
@@ -94,5 +94,7 @@ class EDVRFeatureExtractor(VSRModule):
                 self.pcd_alignment([f[k : k + batch] for f in feats], [r[k : k + batch] for r in refs])
                 for k in range(0, n * t, batch)
             ]
-        ).unflatten(0, (n, t))
-        return self.fusion(aligned if self.with_tsa else aligned.flatten(1, 2))[..., :h, :w]
+        )
+        # Sizes written out, since a traced `unflatten` or `flatten` would fix them in an exported graph.
+        aligned = aligned.reshape((n, t, -1, h_pad, w_pad) if self.with_tsa else (n, -1, h_pad, w_pad))
+        return self.fusion(aligned)[..., :h, :w]

@@ -96,7 +96,8 @@ class SPyNet(VSRModule):
         if (flow_h, flow_w) == (h, w):
             return flow
         flow = F.interpolate(flow, size=(h, w), mode="bilinear", align_corners=False)
-        return flow * flow.new_tensor([w / flow_w, h / flow_h]).view(1, 2, 1, 1)
+        # Each channel by a number, not both by a tensor of two: sizes stay sizes when the network is exported.
+        return torch.cat((flow[:, :1] * (w / flow_w), flow[:, 1:] * (h / flow_h)), dim=1)
 
     def forward(self, ref: Tensor, supp: Tensor) -> Tensor:
         """Flow from ``ref`` to ``supp``: ``supp`` sampled at ``position + flow`` resembles ``ref``.

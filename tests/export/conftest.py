@@ -1,0 +1,93 @@
+"""Small checkpoints and what is exported from them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vsr_plugin.models import BasicVSRNet, IconVSRNet
+
+MISSING = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
+if not MISSING and tuple(map(int, metadata.version("onnxruntime").split(".")[:2])) < (1, 32):
+    MISSING = ["onnxruntime 1.32, with DeformConv on the CPU"]
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if MISSING:
+        reason = f"not installed: {', '.join(MISSING)} (pip install -r requirements/export.txt)"
+        for item in items:
+            if Path(__file__).parent in item.path.parents and "without_packages" not in item.name:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@torch.no_grad()
+def lively(net: nn.Module) -> nn.Module:
+    """A network none of whose parts is idle."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in net.parameters():
+        fan_in = parameter[0].numel() if parameter.dim() > 1 else 100
+        parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator) / fan_in**0.5)
+    return net.eval()
+
+
+NETS = {
+    "basicvsr": lambda: BasicVSRNet(mid_channels=8, num_blocks=1),
+    "iconvsr": lambda: IconVSRNet(mid_channels=8, num_blocks=1, keyframe_stride=3),
+}
+
+
+@pytest.fixture(scope="session", params=NETS)
+def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
+    """A small network of each kind, and its checkpoint."""
+    torch.manual_seed(0)
+    net = lively(NETS[request.param]())
+    path = tmp_path_factory.mktemp("weights") / f"small_{request.param}.pth"
+    torch.save(dict(state_dict=net.state_dict()), path)
+    return net, path
+
+
+@pytest.fixture(scope="session")
+def exported(small: tuple[nn.Module, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The whole-sequence model and the folder of steps of each small network."""
+    from vsr_plugin.export import export_onnx
+
+    folder = tmp_path_factory.mktemp("onnx")
+    export_onnx(small[1], folder / "whole.onnx", keyframe_stride=3)
+    export_onnx(small[1], folder / "steps", parts=True, keyframe_stride=3)
+    return dict(whole=folder / "whole.onnx", steps=folder / "steps")
+
+
+@pytest.fixture(scope="session")
+def run_whole() -> Callable[[Path, Tensor], Tensor]:
+    """Return a function that runs a whole-sequence model in onnxruntime."""
+
+    def run(path: Path, lrs: Tensor) -> Tensor:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return torch.from_numpy(session.run(None, dict(lrs=lrs.numpy()))[0])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def load_tool() -> Callable[[str], object]:
+    """Return a function that imports a tool."""
+
+    def load(name: str) -> object:
+        spec = importlib.util.spec_from_file_location(f"tools_{name}", TOOLS / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load

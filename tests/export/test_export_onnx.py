@@ -1,0 +1,156 @@
+"""Exported models compute what the networks compute, of standard operators only, and bad input is one line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from vsr_plugin.errors import ExportError, MediaError, WeightsError
+from vsr_plugin.models import SPyNet
+from vsr_plugin.models.aggregation import keyframe_indices
+from vsr_plugin.models.padding import neighbourhood_indices
+
+
+@pytest.mark.parametrize("padding", [0, 2, 3])
+def test_the_keyframes_in_the_graph_are_those_of_the_networks(padding: int) -> None:
+    from vsr_plugin.export.sequence import keyframe_plan
+
+    for t in range(1, 17):
+        for stride in (1, 3, 5, 20):
+            windows, number, is_keyframe = keyframe_plan(t, stride, padding)
+            keyframes = keyframe_indices(t, stride)
+            assert is_keyframe.nonzero().flatten().tolist() == keyframes
+            assert windows.tolist() == [neighbourhood_indices(i, t, padding) for i in keyframes]
+            assert [keyframes[k] for k in number] == [max(k for k in keyframes if k <= i) for i in range(t)]
+
+
+@pytest.mark.parametrize(("n", "t", "h", "w"), [(1, 1, 37, 45), (2, 5, 32, 21), (1, 15, 9, 13), (1, 2, 1, 2)])
+@torch.no_grad()
+def test_one_file_serves_every_batch_length_and_size(n, t, h, w, small, exported, run_whole) -> None:
+    lrs = torch.rand(n, t, 3, h, w, generator=torch.Generator().manual_seed(t))
+    expected = small[0](lrs)
+    torch.testing.assert_close(run_whole(exported["whole"], lrs), expected, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_steps_take_any_batch_and_size(small, exported) -> None:
+    import onnxruntime
+
+    from vsr_plugin.export.onnx_layers import exportable_copy
+    from vsr_plugin.export.steps import example_inputs, make_parts
+    from vsr_plugin.export.verify import difference
+
+    for name, part in make_parts(exportable_copy(small[0], "GridSample")).items():
+        session = onnxruntime.InferenceSession(str(exported["steps"] / f"{name}.onnx"))
+        for n, h, w in ((1, 4, 64), (3, 32, 16)):
+            examples = example_inputs(small[0], h, w, n)
+            for is_keyframe in (True, False):
+                examples["is_keyframe"] = torch.tensor(is_keyframe)
+                inputs = {key: examples[key] for key in part.inputs}
+                assert difference(session, inputs, part.module(*inputs.values())) < 2e-5, name
+
+
+def nodes_of(graph) -> list:
+    found = []
+    for node in graph.node:
+        found.append(node)
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                found += nodes_of(attribute.g)
+    return found
+
+
+def test_operators_are_standard_and_metadata_tell_what_it_is(small, exported) -> None:
+    import onnx
+
+    is_icon = "iconvsr" in small[1].name
+    names = ["flow", "backward_step", "forward_step", "reconstruct"] + ["refill"] * is_icon
+    assert sorted(path.stem for path in exported["steps"].iterdir()) == sorted(names)
+    for path in (exported["whole"], *exported["steps"].iterdir()):
+        model = onnx.load(str(path))
+        onnx.checker.check_model(model, full_check=True)
+        nodes = nodes_of(model.graph)
+        assert {node.domain for node in nodes} <= {"", "ai.onnx"}
+        assert [opset.version for opset in model.opset_import] == [19]
+        convs = sum(node.op_type == "DeformConv" for node in nodes)
+        assert convs == (4 if is_icon and path.stem in ("whole", "refill") else 0)
+        about = {entry.key: entry.value for entry in model.metadata_props}
+        assert about["weights"] == small[1].name
+        assert about["network"] == type(small[0]).__name__
+        assert (about["scale"], about["opset"], about["part"]) == ("4", "19", path.stem)
+        assert about.get("keyframe_stride") == ("3" if is_icon else None)
+
+
+@pytest.mark.parametrize("small", ["iconvsr"], indirect=True)
+@torch.no_grad()
+def test_without_deform_conv_at_an_older_opset(small, tmp_path: Path, run_whole) -> None:
+    import onnx
+
+    from vsr_plugin.export import export_onnx
+
+    (export,) = export_onnx(small[1], tmp_path / "old.onnx", opset=16, deform_conv="GridSample", keyframe_stride=3)
+    assert export.difference < 1e-5
+    model = onnx.load(str(export.path))
+    assert model.opset_import[0].version == 16
+    assert "DeformConv" not in {node.op_type for node in nodes_of(model.graph)}
+    lrs = torch.rand(1, 4, 3, 30, 26)
+    torch.testing.assert_close(run_whole(export.path, lrs), small[0](lrs), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("small", ["basicvsr"], indirect=True)
+def test_what_differs_gets_no_name(small, tmp_path: Path, monkeypatch) -> None:
+    from vsr_plugin.export import export_onnx
+
+    module = sys.modules["vsr_plugin.export.export_onnx"]
+    monkeypatch.setattr(module, "sequence_difference", lambda session, net: float("nan"))
+    with pytest.raises(ExportError, match=r"out\.onnx: differs from PyTorch by nan, more than 1e-04; not written"):
+        export_onnx(small[1], tmp_path / "out.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("out", "options", "error", "message"),
+    [
+        ("no/x.onnx", {}, MediaError, "does not exist; create the folder first"),
+        ("x.pth", {}, ExportError, r"must end in \.onnx; for a folder of steps pass --parts"),
+        ("x.onnx", dict(parts=True), ExportError, r"--parts writes a folder"),
+        ("x.onnx", dict(opset=15), ExportError, r"opset 15 has no \w+; use --opset 1\d or higher"),
+        ("x.onnx", dict(opset=99), ExportError, r"PyTorch \S+ cannot export to opset 99"),
+        ("x.onnx", dict(deform_conv="mmcv"), ExportError, "'mmcv' does not exist; use DeformConv or GridSample"),
+    ],
+)
+@pytest.mark.parametrize("small", ["iconvsr"], indirect=True)
+def test_bad_input_is_one_line(out, options, error, message, small, tmp_path: Path) -> None:
+    from vsr_plugin.export import export_onnx
+
+    with pytest.raises(error, match=message) as caught:
+        export_onnx(small[1], tmp_path / out, **options)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_no_whole_network(tmp_path: Path) -> None:
+    from vsr_plugin.export import export_onnx
+
+    torch.save(SPyNet().state_dict(), tmp_path / "flow.pth")
+    torch.save({"layer.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(ExportError, match="SPyNet is a part of a network; export BasicVSR or IconVSR weights"):
+        export_onnx(tmp_path / "flow.pth", tmp_path / "x.onnx")
+    with pytest.raises(WeightsError, match="weights of another model"):
+        export_onnx(tmp_path / "other.pth", tmp_path / "x.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["flow.pth", "other.pth"]
+
+
+def test_without_packages_the_tool_says_what_to_install(load_tool, tmp_path: Path, monkeypatch, capsys) -> None:
+    from vsr_plugin.cli import run_command
+
+    for name in [name for name in sys.modules if name.startswith("vsr_plugin.export")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setattr(sys, "argv", ["export_onnx.py", "basicvsr_reds4", str(tmp_path / "x.onnx")])
+    assert run_command(load_tool("export_onnx").main) == 1
+    expected = "error: the package onnx is not installed; pip install -r requirements/export.txt\n"
+    assert capsys.readouterr().err == expected

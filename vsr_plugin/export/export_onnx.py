@@ -1,0 +1,149 @@
+"""Weights in, verified ONNX files out."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import torch.nn as nn
+
+import vsr_plugin
+from vsr_plugin.errors import ExportError
+from vsr_plugin.export.onnx_layers import DEFORM_CONVS, exportable_copy, has_keyframes
+from vsr_plugin.export.steps import make_parts
+from vsr_plugin.export.tracing import trace
+from vsr_plugin.export.verify import TOLERANCE, open_session, part_difference, sequence_difference
+from vsr_plugin.export.whole_graph import build_whole_graph
+from vsr_plugin.media.atomic import PartialFile, PartialFolder
+from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.weights import load_net
+
+#: The first opset with ``DeformConv``.
+DEFAULT_OPSET = 19
+
+
+@dataclass(frozen=True)
+class Export:
+    """One file that was written.
+
+    Args:
+        path: the file.
+        size: in bytes.
+        difference: largest difference from PyTorch, see :data:`vsr_plugin.export.verify.TOLERANCE`; ``None`` if
+            onnxruntime is not installed.
+    """
+
+    path: Path
+    size: int
+    difference: float | None
+
+
+def export_onnx(
+    weights: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    parts: bool = False,
+    opset: int = DEFAULT_OPSET,
+    deform_conv: str = "DeformConv",
+    keyframe_stride: int | None = 5,
+    overwrite: bool = False,
+    on_file: Callable[[Export], None] | None = None,
+) -> list[Export]:
+    """Export a network and compare it with PyTorch; what does not compute the same gets no final name.
+
+    Batch, length, height and width are open. The metadata of each file tell the network, the weights' name, scale,
+    width, size multiple, keyframes and versions.
+
+    Args:
+        weights: published name or path of BasicVSR or IconVSR weights.
+        out: the file ``.onnx`` for whole sequences, ``lrs (n, t, 3, h, w)`` to ``hrs (n, t, 3, 4h, 4w)``; with
+            ``parts`` the folder for the steps.
+        parts: export the steps of :func:`vsr_plugin.export.steps.make_parts` instead, for bounded memory.
+        opset: version of the ONNX operators.
+        deform_conv: what deformable convolutions become, one of :data:`vsr_plugin.export.onnx_layers.DEFORM_CONVS`.
+        keyframe_stride: for IconVSR, which keyframes to use; ``None`` for none.
+        overwrite: replace files of the same names.
+        on_file: called with every file when it is verified.
+
+    Returns:
+        The files.
+
+    Raises:
+        WeightsError: the weights cannot be loaded.
+        ExportError: this network or opset cannot be exported, or the result differs from PyTorch's.
+        MediaError: the files cannot be written there.
+    """
+    out = Path(out)
+    if not parts and out.suffix != ".onnx":
+        raise ExportError(f"{out}: the name of a model must end in .onnx; for a folder of steps pass --parts")
+    if parts and out.suffix == ".onnx":
+        raise ExportError(f"{out}: --parts writes a folder; give it a name without .onnx")
+    target = PartialFolder(out, overwrite=overwrite) if parts else PartialFile(out, overwrite=overwrite)
+    try:
+        net = load_net(weights, keyframe_stride=keyframe_stride)
+        _check(net, str(weights), opset, deform_conv)
+        copy = exportable_copy(net, deform_conv)
+        common = _metadata(net, str(weights), opset, deform_conv)
+        found = []
+        if parts:
+            for name, part in make_parts(copy).items():
+                path = target.path / f"{name}.onnx"
+                _save(trace(part, opset), path, {**common, "part": name})
+                session = open_session(path)
+                found.append(_judge(path, out / path.name, session and part_difference(session, copy, part), on_file))
+        else:
+            _save(build_whole_graph(copy, opset), target.path, {**common, "part": "whole"})
+            session = open_session(target.path)
+            found.append(_judge(target.path, out, session and sequence_difference(session, net), on_file))
+        target.commit()
+    except BaseException:
+        target.discard()
+        raise
+    return found
+
+
+def _check(net: nn.Module, weights: str, opset: int, deform_conv: str) -> None:
+    if not isinstance(net, BasicVSRNet | IconVSRNet):
+        raise ExportError(f"{weights}: {type(net).__name__} is a part of a network; export BasicVSR or IconVSR weights")
+    if deform_conv not in DEFORM_CONVS:
+        raise ExportError(f"deformable convolution {deform_conv!r} does not exist; use {' or '.join(DEFORM_CONVS)}")
+    operator = deform_conv if has_keyframes(net) else "GridSample"
+    lowest = DEFORM_CONVS[operator][1]
+    if opset < lowest:
+        way_out = " or pass --deform-conv GridSample" if operator == "DeformConv" else ""
+        raise ExportError(f"opset {opset} has no {operator}; use --opset {lowest} or higher{way_out}")
+
+
+def _metadata(net: nn.Module, weights: str, opset: int, deform_conv: str) -> dict[str, str]:
+    values = dict(
+        network=type(net).__name__,
+        weights=Path(weights).name,
+        scale=net.scale,
+        mid_channels=net.mid_channels,
+        size_multiple=net.size_multiple,
+        opset=opset,
+        vsr_plugin=vsr_plugin.__version__,
+    )
+    if has_keyframes(net):
+        values.update(keyframe_stride=net.keyframe_stride, padding=net.padding, deform_conv=deform_conv)
+    return {key: str(value) for key, value in values.items()}
+
+
+def _save(model: onnx.ModelProto, path: Path, metadata: dict[str, str]) -> None:
+    model.producer_name, model.producer_version = "vsr_plugin", vsr_plugin.__version__
+    onnx.helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))
+
+
+def _judge(path: Path, final: Path, difference: float | None, on_file: Callable[[Export], None] | None) -> Export:
+    # Not `>`, which would let a NaN pass.
+    if difference is not None and not difference <= TOLERANCE:
+        raise ExportError(
+            f"{final.name}: differs from PyTorch by {difference:.1e}, more than {TOLERANCE:.0e}; not written"
+        )
+    export = Export(final, path.stat().st_size, difference)
+    if on_file is not None:
+        on_file(export)
+    return export

@@ -1,0 +1,137 @@
+"""One ONNX graph for whole sequences of open length: the steps inside ``Scan`` loops over time."""
+
+import hashlib
+from collections.abc import Mapping
+
+import onnx
+import torch.nn as nn
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, compose, helper
+
+from vsr_plugin.export.sequence import make_loops
+from vsr_plugin.export.tracing import trace
+
+
+class _Assembly:
+    """Nodes and weights of a graph under construction; a weight that several loops use is held once."""
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeProto] = []
+        self.weights: list[TensorProto] = []
+        self._by_content: dict[bytes, str] = {}
+
+    def _keep(self, weight: TensorProto) -> str:
+        content = hashlib.sha256(repr((weight.data_type, list(weight.dims))).encode())
+        content.update(onnx.numpy_helper.to_array(weight).tobytes())
+        if content.digest() not in self._by_content:
+            self.weights.append(weight)
+            self._by_content[content.digest()] = weight.name
+        return self._by_content[content.digest()]
+
+    def take_in(self, model: ModelProto, prefix: str, given: Mapping[str, str]) -> GraphProto:
+        """A traced graph under names of its own that reads weights, and the inputs in ``given``, from around it."""
+        graph = compose.add_prefix(model, f"{prefix}/").graph
+        outside = {f"{prefix}/{name}": value for name, value in given.items()}
+        outside.update({weight.name: self._keep(weight) for weight in graph.initializer})
+        for node in graph.node:
+            for k, name in enumerate(node.input):
+                node.input[k] = outside.get(name, name)
+        inputs = [value for value in graph.input if value.name not in outside]
+        outputs = list(graph.output)
+        return helper.make_graph(list(graph.node), prefix, inputs, outputs)
+
+    def inline(self, model: ModelProto, prefix: str, given: Mapping[str, str]) -> None:
+        """Add a traced graph's nodes; its outputs are then called ``prefix/name``."""
+        self.nodes.extend(self.take_in(model, prefix, given).node)
+
+    def scan(
+        self,
+        model: ModelProto,
+        prefix: str,
+        *,
+        states: Mapping[str, str],
+        sequences: Mapping[str, str],
+        given: Mapping[str, str],
+        outputs: list[str],
+        reverse: bool = False,
+    ) -> None:
+        """Add a loop over the first axis of ``sequences``.
+
+        Args:
+            model: the body: states, then what the sequences hold; it returns the states, then one output.
+            prefix: of all names inside.
+            states: first values by the names in the body.
+            sequences: what to loop over, by the names in the body.
+            given: values that all rounds share, by the names in the body.
+            outputs: names of the final states and of the sequence that comes out.
+            reverse: from the last entry to the first.
+        """
+        body = self.take_in(model, prefix, given)
+        # The exporter leaves out inputs that a network does not use; a loop hands over all of them.
+        values = {value.name: value for value in body.input}
+        del body.input[:]
+        used_sequences = [name for name in sequences if f"{prefix}/{name}" in values]
+        body.input.extend(values[f"{prefix}/{name}"] for name in (*states, *used_sequences))
+        self.nodes.append(
+            helper.make_node(
+                "Scan",
+                [*states.values(), *(sequences[name] for name in used_sequences)],
+                outputs,
+                name=prefix,
+                body=body,
+                num_scan_inputs=len(used_sequences),
+                scan_input_directions=[int(reverse)] * len(used_sequences),
+                scan_output_directions=[int(reverse)],
+            )
+        )
+
+
+def build_whole_graph(net: nn.Module, opset: int) -> ModelProto:
+    """Make the graph from ``lrs (n, t, 3, h, w)`` to ``hrs (n, t, 3, 4h, 4w)``, all of n, t, h, w open.
+
+    Args:
+        net: a copy by :func:`vsr_plugin.export.onnx_layers.exportable_copy`.
+        opset: version of the operators.
+
+    Raises:
+        ExportError: the installed PyTorch cannot export to this opset.
+    """
+    parts = make_loops(net)
+    models = {name: trace(part, opset) for name, part in parts.items()}
+    assembly = _Assembly()
+    assembly.inline(models["begin"], "begin", dict(lrs="lrs"))
+    flags: dict[str, str] = {}
+    features: dict[str, str] = {}
+    if "refill" in models:
+        assembly.scan(
+            models["refill"], "refill",
+            states={}, sequences=dict(window="begin/windows"), given=dict(frames="begin/frames"), outputs=["features"],
+        )  # fmt: skip
+        flags = dict(number="begin/numbers", is_keyframe="begin/are_keyframes")
+        features = dict(features="features")
+    assembly.scan(
+        models["backward"], "backward",
+        states=dict(state="begin/no_state", later="begin/last"),
+        sequences=dict(lr="begin/frames", **flags),
+        given=features,
+        outputs=["first_state", "first_frame", "backward_feats"],
+        reverse=True,
+    )  # fmt: skip
+    assembly.scan(
+        models["forward"], "forward",
+        states=dict(state="begin/no_state", earlier="begin/first"),
+        sequences=dict(lr="begin/frames", backward_feat="backward_feats", **flags),
+        given=features,
+        outputs=["last_state", "last_frame", "hr_frames"],
+    )  # fmt: skip
+    assembly.inline(models["finish"], "finish", dict(lrs="lrs", hr_frames="hr_frames"))
+    assembly.nodes.append(helper.make_node("Identity", ["finish/hrs"], ["hrs"]))
+    shape = ["n", "t", 3, "h", "w"]
+    graph = helper.make_graph(
+        assembly.nodes, type(net).__name__,
+        [helper.make_tensor_value_info("lrs", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("hrs", TensorProto.FLOAT, [*shape[:3], "hr_h", "hr_w"])],
+        assembly.weights,
+    )  # fmt: skip
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=models["begin"].ir_version
+    )
