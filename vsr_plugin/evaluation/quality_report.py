@@ -4,13 +4,14 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 from vsr_plugin.evaluation.quality import Protocol
+from vsr_plugin.media.atomic import write_whole
 
 #: Which frames of a clip can be scored.
 SCORED = ("all", "centre")
@@ -115,13 +116,7 @@ class QualityReport:
         """Write ``DATASET.json`` and ``DATASET.csv`` into a folder, which is made; each appears whole."""
         folder.mkdir(parents=True, exist_ok=True)
         for suffix, text in ((".json", self.to_json()), (".csv", self.to_csv())):
-            target = folder / f"{self.dataset}{suffix}"
-            partial = folder / f".{self.dataset}.partial-{os.getpid()}{suffix}"
-            try:
-                partial.write_text(text, encoding="utf-8")
-                os.replace(partial, target)
-            finally:
-                partial.unlink(missing_ok=True)
+            write_whole(folder / f"{self.dataset}{suffix}", partial(Path.write_text, data=text, encoding="utf-8"))
 
 
 def _finite(figures: dict[str, float]) -> dict[str, float | str]:
