@@ -39,9 +39,7 @@ def prepare(cfg: Config, args: argparse.Namespace) -> list[str]:
         # Several checkpoints of one training are tested, and their figures stay side by side.
         cfg.work_dir = os.path.join(cfg.work_dir, f"test_{Path(args.checkpoint).stem}")
     for metric in quality_metrics(cfg):
-        metric.update(
-            out_dir=cfg.work_dir, weights=args.checkpoint, baseline=args.baseline or metric.get("baseline", False)
-        )
+        metric.update(out_dir=cfg.work_dir, weights=args.checkpoint, baseline=args.baseline or metric.get("baseline", False))
     cfg.test_cfg = dict(type="MultiSetTestLoop")
     cfg.load_from, cfg.resume = None, False
     forget_pretrained(cfg.model)

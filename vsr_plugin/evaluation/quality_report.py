@@ -64,12 +64,13 @@ class QualityReport:
 
     def means(self) -> dict[str, float]:
         """Mean over clips of the mean over frames, of every figure."""
-        return {name: fmean(fmean(clip.figures[name]) for clip in self.clips) for name in self.clips[0].figures}
+        names = self.clips[0].figures
+        return {name: _mean(_mean(clip.figures[name]) for clip in self.clips) for name in names}
 
     def means_over_frames(self) -> dict[str, float]:
         """Mean over all frames of the set, which differs from :meth:`means` where clips differ in length."""
         names = self.clips[0].figures
-        return {name: fmean(value for clip in self.clips for value in clip.figures[name]) for name in names}
+        return {name: _mean(value for clip in self.clips for value in clip.figures[name]) for name in names}
 
     def to_json(self) -> str:
         """Everything, for a file; infinite values, which JSON lacks, stand as the text ``inf``."""
@@ -90,7 +91,7 @@ class QualityReport:
         document["clips"] = [
             dict(
                 clip=clip.clip,
-                mean=_finite({name: fmean(values) for name, values in clip.figures.items()}),
+                mean=_finite({name: _mean(values) for name, values in clip.figures.items()}),
                 frames=[
                     dict(frame=frame, **_finite({name: values[i] for name, values in clip.figures.items()}))
                     for i, frame in enumerate(clip.frames)
@@ -109,7 +110,7 @@ class QualityReport:
         writer.writerow(["clip", "frame", *names])
         for clip in self.clips:
             for i, frame in enumerate(clip.frames):
-                writer.writerow([clip.clip, frame, *(f"{clip.figures[name][i]:.6f}" for name in names)])
+                writer.writerow([clip.clip, frame, *(_cell(clip.figures[name][i]) for name in names)])
         return text.getvalue()
 
     def write(self, folder: Path) -> None:
@@ -119,8 +120,18 @@ class QualityReport:
             write_whole(folder / f"{self.dataset}{suffix}", partial(Path.write_text, data=text, encoding="utf-8"))
 
 
-def _finite(figures: dict[str, float]) -> dict[str, float | str]:
-    return {name: value if math.isfinite(value) else str(value) for name, value in figures.items()}
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Mean over the frames that have the figure."""
+    there = [value for value in values if value is not None]
+    return fmean(there) if there else None
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"
+
+
+def _finite(figures: dict[str, float | None]) -> dict[str, float | str | None]:
+    return {name: v if v is None or math.isfinite(v) else str(v) for name, v in figures.items()}
 
 
 def report_table(reports: Iterable[QualityReport]) -> str:

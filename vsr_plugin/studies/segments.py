@@ -124,8 +124,8 @@ def _finding(clip: str, by_count: dict[int, np.ndarray]) -> str:
     where = {True: "most beside the cuts", False: "not most beside the cuts", None: "all frames being beside cuts"}
     return (
         f"{clip}: the mean PSNR {'falls with every step to more segments' if falls else 'does not fall at every step'} "
-        f"(the paper: falls); at K = {most} it changes by {difference.mean():+.3f} dB, {where[at_cuts]} (the paper: most "
-        "there)"
+        f"(the paper: falls); at K = {most} it changes by {difference.mean():+.3f} dB, "
+        f"{where[at_cuts]} (the paper: most there)"
     )
 
 

@@ -98,7 +98,9 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             },
             frames=7,
         ),
-        "vid4": Layout("Vid4", variants=((Tree("GT", _USUAL_LR),),), rest="test", published=tuple(_VID4), frames=_VID4),
+        "vid4": Layout(
+            "Vid4", variants=((Tree("GT", _USUAL_LR),),), rest="test", published=tuple(_VID4), frames=_VID4
+        ),
         "udm10": Layout("UDM10", variants=((Tree("GT", _USUAL_LR),),), rest="test", published=tuple(_UDM10.split())),
         "folder": Layout(
             "your clips", variants=((Tree("GT", _USUAL_LR, made=""),), (Tree(".", made=""),)), rest="train"
