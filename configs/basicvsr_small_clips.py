@@ -14,7 +14,9 @@ data_root = "work_dirs/train_demo/data"
 total_batch_size = 2
 max_iters = 1000
 
-model = dict(generator=dict(mid_channels=24, num_blocks=4, spynet_pretrained="basicvsr_reds4"))
+model = dict(
+    generator=dict(mid_channels=24, num_blocks=3, spynet_pretrained="basicvsr_reds4"), frozen=["generator.spynet"]
+)
 
 train_dataloader = dict(
     batch_size=total_batch_size,
@@ -29,11 +31,11 @@ test_dataloader = [val_dataloader]
 test_evaluator = [val_evaluator]
 
 train_cfg = dict(max_iters=max_iters, val_interval=100)
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
+optim_wrapper = dict(optimizer=dict(lr=3e-3), paramwise_cfg=dict(_delete_=True))
 param_scheduler = [
     dict(type="LinearLR", by_epoch=False, start_factor=0.05, end=20),
     dict(type="CosineAnnealingLR", by_epoch=False, T_max=max_iters, eta_min=1e-7),
 ]
-custom_hooks = [dict(type="FreezeModules", modules=["generator.spynet"], steps=max_iters)]
+custom_hooks = []
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=100))
 log_processor = dict(window_size=20)

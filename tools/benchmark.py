@@ -1,7 +1,8 @@
-"""Measure: `speed` and `train` against MMagic's networks, `profile` for shares of the time, `windows` for their cost."""
+"""Measure against MMagic: `speed`, `train`, `data`; ours alone: `profile` (shares of time), `windows` (their cost)."""
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from vsr_plugin.cli import run_command
 from vsr_plugin.datasets.sample_clips import SAMPLE_CLIPS
 from vsr_plugin.errors import VSRError
-from vsr_plugin.evaluation.benchmarking import profiling, speed, training
+from vsr_plugin.evaluation.benchmarking import data, profiling, speed, training
 from vsr_plugin.evaluation.benchmarking.contenders import CONTENDERS, MODELS, Setting, build, plain_net
 from vsr_plugin.evaluation.benchmarking.inputs import load_sequence
 from vsr_plugin.evaluation.benchmarking.machine import describe_machine
@@ -102,6 +103,18 @@ def parse_args() -> argparse.Namespace:
         help="window x overlap, in frames",
     )  # fmt: skip
     part.add_argument("--weights", default="basicvsr_reds4", help="published name or path")
+
+    part = commands.add_parser("data", help="loading of training samples", formatter_class=defaults)
+    part.add_argument("--contenders", nargs="+", choices=data.CONTENDERS, default=list(data.CONTENDERS))
+    part.add_argument("--size", type=_size, default=data.Workload.size, metavar="HxW", help="of ground truth")
+    part.add_argument("--clips", type=int, default=data.Workload.clips, metavar="N", help="clips to load from")
+    part.add_argument("--clip-frames", type=int, default=data.Workload.clip_frames, metavar="N", help="length of each")
+    part.add_argument("--frames", type=int, default=data.Workload.frames, metavar="N", help="length of a sample")
+    part.add_argument("--gt-size", type=int, default=data.Workload.gt_size, metavar="N", help="side of its crop")
+    part.add_argument("--repetitions", type=int, default=20, metavar="N", help="samples with a warm page cache")
+    part.add_argument("--cold", type=int, default=5, metavar="N", help="samples with everything out of the page cache")
+    part.add_argument("--folder", type=Path, help="where the data are made for the time being (default: system's)")
+    part.add_argument("--json", type=Path, metavar="PATH", help="write all figures to this file")
     return parser.parse_args()
 
 
@@ -172,9 +185,28 @@ def run_windows(args: argparse.Namespace) -> None:
             print(f"  {cost}", flush=True)
 
 
+def run_data(args: argparse.Namespace) -> None:
+    workload = data.Workload(args.clips, args.clip_frames, args.size, args.frames, args.gt_size)
+    machine = describe_machine("cpu", threads=1)
+    repetitions = {cache: n for cache, n in (("warm", args.repetitions), ("cold", args.cold)) if n}
+    protocol = data.protocol(workload, repetitions)
+    print(*(f"{key}: {value}" for key, value in machine.items()), f"protocol: {protocol}\n", sep="\n")
+
+    def report(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        report("making the data")
+        data.make_data(Path(folder), workload)
+        results = data.measure(args.contenders, Path(folder), workload, repetitions, report)
+    print(data.table(results))
+    if args.json:
+        args.json.write_text(data.as_json(results, machine, workload, protocol))
+
+
 def main() -> None:
     args = parse_args()
-    commands = {"speed": run_speed, "train": run_train, "profile": run_profile, "windows": run_windows}
+    commands = dict(speed=run_speed, train=run_train, profile=run_profile, windows=run_windows, data=run_data)
     commands[args.command](args)
 
 

@@ -39,7 +39,9 @@ def prepare(cfg: Config, args: argparse.Namespace) -> list[str]:
         # Several checkpoints of one training are tested, and their figures stay side by side.
         cfg.work_dir = os.path.join(cfg.work_dir, f"test_{Path(args.checkpoint).stem}")
     for metric in quality_metrics(cfg):
-        metric.update(out_dir=cfg.work_dir, weights=args.checkpoint, baseline=args.baseline or metric.get("baseline", False))
+        metric.update(
+            out_dir=cfg.work_dir, weights=args.checkpoint, baseline=args.baseline or metric.get("baseline", False)
+        )
     cfg.test_cfg = dict(type="MultiSetTestLoop")
     cfg.load_from, cfg.resume = None, False
     forget_pretrained(cfg.model)
@@ -48,12 +50,12 @@ def prepare(cfg: Config, args: argparse.Namespace) -> list[str]:
 
 def main() -> int:
     args = parse_args()
-    if args.launcher not in (None, "none") and args.device != "auto":
-        raise VSRError("--device is for one process; several take the GPUs of the machine in turn, or the CPU")
     device = pick_device(args.device)
     # Before minutes of work: a name or path that does not exist.
     resolve(args.checkpoint)
     cfg = read_config(args)
+    if cfg.launcher != "none" and args.device != "auto":
+        raise VSRError("--device is for one process; several take a GPU each, or all the CPU where there is none")
     notes = prepare(cfg, args)
     runner = build_runner(cfg)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -61,8 +63,9 @@ def main() -> int:
     if args.device != "auto":
         runner.model.to(device)
     if is_main_process():
-        print(*notes, sep="\n" if notes else "")
-        print(f"testing {type(model.generator).__name__} ({args.checkpoint}); figures go to {cfg.work_dir}")
+        for note in notes:
+            print(note)
+        print(f"testing {type(model.generator).__name__} ({args.checkpoint}); figures go to {cfg.work_dir}", flush=True)
     runner.test()
     if is_main_process():
         print(report_table(runner.test_loop.reports))
@@ -70,4 +73,10 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(
+        run_command(
+            main,
+            state="the figures of finished sets are in the work dir",
+            save_memory="limit it by --cfg-options model.test_cfg.memory_budget=BYTES, or use --device cpu",
+        )
+    )

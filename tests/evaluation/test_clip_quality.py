@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -53,6 +55,18 @@ def test_mean_over_clips_of_the_mean_over_frames():
     assert list(figures) == ["REDS4/PSNR", "REDS4/SSIM"]
     assert list(figures.values()) == pytest.approx(np.mean(expected, axis=0))
     assert [scores.clip for scores in metric.report.clips] == ["b/9", "b/10"]
+
+
+def test_scoring_in_threads_leaves_standard_output_alone():
+    code = (
+        "import sys, torch; from vsr_plugin.evaluation import ClipQuality; before = sys.stdout;"
+        "frames = torch.zeros(64, 3, 16, 16, dtype=torch.uint8);"
+        "sample = dict(key='000', gt_img=frames, output=dict(pred_img=frames));"
+        "ClipQuality('A').process({}, [sample]);"
+        "assert sys.stdout is before"
+    )
+    # In a process of its own, where MMagic's metrics are not imported yet.
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_channel_and_border_are_those_of_the_protocol():

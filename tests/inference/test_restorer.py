@@ -3,6 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from reference_figures import REFERENCE, reference_frames
 
 from vsr_plugin.datasets.degradations import bicubic_downsample, bicubic_upsample
 from vsr_plugin.errors import VSRError
@@ -11,6 +12,7 @@ from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.media import open_source
+from vsr_plugin.models import BasicVSRNet
 from vsr_plugin.weights import load_net
 
 
@@ -109,14 +111,6 @@ def test_unusable_windows(small_net, options):
         next(restore_frames(small_net, random_clip(1), **options))
 
 
-REFERENCE = {
-    # clip: (height, width, bicubic, basicvsr_reds4, basicvsr_vimeo90k_bi), Y-PSNR in dB measured with MMagic's net
-    "carphone_pristine": (144, 176, 25.58, 30.80, 31.39),
-    "bikes": (272, 640, 36.13, 42.92, 43.25),
-    "bigbuckbunny": (288, 512, 32.16, 37.65, 37.61),
-}
-
-
 @pytest.mark.parametrize(
     "clip",
     [
@@ -126,15 +120,8 @@ REFERENCE = {
     ],
 )
 def test_reference_figures(real_clip, clip):
-    import av
-
-    h, w, *expected = REFERENCE[clip]
-    # The figures were taken on frames as swscale converts them by default, which is not how open_source does.
-    with av.open(str(real_clip(clip))) as container:
-        decoded = [
-            frame.to_ndarray(format="rgb24") for frame, _ in zip(container.decode(video=0), range(41), strict=False)
-        ]
-    gt = [np.ascontiguousarray(frame[:h, :w]) for frame in decoded[30:]]
+    expected = REFERENCE[clip][2:]
+    gt = reference_frames(real_clip(clip), clip)
     lrs = [bicubic_downsample(frame) for frame in gt]
     figures = [np.mean([frame_quality(bicubic_upsample(lr), hr)[0] for lr, hr in zip(lrs, gt, strict=True)])]
     for name in ("basicvsr_reds4", "basicvsr_vimeo90k_bi"):
@@ -185,3 +172,19 @@ def test_numbers_that_overflow_are_noticed_and_repeated_in_float32(either_net, t
 def test_an_unknown_precision(small_net):
     with pytest.raises(VSRError, match="precision 'int8' does not exist"):
         next(restore_frames(small_net, random_clip(1), precision="int8"))
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor"])
+def test_propagation_restarts_at_a_cut(kind: str) -> None:
+    torch.manual_seed(0)
+    net = BasicVSRNet(mid_channels=4, num_blocks=1).eval()
+    rng = np.random.default_rng(0)
+    shots = [np.repeat(rng.integers(low, low + 60, (1, 24, 32, 3)).astype(np.uint8), 9, 0) for low in (0, 190)]
+    frames = [np.roll(frame, i, axis=1) for shot in shots for i, frame in enumerate(shot)]
+    if kind == "tensor":
+        frames = [torch.from_numpy(frame).permute(2, 0, 1).float() / 255 for frame in frames]
+    alone = [hr for part in (frames[:9], frames[9:]) for hr in restore_frames(net, part)]
+    cut, uncut = (list(restore_frames(net, frames, scene_cuts=on)) for on in (True, False))
+    assert len(cut) == len(uncut) == 18
+    assert all(np.array_equal(a, b) for a, b in zip(cut, alone, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(cut, uncut, strict=True))

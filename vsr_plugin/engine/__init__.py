@@ -1,4 +1,4 @@
-"""Training through the OpenMMLab runner: loop, optimiser steps, hooks, checkpoint files."""
+"""Training and testing through the OpenMMLab runner: loops, optimiser steps, hooks, checkpoint files."""
 
 from vsr_plugin.engine.checkpoint_files import AtomicBackend
 from vsr_plugin.engine.hooks import (

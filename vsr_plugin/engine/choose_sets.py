@@ -29,14 +29,15 @@ def choose_test_sets(cfg: Config, only: Sequence[str] | None = None) -> list[str
         loaders, evaluators = [loaders], [evaluators]
     if not isinstance(evaluators, list) or len(loaders) != len(evaluators):
         raise VSRError(f"{cfg.filename}: each of the {len(loaders)} test_dataloader needs a test_evaluator of its own")
-    sets = {_name(evaluator, i): (loader, evaluator) for i, (loader, evaluator) in enumerate(zip(loaders, evaluators))}
+    pairs = zip(loaders, evaluators, strict=True)
+    sets = {_name(evaluator, i): (loader, evaluator) for i, (loader, evaluator) in enumerate(pairs)}
     if len(sets) < len(loaders):
         raise VSRError(f"{cfg.filename}: two test sets have one name; name them differently in test_evaluator")
     for name in only or ():
         if name not in sets:
             raise VSRError(f"--only {name}: the config has no test set of that name; it has {', '.join(sets)}")
     notes, chosen = [], []
-    for name in only or sets:
+    for name in dict.fromkeys(only or sets):
         absent = next((root for root in _roots(sets[name][0]["dataset"]) if not Path(root).exists()), None)
         if absent is None:
             chosen.append(sets[name])
@@ -44,8 +45,8 @@ def choose_test_sets(cfg: Config, only: Sequence[str] | None = None) -> list[str
             notes.append(f"{name}: left out, there is no {absent} on this machine")
     if not chosen:
         raise VSRError(
-            f"no test set is on this machine: {'; '.join(note.partition(', ')[2] for note in notes)}; put the data there "
-            "(docs/data.md), or name its folder: --cfg-options test_dataloader.0.dataset.gt_root=PATH"
+            f"no test set is on this machine: {'; '.join(note.partition(', ')[2] for note in notes)}; put the data "
+            "there (docs/data.md), or name its folder: --cfg-options test_dataloader.0.dataset.gt_root=PATH"
         )
     cfg.test_dataloader, cfg.test_evaluator = map(list, zip(*chosen, strict=True))
     return notes

@@ -59,10 +59,11 @@ class MultiSetTestLoop(BaseLoop):
         runner.call_hook("before_test_epoch")
         runner.model.eval()
         figures: dict[str, float] = {}
-        # Hooks that log ask the runner for the data loader at hand.
-        for self.dataloader, evaluator in self._sets:
+        for dataloader, evaluator in self._sets:
+            # Hooks that log ask the runner for the data loader at hand.
+            self.dataloader = dataloader
             self._run_set(evaluator)
-            of_set = evaluator.evaluate(len(self.dataloader.dataset))
+            of_set = evaluator.evaluate(len(dataloader.dataset))
             if twice := figures.keys() & of_set.keys():
                 raise VSRError(f"two test sets give a figure {min(twice)}; name the sets differently in test_evaluator")
             figures |= of_set

@@ -1,9 +1,8 @@
 """PSNR and SSIM of whole clips as a metric of mmengine's runner."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -95,21 +94,22 @@ class ClipQuality(BaseMetric):
                 "LR frames must be a quarter of it in height and width"
             )
         scored = [len(gt) // 2] if self.frames == "centre" else list(range(len(gt)))
-        gts = [_rgb(gt, i) for i in scored]
-        figures = self._figures([_rgb(restored, i) for i in scored], gts)
+        figures = self._figures(scored, lambda i: _rgb(restored[i]), gt)
         if self.baseline:
             if clip not in self._baselines:
-                enlarged = [bicubic_upsample(_rgb(sample["input"], i)) for i in scored]
-                self._baselines[clip] = self._figures(enlarged, gts)
+                lrs = sample["input"]
+                self._baselines[clip] = self._figures(scored, lambda i: bicubic_upsample(_rgb(lrs[i])), gt)
             figures |= {f"{name}_bicubic": values for name, values in self._baselines[clip].items()}
         indices = sample.get("frames") or range(len(gt))
         return ClipScores(clip, [int(indices[i]) for i in scored], figures)
 
-    def _figures(self, frames: list[np.ndarray], gts: list[np.ndarray]) -> dict[str, list[float]]:
+    def _figures(self, scored: list[int], frame: Callable[[int], np.ndarray], gt: Tensor) -> dict[str, list[float]]:
+        def score(i: int) -> tuple[float, float]:
+            return frame_quality(frame(i), _rgb(gt[i]), self.protocol)
+
         # Scoring a frame of 720p takes 0.2 s, longer than a GPU needs to restore it; numpy and OpenCV work in threads.
-        with ThreadPoolExecutor(min(len(gts), os.cpu_count() or 1, 16)) as pool:
-            pairs = list(pool.map(partial(frame_quality, protocol=self.protocol), frames, gts))
-        psnr, ssim = zip(*pairs, strict=True)
+        with ThreadPoolExecutor(min(len(scored), os.cpu_count() or 1, 16)) as pool:
+            psnr, ssim = zip(*pool.map(score, scored), strict=True)
         return dict(psnr=list(psnr), ssim=list(ssim))
 
     def evaluate(self, size: int) -> dict[str, float]:
@@ -146,8 +146,8 @@ class ClipQuality(BaseMetric):
         return {name.replace("psnr", "PSNR").replace("ssim", "SSIM"): v for name, v in self.report.means().items()}
 
 
-def _rgb(frames: Tensor, index: int) -> np.ndarray:
-    return np.ascontiguousarray(frames[index].permute(1, 2, 0).cpu().numpy())
+def _rgb(frame: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy())
 
 
 def _size(frames: Tensor) -> str:

@@ -32,6 +32,13 @@ def frame_to_tensor(frame: Frame, device: torch.device) -> Tensor:
     return hwc.permute(2, 0, 1).contiguous() / float(np.iinfo(frame.dtype).max)
 
 
+def frame_to_rgb(frame: Frame) -> np.ndarray:
+    """An array as it is, a tensor ``(3, h, w)`` in [0, 1] as an array ``(h, w, 3)`` of ``uint8``."""
+    if isinstance(frame, Tensor):
+        return tensor_to_frame(frame, np.empty(0, np.uint8))
+    return frame
+
+
 def tensor_to_frame(hr: Tensor, like: Frame) -> Frame:
     """Clip an HR tensor ``(3, H, W)`` to [0, 1] and bring it to the kind, dtype and device of ``like``."""
     hr = hr.clamp(0, 1)

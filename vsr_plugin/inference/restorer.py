@@ -12,8 +12,15 @@ from torch import Tensor
 
 from vsr_plugin.inference.acceleration import PRECISIONS, accelerate_with_fallback
 from vsr_plugin.inference.frame_store import FrameStore
-from vsr_plugin.inference.frame_tensors import Frame, check_same_kind, frame_to_tensor, tensor_to_frame
+from vsr_plugin.inference.frame_tensors import (
+    Frame,
+    check_same_kind,
+    frame_to_rgb,
+    frame_to_tensor,
+    tensor_to_frame,
+)
 from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
+from vsr_plugin.inference.scene_cuts import split_shots
 from vsr_plugin.inference.sequence import restore_sequence
 
 
@@ -32,6 +39,7 @@ def restore_frames(
     tile: int | None = None,
     window: int | None = None,
     overlap: int | None = None,
+    scene_cuts: bool = False,
     num_frames: int | None = None,
     work_dir: str | None = None,
     progress: Callable[[float], None] | None = None,
@@ -54,6 +62,8 @@ def restore_frames(
             change the result.
         window: frames kept of each window.
         overlap: frames of a window computed and discarded at each end.
+        scene_cuts: restart propagation where the picture changes to another shot. The tool does so for video files;
+            here it is off, since a sequence of an evaluation must not be cut.
         num_frames: how many frames will come, if known; windows are then made of equal length.
         work_dir: folder for what goes to disk; by default the system's folder for temporary files.
         progress: called during the work with the number of frames done since the last call, in halves: a frame
@@ -81,6 +91,14 @@ def restore_frames(
     if (window is not None and window < 1) or (overlap is not None and overlap < 0):
         raise ValueError(f"`window` must be at least 1 and `overlap` at least 0, got {window} and {overlap}")
     frames = iter(frames)
+    if scene_cuts:
+        options = dict(
+            strategy=strategy, memory_budget=memory_budget, precision=precision, tile=tile, window=window,
+            overlap=overlap, work_dir=work_dir, progress=progress, on_plan=on_plan, on_note=on_note,
+        )  # fmt: skip
+        for shot in split_shots(frames, frame_to_rgb):
+            yield from restore_frames(net, shot, **options)
+        return
     first = next(frames, None)
     if first is None:
         return

@@ -13,10 +13,15 @@ frames before (which is so after a flash).
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import accumulate, groupby
+from operator import itemgetter
+from typing import TypeVar
 
 import cv2
 import numpy as np
+
+Item = TypeVar("Item")
 
 _HEIGHT, _WIDTH = 36, 64
 _SHIFTS = (0, -2, 2, -4, 4)
@@ -137,13 +142,29 @@ class CutDetector:
         return all(_distance(a, b) >= _RESEMBLANCE for a in before for b in after)
 
 
-def mark_cuts(frames: Iterator[np.ndarray], min_scene: int = MIN_SCENE) -> Iterator[tuple[np.ndarray, bool]]:
-    """Yield every frame with whether it begins a new shot; holds :attr:`CutDetector.delay` frames."""
+def mark_cuts(
+    frames: Iterator[Item], min_scene: int = MIN_SCENE, *, view: Callable[[Item], np.ndarray] = lambda frame: frame
+) -> Iterator[tuple[Item, bool]]:
+    """Yield every frame with whether it begins a new shot; holds :attr:`CutDetector.delay` frames.
+
+    Args:
+        frames: of any kind.
+        min_scene: see :class:`CutDetector`.
+        view: what makes a frame an array ``(h, w, 3)`` of ``uint8`` or ``uint16``.
+    """
     detector = CutDetector(min_scene)
-    held: deque[np.ndarray] = deque()
+    held: deque[Item] = deque()
     for frame in frames:
         held.append(frame)
-        for cut in detector.push(frame):
+        for cut in detector.push(view(frame)):
             yield held.popleft(), cut
     for cut in detector.flush():
         yield held.popleft(), cut
+
+
+def split_shots(frames: Iterator[Item], view: Callable[[Item], np.ndarray]) -> Iterator[Iterator[Item]]:
+    """Yield the shots, each an iterator of its frames that is to be used up before the next; see :func:`mark_cuts`."""
+    marked = mark_cuts(frames, view=view)
+    numbered = accumulate(marked, lambda before, now: (now[0], before[1] + now[1]))
+    for _, shot in groupby(numbered, key=itemgetter(1)):
+        yield map(itemgetter(0), shot)

@@ -1,5 +1,6 @@
 """The trainable model around a network: loss in training, whole sequences in bounded memory in evaluation."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ class VideoRestorer(BaseModel):
         generator: config of the network, ``dict(type='BasicVSRNet', ...)``.
         pixel_loss: config of the loss between restored sequence and ground truth, over all frames.
         data_preprocessor: config of the preprocessor.
+        frozen: names of modules that are never trained, such as ``'generator.spynet'``; saves their backward pass. For
+            a number of steps only there is :class:`vsr_plugin.engine.FreezeModules`.
         test_cfg: options of :func:`vsr_plugin.inference.restore_frames` for evaluation, such as ``precision`` or
             ``memory_budget``.
         init_cfg: initialisation of the whole model; the network's own ``init_cfg`` is the usual place.
@@ -30,6 +33,7 @@ class VideoRestorer(BaseModel):
         generator: dict,
         pixel_loss: dict,
         data_preprocessor: dict | None = None,
+        frozen: Sequence[str] = (),
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ):
@@ -37,6 +41,8 @@ class VideoRestorer(BaseModel):
         super().__init__(MODELS.build(data_preprocessor or dict(type="SequencePreprocessor")), init_cfg)
         self.generator = MODELS.build(generator)
         self.pixel_loss = MODELS.build(pixel_loss)
+        for name in frozen:
+            self.get_submodule(name).requires_grad_(False)
         self.test_cfg = dict(test_cfg or {})
 
     def forward(

@@ -35,6 +35,4 @@ def frames_in_order(clip: Clip) -> Iterator[np.ndarray]:
     except MediaError as error:
         raise DataError(f"clip {clip.name}, frame {count}: {error}") from error
     if count != clip.num_frames:
-        raise DataError(
-            f"clip {clip.name} ({clip.path}): {count} of {clip.num_frames} frames decode; get a whole copy"
-        )
+        raise DataError(f"clip {clip.name} ({clip.path}): {count} of {clip.num_frames} frames decode; get a whole copy")

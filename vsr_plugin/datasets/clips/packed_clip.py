@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from vsr_plugin.errors import DataError
@@ -53,7 +55,9 @@ class PackedClip(Clip):
         shape, offset = self._layout
         try:
             # Mapped anew at each read, since a mapping holds a file descriptor.
-            mapped = np.memmap(self.path, np.uint8, "r", offset, shape)
+            with open(self.path, "rb") as file:
+                self._ask_ahead(file.fileno(), indices, window)
+                mapped = np.memmap(file, np.uint8, "r", offset, shape)
         except (OSError, ValueError) as error:
             raise DataError(f"clip {self.name} ({self.path}): was changed or removed while in use ({error})") from error
         # A plain view: slicing the subclass costs more than copying a small crop.
@@ -62,3 +66,13 @@ class PackedClip(Clip):
         for frame, i in zip(frames, indices, strict=True):
             frame[:] = pixels[i][window.slices]
         return frames
+
+    def _ask_ahead(self, descriptor: int, indices: list[int], window: Window) -> None:
+        """Let the disk fetch the rows of all frames at once; one after the other takes three times as long."""
+        if not hasattr(os, "posix_fadvise"):
+            return
+        (_, height, width, channels), offset = self._layout
+        row = width * channels
+        for i in indices:
+            start = offset + (i * height + window.top) * row
+            os.posix_fadvise(descriptor, start, window.height * row, os.POSIX_FADV_WILLNEED)

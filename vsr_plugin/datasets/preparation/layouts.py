@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 SPLITS = ("train", "val", "test")
 
@@ -63,9 +62,9 @@ class Layout:
         return self.frames.get(name) if isinstance(self.frames, Mapping) else self.frames
 
 
-_USUAL_LR = MappingProxyType({"BI": "BIx4", "BD": "BDx4"})
-_REDS_LR = MappingProxyType({"BI": "train_sharp_bicubic/X4"})
-_VID4 = MappingProxyType({"calendar": 41, "city": 34, "foliage": 49, "walk": 47})
+_USUAL_LR = {"BI": "BIx4", "BD": "BDx4"}
+_REDS_LR = {"BI": "train_sharp_bicubic/X4"}
+_VID4 = {"calendar": 41, "city": 34, "foliage": 49, "walk": 47}
 _UDM10 = "archpeople archwall auditorium band caffe camera clap lake photography polyflow"
 
 #: REDS4 and REDSval4 of the paper; the numbers from 240 on are clips 000 to 029 of the official validation set under
@@ -74,36 +73,30 @@ _UDM10 = "archpeople archwall auditorium band caffe camera clap lake photography
 REDS4 = ("000", "011", "015", "020")
 REDSVAL4 = ("240", "241", "246", "257")
 
-LAYOUTS: Mapping[str, Layout] = MappingProxyType(
-    {
-        "reds": Layout(
-            "REDS",
-            variants=(
-                (
-                    Tree("train_sharp", _REDS_LR),
-                    Tree("val_sharp", {"BI": "val_sharp_bicubic/X4"}, made="val_", first=240),
-                ),
+LAYOUTS: Mapping[str, Layout] = {
+    "reds": Layout(
+        "REDS",
+        variants=(
+            (
+                Tree("train_sharp", _REDS_LR),
+                Tree("val_sharp", {"BI": "val_sharp_bicubic/X4"}, made="val_", first=240),
             ),
-            splits={"test": REDS4, "val": REDSVAL4},
-            rest="train",
-            published=tuple(f"{i:03d}" for i in range(270)),
-            frames=100,
         ),
-        "vimeo90k": Layout(
-            "Vimeo-90K septuplets",
-            variants=((Tree("GT", _USUAL_LR),), (Tree("sequences", _USUAL_LR),)),
-            lists={
-                "train": ("sep_trainlist.txt", "meta_info_Vimeo90K_train_GT.txt"),
-                "test": ("sep_testlist.txt", "meta_info_Vimeo90K_test_GT.txt"),
-            },
-            frames=7,
-        ),
-        "vid4": Layout(
-            "Vid4", variants=((Tree("GT", _USUAL_LR),),), rest="test", published=tuple(_VID4), frames=_VID4
-        ),
-        "udm10": Layout("UDM10", variants=((Tree("GT", _USUAL_LR),),), rest="test", published=tuple(_UDM10.split())),
-        "folder": Layout(
-            "your clips", variants=((Tree("GT", _USUAL_LR, made=""),), (Tree(".", made=""),)), rest="train"
-        ),
-    }
-)
+        splits={"test": REDS4, "val": REDSVAL4},
+        rest="train",
+        published=tuple(f"{i:03d}" for i in range(270)),
+        frames=100,
+    ),
+    "vimeo90k": Layout(
+        "Vimeo-90K septuplets",
+        variants=((Tree("GT", _USUAL_LR),), (Tree("sequences", _USUAL_LR),)),
+        lists={
+            "train": ("sep_trainlist.txt", "meta_info_Vimeo90K_train_GT.txt"),
+            "test": ("sep_testlist.txt", "meta_info_Vimeo90K_test_GT.txt"),
+        },
+        frames=7,
+    ),
+    "vid4": Layout("Vid4", variants=((Tree("GT", _USUAL_LR),),), rest="test", published=tuple(_VID4), frames=_VID4),
+    "udm10": Layout("UDM10", variants=((Tree("GT", _USUAL_LR),),), rest="test", published=tuple(_UDM10.split())),
+    "folder": Layout("your clips", variants=((Tree("GT", _USUAL_LR),), (Tree("."),)), rest="train"),
+}

@@ -9,7 +9,7 @@ from pathlib import Path
 from vsr_plugin.datasets.clips import Clip, find_clips, read_clip_names
 from vsr_plugin.errors import DataError
 
-from .layouts import LAYOUTS, Layout, Tree
+from .layouts import LAYOUTS, SPLITS, Layout, Tree
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,17 @@ def _found(
     for tree in trees:
         for name, clip in find_clips(root / tree.gt).items():
             unique = tree.unique_name(name)
-            split = split_of.pop(unique, None) or layout.split_of(unique)
+            split = split_of.pop(unique, None) or _by_folder(layout, name) or layout.split_of(unique)
             yield SetClip(unique, split, tree, clip)
     if split_of:
         name, split = next(iter(split_of.items()))
         raise DataError(f"{root}: holds no clip {name}, which is to be in {split}; check the name")
+
+
+def _by_folder(layout: Layout, name: str) -> str | None:
+    """Split of a clip of one's own that lies in a folder called ``train``, ``val`` or ``test``."""
+    first, _, rest = name.partition("/")
+    return first if rest and first in SPLITS and not layout.splits else None
 
 
 def _with_lr(root: Path, tree: Tree, clips: list[SetClip]) -> Iterator[SetClip]:

@@ -6,10 +6,9 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from itertools import islice
 from multiprocessing.connection import wait as wait_for_process
 from typing import TypeVar
@@ -18,73 +17,82 @@ from vsr_plugin.errors import DataError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-#: Called by the work with the number of frames it has done.
+#: Called by the work with the number of things it has done.
 Tick = Callable[[int], None]
 
 #: Each process works on its own clip, so libraries need no threads of their own.
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class _StoppedError(Exception):
     """The work is no longer wanted."""
 
 
-def in_parallel(
-    work: Callable[[Item, Tick], Result],
-    items: Iterable[Item],
-    *,
-    workers: int,
-    on_tick: Tick = lambda frames: None,
-) -> Iterator[Result]:
-    """Yield the results of ``work(item, tick)`` as they come, in any order.
-
-    Close the generator (``contextlib.closing``) so that work in progress ends at once when it is left early.
+class Processes:
+    """Working processes, which start when there is something for them and end with the ``with`` block.
 
     Args:
-        work: a function that other processes can import; it calls ``tick`` often, where it may be stopped by an
-            exception.
-        items: what to work on; they travel to the processes only when one is about to be free.
-        workers: number of processes; with 1 everything happens in this one.
-        on_tick: is given the frames that were done since it was last called.
-
-    Raises:
-        DataError: a process was killed; and whatever the work raises.
+        number: how many; with 1 everything happens in this one.
     """
-    if workers <= 1:
-        for item in items:
-            yield work(item, on_tick)
-        return
-    context = multiprocessing.get_context("spawn")
-    stop, count = context.Event(), context.Value("q", 0)
-    waiting, running, seen = iter(items), set(), 0
-    with _one_thread_each(), ProcessPoolExecutor(workers, context, _begin, (stop, count)) as pool:
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._pool: ProcessPoolExecutor | None = None
+        self._environment: dict[str, str | None] = {}
+
+    def map(
+        self, work: Callable[[Item, Tick], Result], items: Sequence[Item], on_tick: Tick = lambda done: None
+    ) -> Iterator[Result]:
+        """Yield the results of ``work(item, tick)`` as they come, in any order.
+
+        Args:
+            work: a function that other processes can import; it calls ``tick`` often, where it may be stopped by an
+                exception.
+            items: what to work on; each travels to a process only when one is about to be free.
+            on_tick: is given what was done since it was last called.
+
+        Raises:
+            DataError: a process was killed; and whatever the work raises.
+        """
+        if min(self._number, len(items)) <= 1:
+            for item in items:
+                yield work(item, on_tick)
+            return
+        if self._pool is None:
+            self._start()
+        waiting, running, seen = iter(items), set(), self._count.value
         try:
             while True:
-                running |= {pool.submit(_run, work, item) for item in islice(waiting, 2 * workers - len(running))}
+                some = islice(waiting, 2 * self._number - len(running))
+                running |= {self._pool.submit(_run, work, item) for item in some}
                 if not running:
                     return
                 done, running = wait(running, timeout=0.3, return_when=FIRST_COMPLETED)
-                on_tick(count.value - seen)
-                seen = count.value
+                now = self._count.value
+                on_tick(now - seen)
+                seen = now
                 for future in done:
                     yield future.result()
         except BrokenProcessPool as error:
             raise DataError("a working process was killed, perhaps for want of memory; use fewer --workers") from error
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
 
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._stop, self._count = context.Event(), context.Value("q", 0)
+        self._environment = {name: os.environ.get(name) for name in _ONE_THREAD}
+        os.environ.update(_ONE_THREAD)
+        self._pool = ProcessPoolExecutor(self._number, context, _begin, (self._stop, self._count))
 
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(_ONE_THREAD)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._pool is not None:
+            self._stop.set()
+            self._pool.shutdown(cancel_futures=True)
+        for name, value in self._environment.items():
             if value is None:
-                del os.environ[name]
+                os.environ.pop(name, None)
             else:
                 os.environ[name] = value
 
@@ -98,9 +106,9 @@ def _begin(stop: multiprocessing.synchronize.Event, count: multiprocessing.share
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    def tick(frames: int) -> None:
+    def tick(done: int) -> None:
         with count.get_lock():
-            count.value += frames
+            count.value += done
         if stop.is_set():
             raise _StoppedError
 

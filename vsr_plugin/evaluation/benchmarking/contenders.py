@@ -9,7 +9,7 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.host import import_quietly
 from vsr_plugin.inference.acceleration import accelerate
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
-from vsr_plugin.weights import load_net
+from vsr_plugin.weights import load_net, warm_start
 
 #: How a network can be run: MMagic's own, ours as it trains, ours accelerated.
 CONTENDERS = {
@@ -45,15 +45,13 @@ def _seeded_iconvsr() -> IconVSRNet:
     torch.manual_seed(0)
     net = IconVSRNet()
     # Parts that both networks have are taken from BasicVSR, so that magnitudes are those of trained features.
-    official, own = load_net("basicvsr_reds4").state_dict(), net.state_dict()
-    net.load_state_dict({k: v for k, v in official.items() if k in own and v.shape == own[k].shape}, strict=False)
+    warm_start(net, "basicvsr_reds4")
     c = net.mid_channels
     for fusion in (net.backward_fusion, net.forward_fusion):
-        # Aligned features pass; those of the extractor, which nobody trained, are a small part of the sum.
-        nn.init.dirac_(fusion.weight)
+        # Features of the extractor, which nobody trained, are a small part of the sum.
         fusion.weight[:, c:].normal_(std=0.1 / c)
-    first, theirs = net.forward_resblocks.main[0].weight, official["forward_resblocks.main.0.weight"]
-    first[:, :3], first[:, 3 : 3 + c], first[:, 3 + c :] = theirs[:, :3], 0.1 * theirs[:, 3:], theirs[:, 3:]
+    first = net.forward_resblocks.main[0].weight
+    first[:, 3 : 3 + c] = 0.1 * first[:, 3 + c :]
     for name, parameter in net.edvr.named_parameters():
         if name.endswith("conv_offset.weight"):
             # Zeros by default: without displacements the deformable convolutions would read in order.

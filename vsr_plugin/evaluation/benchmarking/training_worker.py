@@ -9,8 +9,8 @@ from vsr_plugin.evaluation.benchmarking.contenders import mmagic_twin
 from vsr_plugin.evaluation.benchmarking.machine import peak_memory, synchronise, timed
 from vsr_plugin.evaluation.benchmarking.remote import serve
 from vsr_plugin.evaluation.benchmarking.training import CONTENDERS, TrainSetting
+from vsr_plugin.host import import_quietly
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
-from vsr_plugin.registry import MODELS
 
 
 class TrainingWorker:
@@ -30,7 +30,7 @@ class TrainingWorker:
         sizes = dict(mid_channels=setting.mid_channels, num_blocks=setting.num_blocks)
         net = net_class(**sizes, with_cp=contender.with_cp).to(self.device)
         self.net = (net if contender.ours else mmagic_twin(net)).train()
-        self.loss = MODELS.build(dict(type="CharbonnierLoss"))
+        self.loss = import_quietly("mmagic.models.losses").CharbonnierLoss()
         optimizer = torch.optim.Adam(self.net.parameters(), lr=2e-4, betas=(0.9, 0.99))
         self.optimization = (
             GuardedOptimWrapper(optimizer, contender.precision) if contender.ours else OptimWrapper(optimizer)

@@ -1,0 +1,139 @@
+"""`tools/prepare_data.py` as a person meets it: its words, its exit statuses, and being killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from published_sets import contents, frames_of, make_reds, make_vimeo, picture, write_clip
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(*arguments: object) -> subprocess.Popen:
+    """Begin the tool in a process of its own."""
+    command = [sys.executable, ROOT / "tools" / "prepare_data.py", *arguments]
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
+    return subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """So many clips that a run can be stopped in the middle."""
+    for i in range(40):
+        write_clip(tmp_path / "set" / f"{i:02d}", [picture(10 * i + k, (160, 240)) for k in range(8)])
+    return tmp_path / "set"
+
+
+def wait_for_clips(out: Path, process: subprocess.Popen, number: int) -> None:
+    """Wait until so many clips are packed."""
+    for _ in range(6000):
+        if len(list(out.glob("packed/GT/*.npy"))) >= number or process.poll() is not None:
+            return
+        time.sleep(0.005)
+    raise TimeoutError
+
+
+def children(process: subprocess.Popen) -> list[int]:
+    """Processes that a running one has begun."""
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; one that ended and that nobody has asked about does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_reds_from_the_command_line(run_tool, tmp_path):
+    make_reds(tmp_path / "REDS")
+    status, out, error = run_tool(
+        "prepare_data", "reds", tmp_path / "REDS", "--degradation", "BI", "--pack", "--workers", 1
+    )
+    assert status == 0, error
+    lines = out.splitlines()
+    assert lines[0].split() == ["split", "clips", "frames", "size", "LR", "missing"]
+    assert lines[1].startswith("train  4      12      24x16  BI of all  258 (003, 004, 005 and 255 more)")
+    assert "to be made: 24 clips" in out
+    prepared = tmp_path / "REDS_prepared"
+    assert f"done: see {prepared / 'manifest.json'}" in lines
+    np.testing.assert_array_equal(np.load(prepared / "packed/GT/000.npy"), frames_of("train_sharp/000", 3))
+
+
+def test_faults_are_told_and_nothing_is_written(run_tool, tmp_path):
+    make_vimeo(tmp_path / "vimeo90k")
+    (tmp_path / "vimeo90k/sequences/00002/0001/im3.png").unlink()
+    status, out, error = run_tool(
+        "prepare_data", "vimeo90k", tmp_path / "vimeo90k", "--degradation", "BD", "--workers", 1
+    )
+    assert status == 1
+    assert "frame 3 is missing between im2.png and im4.png" in out
+    assert error.splitlines()[-1] == "error: 1 faults in 5 clips, see above; mend or remove those clips"
+    assert not (tmp_path / "vimeo90k_prepared").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense", "."], "invalid choice: 'nonsense'"),
+        (["folder", ".", "--degradation", "XX"], "invalid choice: 'XX'"),
+        (["folder", ".", "--workers", "0"], "invalid number (1 or more) value: '0'"),
+    ],
+)
+def test_wrong_arguments(run_tool, arguments, message):
+    status, _, error = run_tool("prepare_data", *arguments)
+    assert status == 2
+    assert message in error
+
+
+def test_empty_folder(run_tool, tmp_path):
+    (tmp_path / "empty").mkdir()
+    status, _, error = run_tool("prepare_data", "folder", tmp_path / "empty", "--pack")
+    assert status == 1
+    assert error.startswith(f"error: {tmp_path / 'empty'}: holds no clips")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_and_taken_up_again(clips, tmp_path, run_tool, workers):
+    arguments = ["folder", clips, "--degradation", "BI", "--pack", "--workers", workers]
+    out = tmp_path / "killed"
+    process = start(*arguments, "--out", out)
+    wait_for_clips(out, process, 5)
+    workers_of_it = children(process)
+    process.kill()
+    process.communicate()
+    made = len(list(out.glob("packed/GT/*.npy")))
+    assert 5 <= made < 40
+    assert not (out / "manifest.json").exists()
+    # Processes that nobody waits for end by themselves.
+    deadline = time.monotonic() + 10
+    while any(map(is_running, workers_of_it)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    for target in (out, tmp_path / "whole"):
+        status, said, error = run_tool("prepare_data", *arguments[:-1], 1, "--out", target)
+        assert status == 0, error
+    assert contents(out) == contents(tmp_path / "whole")
+    assert len(contents(out)) == 80 + 3
+    assert "to be made: 80 clips" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped(clips, tmp_path, number):
+    out = tmp_path / "out"
+    process = start("folder", clips, "--degradation", "BD", "--pack", "--workers", 2, "--out", out)
+    wait_for_clips(out, process, 5)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=30)
+    word = "interrupted" if number == signal.SIGINT else "terminated"
+    last = error.decode().splitlines()[-1]
+    assert last == f"{word}; clips that are done are kept; the same command goes on from there"
+    assert process.returncode == (130 if number == signal.SIGINT else 143)
+    assert "Traceback" not in error.decode()
+    assert not [name for name in contents(out) if "partial" in name]
