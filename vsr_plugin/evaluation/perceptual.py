@@ -12,8 +12,8 @@ from torch import Tensor
 from vsr_plugin.errors import VSRError
 
 DEFINITION = (
-    "LPIPS: Zhang et al., CVPR 2018, package lpips, version 0.1 of its weights, AlexNet, RGB in [-1, 1], whole frames; lower "
-    "is better"
+    "LPIPS: Zhang et al., CVPR 2018, package lpips, version 0.1 of its weights, AlexNet, RGB in [-1, 1], whole frames; "
+    "lower is better"
 )
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from statistics import fmean
 
+from vsr_plugin.evaluation.extra_metrics import DEFINITIONS
 from vsr_plugin.evaluation.quality import Protocol
 from vsr_plugin.media.atomic import write_whole
 
@@ -24,7 +25,8 @@ class ClipScores:
     Args:
         clip: its name.
         frames: index of every scored frame in the clip.
-        figures: ``'psnr'`` in dB, ``'ssim'``, and perhaps ``'psnr_bicubic'`` and ``'ssim_bicubic'``; a value per frame.
+        figures: ``'psnr'`` in dB, ``'ssim'``, perhaps those of ``extra_metrics``, and perhaps all of these again with
+            ``_bicubic``; a value per frame, ``None`` for a frame that does not have the figure.
     """
 
     clip: str
@@ -58,6 +60,11 @@ class QualityReport:
         return self.protocol.in_words("mean over clips of the mean over frames")
 
     @property
+    def definitions(self) -> list[str]:
+        """What figures besides PSNR and SSIM are, a line each."""
+        return [text for name, text in DEFINITIONS.items() if name in self.clips[0].figures]
+
+    @property
     def num_frames(self) -> int:
         """Number of scored frames."""
         return sum(len(clip.frames) for clip in self.clips)
@@ -79,6 +86,7 @@ class QualityReport:
             dataset=self.dataset,
             weights=self.weights,
             protocol=self.protocol_line,
+            definitions=self.definitions,
             channel=self.protocol.channel,
             crop_border=self.protocol.crop_border,
             scored=self.scored,
@@ -86,7 +94,7 @@ class QualityReport:
             num_frames=self.num_frames,
             mean=_finite(means),
         )
-        if any(not math.isclose(means[name], over_frames[name], rel_tol=1e-9) for name in means):
+        if any(v is not None and not math.isclose(v, over_frames[name], rel_tol=1e-9) for name, v in means.items()):
             document["mean_over_all_frames"] = _finite(over_frames)
         document["clips"] = [
             dict(
@@ -104,7 +112,7 @@ class QualityReport:
     def to_csv(self) -> str:
         """A row per frame, after a comment line that states the protocol."""
         text = io.StringIO()
-        text.write(f"# {self.protocol_line}\n")
+        text.writelines(f"# {line}\n" for line in (self.protocol_line, *self.definitions))
         writer = csv.writer(text, lineterminator="\n")
         names = list(self.clips[0].figures)
         writer.writerow(["clip", "frame", *names])
@@ -135,19 +143,29 @@ def _finite(figures: dict[str, float | None]) -> dict[str, float | str | None]:
 
 
 def report_table(reports: Iterable[QualityReport]) -> str:
-    """A row per data set in Markdown: clips, frames, PSNR and SSIM, bicubic's if taken, and the protocol."""
+    """A row per data set in Markdown: clips, frames, every figure that was taken of any, and the protocol.
+
+    Figures besides PSNR and SSIM are defined below it.
+    """
     reports = list(reports)
-    with_bicubic = any("psnr_bicubic" in report.means() for report in reports)
-    bicubic = ["PSNR bicubic", "SSIM bicubic"] if with_bicubic else []
-    rows = [["data set", "clips", "frames", "PSNR", "SSIM", *bicubic, "protocol"]]
+    names = list(dict.fromkeys(name for report in reports for name in report.means()))
+    rows = [["data set", "clips", "frames", *map(_title, names), "protocol"]]
     for report in reports:
         means = report.means()
-        row = [report.dataset, str(len(report.clips)), str(report.num_frames)]
-        names = ("psnr", "ssim", "psnr_bicubic", "ssim_bicubic") if with_bicubic else ("psnr", "ssim")
-        for name in names:
-            row.append("" if name not in means else format(means[name], ".4f" if name.startswith("ssim") else ".2f"))
-        rows.append([*row, report.protocol_line])
+        cells = [_shown(name, means.get(name)) for name in names]
+        rows.append([report.dataset, str(len(report.clips)), str(report.num_frames), *cells, report.protocol_line])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["| " + " | ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)) + " |" for row in rows]
     lines.insert(1, "| " + " | ".join("-" * n for n in widths) + " |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *dict.fromkeys(line for report in reports for line in report.definitions)])
+
+
+def _title(name: str) -> str:
+    """``psnr_bicubic`` as ``PSNR bicubic``."""
+    first, _, rest = name.partition("_")
+    first = {"psnr": "PSNR", "ssim": "SSIM", "tof": "tOF", "lpips": "LPIPS"}.get(first, first)
+    return f"{first} {rest}".strip()
+
+
+def _shown(name: str, value: float | None) -> str:
+    return "" if value is None else format(value, ".2f" if name.startswith("psnr") else ".4f")

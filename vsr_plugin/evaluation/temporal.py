@@ -12,14 +12,14 @@ TOF_BORDER = 8
 #: What each figure is, for the protocol that is printed with it.
 DEFINITIONS = {
     "tof": (
-        f"tOF: mean length of the difference between the flows of restored and GT frames (t - 1 to t), pixels; Farneback's "
-        f"flow with TecoGAN's parameters (Chu et al., ACM TOG 2020), {TOF_BORDER} pixels left out at every edge; lower is "
-        "better"
+        "tOF: mean length of the difference between the flows of restored and of GT frames (t - 1 to t) in pixels; "
+        f"Farneback's flow with TecoGAN's parameters (Chu et al., ACM TOG 2020), {TOF_BORDER} pixels left out at every "
+        "edge; lower is better"
     ),
     "warping": (
-        "warping error: mean squared difference between a frame and the one before, warped onto it by the GT's flow, where "
-        "that is neither occluded nor outside (after Lai et al., ECCV 2018), RGB in [0, 1], times 1000; OpenCV's DIS flow; "
-        "warping_gt is the GT's own, below which a clip is smoother than the truth"
+        "warping error: mean squared difference between a frame and the one before, warped onto it by the GT's flow, "
+        "where that is neither occluded nor outside (after Lai et al., ECCV 2018), RGB in [0, 1], times 1000; OpenCV's "
+        "DIS flow; warping_gt is the GT's own, below which a clip is smoother than the truth"
     ),
 }
 
@@ -42,9 +42,7 @@ def tof(before: np.ndarray, frame: np.ndarray, gt_before: np.ndarray, gt: np.nda
     return float(np.hypot(inner[..., 0], inner[..., 1]).mean())
 
 
-def warping_errors(
-    before: np.ndarray, frame: np.ndarray, gt_before: np.ndarray, gt: np.ndarray
-) -> tuple[float, float]:
+def warping_errors(before: np.ndarray, frame: np.ndarray, gt_before: np.ndarray, gt: np.ndarray) -> tuple[float, float]:
     """What is left between two frames after motion is compensated, of the restored pair and of the ground truth's.
 
     After Lai et al., "Learning blind video temporal consistency", ECCV 2018, with flow and occlusions from the ground

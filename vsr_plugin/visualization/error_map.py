@@ -6,7 +6,16 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vsr_plugin.visualization.panels import BACKGROUND, GAP, LABEL_HEIGHT, Panel, enlarged, fitting_factor, panel_rows, write
+from vsr_plugin.visualization.panels import (
+    BACKGROUND,
+    GAP,
+    LABEL_HEIGHT,
+    Panel,
+    enlarged,
+    fitting_factor,
+    panel_rows,
+    write,
+)
 
 
 def error_map(restored: np.ndarray, gt: np.ndarray) -> np.ndarray:

@@ -52,7 +52,7 @@ def flow_to_colour(flow: np.ndarray, longest: float | None = None) -> np.ndarray
 
 
 def colour_wheel(size: int) -> np.ndarray:
-    """The legend: ``(size, size, 3)``, each pixel in the colour of the flow from the centre to it, outside the circle black."""
+    """The legend ``(size, size, 3)``: each pixel in the colour of the flow from the centre to it; outside, black."""
     axis = (np.arange(size) - (size - 1) / 2) / (size / 2)
     flow = np.stack(np.meshgrid(axis, axis), axis=-1)
     flow[np.hypot(flow[..., 0], flow[..., 1]) > 1] = np.nan

@@ -26,7 +26,9 @@ class Panel:
     rgb: np.ndarray
 
 
-def write(draw: ImageDraw.ImageDraw, x: float, y: float, text: str, *, size: int = _FONT_SIZE, anchor: str = "la") -> None:
+def write(
+    draw: ImageDraw.ImageDraw, x: float, y: float, text: str, *, size: int = _FONT_SIZE, anchor: str = "la"
+) -> None:
     """Write a line in the ink of the pictures."""
     draw.text((x, y), text, fill=INK, font=ImageFont.load_default(size), anchor=anchor)
 

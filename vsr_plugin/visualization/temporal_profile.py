@@ -54,7 +54,7 @@ def profile_picture(
     """
     profiles = {label: temporal_profile(frames, row=row, column=column) for label, frames in versions.items()}
     frames = versions[main]
-    t, h, w = frames.shape[:3]
+    t, _, w = frames.shape[:3]
     factor = max(1, round(1200 / w))
     shown = enlarged(frames[t // 2], factor)
     line = slice((row if column is None else column) * factor, ((row if column is None else column) + 1) * factor)
