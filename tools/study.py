@@ -51,6 +51,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--size", type=size, metavar="HxW", help="at most this much of the ground truth, from the top left"
     )
+    training = parser.add_argument_group("studies that train")
+    training.add_argument(
+        "--train-clips", nargs="+", metavar="CLIP", help="clips to train on (default: bikes bigbuckbunny)"
+    )
+    training.add_argument("--steps", type=positive, metavar="N", help="of every training (default: 300)")
+    training.add_argument("--seeds", type=positive, default=3, metavar="N", help="trainings of every network")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto for a GPU if there is one")
     return parser.parse_args()
 
@@ -77,6 +83,9 @@ def read_options(args: argparse.Namespace) -> StudyOptions:
         size=args.size,
         weights=args.weights,
         device=pick_device(args.device),
+        train_clips=None if args.train_clips is None else tuple(args.train_clips),
+        steps=args.steps,
+        seeds=args.seeds,
     )
 
 

@@ -1,0 +1,157 @@
+"""Studies that train their variants, several times each, and compare means with their spread."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from vsr_plugin.models import VideoRestorer  # noqa: F401 (registers the networks)
+from vsr_plugin.registry import MODELS
+from vsr_plugin.studies.frame_psnr import PROTOCOL, describe_clip
+from vsr_plugin.studies.small_training import SmallTraining
+from vsr_plugin.studies.study import Part, Report, Study, Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Widths of the small networks, and residual blocks of each branch.
+SMALL = dict(mid_channels=24, num_blocks=3, spynet_pretrained="basicvsr_reds4")
+#: So many standard errors a difference of means must have to count.
+SEPARATED = 2.0
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One network of a comparison.
+
+    Args:
+        label: what it is called.
+        generator: what its small network has other than the small BasicVSR.
+        has_flow: whether it has a flow network, which comes from official weights and stays as it is.
+    """
+
+    label: str
+    generator: dict[str, Any]
+    has_flow: bool = True
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """Differences to the model of the small experiment."""
+        generator = dict(SMALL, **self.generator)
+        if not self.has_flow:
+            generator["spynet_pretrained"] = None
+        return dict(generator=generator, frozen=["generator.spynet"] if self.has_flow else [])
+
+    def count_parameters(self) -> int:
+        """Parameters of the small network that are trained, so without the flow network."""
+        net = MODELS.build(dict(type="BasicVSRNet") | self.model["generator"])
+        return sum(p.numel() for name, p in net.named_parameters() if not name.startswith("spynet."))
+
+
+class TrainedStudy(Study):
+    """Trains every variant with several seeds and compares them in the paper's order."""
+
+    #: From the worst to the best, according to the paper.
+    variants: ClassVar[tuple[Variant, ...]]
+
+    def parts(self) -> list[Part]:
+        """One for each seed and variant; seeds outermost, so that an interrupted study has whole comparisons."""
+        self._training = SmallTraining(self.folder.parent, self.options, self.options.steps or 300)
+        return [
+            Part(
+                f"{variant.label}, seed {seed}",
+                self._training.settings(variant.model, seed) | dict(variant=variant.label),
+            )
+            for seed in range(self.options.seeds)
+            for variant in self.variants
+        ]
+
+    def measure(self, part: Part, progress: Callable[[float], None]) -> dict[str, Any]:
+        """Train one variant with one seed, and restore the held-out clip."""
+        shared = {key: value for key, value in part.settings.items() if key != "variant"}
+        return self._training.run(shared, progress)
+
+    def report(self, results: Sequence[tuple[Part, dict[str, Any]]]) -> Report:
+        """Mean and spread over the seeds, and whether the paper's order is seen."""
+        by_variant: dict[str, list[list[float]]] = {}
+        for part, result in results:
+            by_variant.setdefault(part.settings["variant"], []).append(result["psnr"])
+        bicubic = fmean(results[0][1]["psnr_bicubic"])
+        sizes = {variant.label: variant.count_parameters() / 1e3 for variant in self.variants}
+        runs = {label: [fmean(psnr) for psnr in of_seed] for label, of_seed in by_variant.items()}
+        rows = [["bicubic", None, None, bicubic, None, None, None]]
+        for label, means in runs.items():
+            spread = stdev(means) if len(means) > 1 else None
+            rows.append([label, sizes[label], len(means), fmean(means), spread, min(means), max(means)])
+        columns = ["variant", "k parameters", "seeds", "mean PSNR dB", "standard deviation", "lowest", "highest"]
+        settings = results[0][0].settings
+        details = [
+            [part.settings["variant"], part.settings["seed"], i, value]
+            for part, result in results
+            for i, value in enumerate(result["psnr"])
+        ]
+        protocol = [
+            f"small networks ({SMALL['mid_channels']} channels), {settings['steps']} steps of "
+            "configs/basicvsr_small_clips.py (batch 2, 5 frames, 24x24 LR patches), trained on "
+            f"{', '.join(clip for clip, *_ in settings['train'])}; flow network from official weights, neither trained nor "
+            "counted; a seed decides initial weights and data",
+            f"PSNR of a clip that was not trained on: {PROTOCOL}",
+            describe_clip(settings["held_out"]),
+            f"separated: difference of the means above {SEPARATED:g} standard errors "
+            "(root of the sum of variance / seeds of both)",
+        ]
+        curves = {label: np.array(of_seed) for label, of_seed in by_variant.items()}
+        return Report(
+            Table(columns, rows, {"k parameters": ".1f"} | dict.fromkeys(columns[3:], ".3f")),
+            Table(["variant", "seed", "frame", "psnr"], details),
+            protocol,
+            [compare(a, b, runs[a], runs[b]) for a, b in pairwise(runs)],
+            lambda figure: _draw(figure, curves, runs, bicubic),
+            (11, 4),
+        )
+
+
+def compare(worse: str, better: str, of_worse: Sequence[float], of_better: Sequence[float]) -> str:
+    """Whether the paper's order of two variants is seen in the figures of their seeds, in a sentence.
+
+    Example:
+        >>> compare("none", "feature", [25.0, 25.1], [26.0, 26.1])
+        'feature is 1.000 dB above none, 14.1 standard errors: the order of the paper is seen'
+    """
+    difference = fmean(of_better) - fmean(of_worse)
+    way = f"{better} is {abs(difference):.3f} dB {'above' if difference >= 0 else 'below'} {worse}"
+    if min(len(of_worse), len(of_better)) < 2:
+        return f"{way}; one seed says nothing about the spread, so whether they are separated is not known"
+    error = math.sqrt(sum(stdev(figures) ** 2 / len(figures) for figures in (of_worse, of_better)))
+    errors = abs(difference) / error if error else math.inf
+    if errors <= SEPARATED:
+        return f"{way}, {errors:.1f} standard errors: not separated"
+    return f"{way}, {errors:.1f} standard errors: the order of the paper is {'seen' if difference > 0 else 'reversed'}"
+
+
+def _draw(figure: Figure, curves: dict[str, np.ndarray], runs: dict[str, list[float]], bicubic: float) -> None:
+    frames, means = figure.subplots(1, 2, width_ratios=(2, 1))
+    for k, (label, psnr) in enumerate(curves.items()):
+        (line,) = frames.plot(psnr.mean(axis=0), marker="o", markersize=3, label=label)
+        frames.fill_between(
+            range(psnr.shape[1]), psnr.min(axis=0), psnr.max(axis=0), color=line.get_color(), alpha=0.15, linewidth=0
+        )
+        means.plot([k] * len(runs[label]), runs[label], "o", color=line.get_color(), alpha=0.6)
+        means.plot([k - 0.25, k + 0.25], [fmean(runs[label])] * 2, color=line.get_color(), linewidth=2)
+    means.axhline(bicubic, color="gray", linestyle="--", linewidth=1)
+    means.annotate("bicubic", (len(runs) - 0.5, bicubic), ha="right", va="bottom", color="gray", fontsize=8)
+    means.set_xticks(range(len(runs)), list(runs), fontsize=8)
+    means.set_xlim(-0.5, len(runs) - 0.5)
+    means.set_title("mean of each seed, and of all", fontsize=10)
+    frames.set_title("mean of the seeds; band: lowest to highest", fontsize=10)
+    frames.set_xlabel("frame")
+    frames.set_ylabel("PSNR in dB")
+    frames.legend(fontsize=8)
+    for axes in (frames, means):
+        axes.grid(alpha=0.3)
