@@ -99,8 +99,8 @@ class TrainedStudy(Study):
         protocol = [
             f"small networks ({SMALL['mid_channels']} channels), {settings['steps']} steps of "
             "configs/basicvsr_small_clips.py (batch 2, 5 frames, 24x24 LR patches), trained on "
-            f"{', '.join(clip for clip, *_ in settings['train'])}; flow network from official weights, neither trained nor "
-            "counted; a seed decides initial weights and data",
+            f"{', '.join(clip for clip, *_ in settings['train'])}; flow network from official weights, "
+            "neither trained nor counted; a seed decides initial weights and data",
             f"PSNR of a clip that was not trained on: {PROTOCOL}",
             describe_clip(settings["held_out"]),
             f"separated: difference of the means above {SEPARATED:g} standard errors "

@@ -58,8 +58,8 @@ def refill_stages(net: torch.nn.Module, lrs: Tensor, keyframe: int) -> dict[str,
     inner = [i for i in net.keyframe_windows(t) if 0 < i < t - 1]
     if not inner:
         raise VSRError(
-            f"{type(net).__name__} has no keyframe inside a sequence of {t} frames; the picture takes an IconVSR and two "
-            "frames more than its keyframe stride"
+            f"{type(net).__name__} has no keyframe inside a sequence of {t} frames; the picture takes an IconVSR "
+            "and two frames more than its keyframe stride"
         )
     if keyframe not in inner:
         raise VSRError(f"frame {keyframe} of the sequence is no keyframe between others; those are {inner}")
