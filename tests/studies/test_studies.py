@@ -51,7 +51,7 @@ class TestSegments:
     def test_each_segment_is_restored_alone(self, clip, weights, tmp_path):
         study = STUDIES["segments"](options(clip, weights / "BasicVSRNet.pth"), tmp_path / "segments")
         outcome = run_study(study)
-        rows = [row for row in outcome.report.table.rows]
+        rows = outcome.report.table.rows
         assert [row[1] for row in rows] == [1, 2, 4, 8]
         psnr = {(row[1], row[2]): row[3] for row in outcome.report.details.rows}
         # K = 8 is each frame by itself, which is the network on one frame.

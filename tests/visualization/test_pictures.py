@@ -94,7 +94,7 @@ class TestRefill:
             assert stage.warped.shape == (16, 20)
             assert stage.outside.dtype == bool
             assert not np.allclose(stage.warped, stage.refilled)
-        flows_forward, flows_backward = net.estimate_flows(lrs)
+        _, flows_backward = net.estimate_flows(lrs)
         refill = net.refill_features(lrs)
         state = None
         with torch.no_grad():
