@@ -17,7 +17,7 @@ from vsr_plugin.inference.planning import OVERLAP, STRATEGIES, WINDOW, parse_mem
 from vsr_plugin.inference.restore_options import expected_frames
 from vsr_plugin.inference.sharing import Sharing
 from vsr_plugin.media import Encoding
-from vsr_plugin.models.propagation import BidirectionalPropagation
+from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.weights import load_net
 
 
@@ -137,7 +137,7 @@ def run(args: argparse.Namespace, sharing: Sharing) -> int:
     if device.type == "cuda" and device.index is None and sharing.world > 1:
         device = torch.device("cuda", sharing.local_rank % torch.cuda.device_count())
     net = load_net(args.weights, device=device, keyframe_stride=args.keyframe_stride or None)
-    if not isinstance(net, BidirectionalPropagation):
+    if not isinstance(net, VSRNet):
         raise VSRError(f"{args.weights}: weights of {type(net).__name__}, which is a part and cannot restore a video")
     if len(pairs) == 1:
         restore_one(*pairs[0], args, net, device, sharing)
@@ -182,7 +182,7 @@ def restore_one(
     input_path: str,
     output_path: str,
     args: argparse.Namespace,
-    net: BidirectionalPropagation,
+    net: VSRNet,
     device: torch.device,
     sharing: Sharing,
     *,

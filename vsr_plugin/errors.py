@@ -21,6 +21,13 @@ class WeightsError(VSRError):
     """A weights name or file that cannot be found, trusted, read or matched to a network."""
 
 
+class ComponentError(VSRError, ValueError):
+    """Components of a network that do not exist or do not go together.
+
+    Also a ``ValueError``, since it is as often an argument in a program as a setting in a config.
+    """
+
+
 def advise(error: BaseException, line: str) -> None:
     """Tell whoever shows ``error``, an interruption included, what the person can do next."""
     error.vsr_advice = line

@@ -3,7 +3,7 @@
 A first sweep goes backward in time and keeps, per segment, what the second needs: flows, keyframe features, and the
 backward state of every frame or only that at the start of each segment, from which the others are computed again. The
 second sweep goes forward and hands out HR frames. Both call the network's own steps in the order of
-:class:`vsr_plugin.models.propagation.BidirectionalPropagation`, so the numbers are the same.
+:class:`vsr_plugin.models.propagation.Recurrence`, so the numbers are the same.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ class SequenceRestorer:
     """Restores one sequence, segment by segment.
 
     Args:
-        net: a network with the steps of ``BidirectionalPropagation``, in evaluation mode, on the device that computes.
+        net: a network with the steps of a ``VSRNet``, in evaluation mode, on the device that computes.
         frames: the sequence; read by index, forward and backward, a segment at a time.
         segment: frames whose LR versions, flows and states may be in memory together.
         cache: where the tensors between the sweeps are kept. With a ``DiskCache`` memory does not grow with the length.
@@ -51,6 +51,8 @@ class SequenceRestorer:
         self.watch = guard.watch if guard is not None else (lambda *tensors: None)
         self.device = next(net.parameters()).device
         self.keyframe_windows = net.keyframe_windows(len(frames))
+        # First frames of the runs that local propagation restores apart; elsewhere only that of the sequence.
+        self.starts = {run.start for run in net.propagation.segments(len(frames))}
         self.segments = [range(start, min(start + segment, len(frames))) for start in range(0, len(frames), segment)]
         self._size = frame_to_tensor(frames[0], self.device).shape[1:]
 
@@ -66,10 +68,11 @@ class SequenceRestorer:
         # The pair across the end of the segment belongs to it.
         last = min(segment.stop, len(self.frames) - 1)
         lrs = self._lrs(range(segment.start, last + 1))
-        flows_forward, flows_backward = self.net.estimate_flows(lrs)
-        for k, i in enumerate(range(segment.start, last)):
-            self.cache.put("flow_forward", i, flows_forward[:, k])
-            self.cache.put("flow_backward", i, flows_backward[:, k])
+        if self.net.alignment.needs_flow:
+            flows_forward, flows_backward = self.net.estimate_flows(lrs)
+            for k, i in enumerate(range(segment.start, last)):
+                self.cache.put("flow_forward", i, flows_forward[:, k])
+                self.cache.put("flow_backward", i, flows_backward[:, k])
         for i in segment:
             if i in self.keyframe_windows:
                 self.cache.put("refill", i, self.net.refill_feature(self._lrs(self.keyframe_windows[i])))
@@ -78,10 +81,16 @@ class SequenceRestorer:
     def _refill(self, i: int) -> Tensor | None:
         return self._take("refill", i) if i in self.keyframe_windows else None
 
+    def _flow(self, kind: str, i: int, state: Tensor | None) -> Tensor | None:
+        """Flow that a state is aligned with, if there is a state and it is aligned with flow."""
+        return self._take(kind, i) if state is not None and self.net.alignment.needs_flow else None
+
     def _backward(self, lrs: Tensor, segment: range, state: Tensor | None) -> Iterator[tuple[int, Tensor]]:
         """States of a segment from its last frame to its first, given the state after it."""
         for i in reversed(segment):
-            flow = None if state is None else self._take("flow_backward", i)
+            if i + 1 in self.starts:
+                state = None
+            flow = self._flow("flow_backward", i, state)
             state = self.net.backward_step(lrs[:, i - segment.start], flow, state, self._refill(i))
             self.watch(state)
             yield i, state
@@ -93,26 +102,39 @@ class SequenceRestorer:
             swept: continue after this segment, which an earlier process swept with the same settings.
         """
         numbers = range(len(self.segments) if swept is None else swept)
-        state = self._take("boundary", swept) if swept is not None else None
+        has_backward = self.net.propagation.has_backward
+        state = self._take("boundary", swept) if swept is not None and has_backward else None
         for number in reversed(numbers):
             segment = self.segments[number]
             lrs = self._estimate(segment)
-            for i, new_state in self._backward(lrs, segment, state):
-                state = new_state
-                # The states of the first segment are used next, so they are kept even if the others are not.
-                if self.keep_states or number == 0:
-                    self.cache.put("state", i, state)
-                self.on_step(i)
-            self.cache.put("boundary", number, state)
+            if has_backward:
+                for i, new_state in self._backward(lrs, segment, state):
+                    state = new_state
+                    # The states of the first segment are used next, so they are kept even if the others are not.
+                    if self.keep_states or number == 0:
+                        self.cache.put("state", i, state)
+                    self.on_step(i)
+                self.cache.put("boundary", number, state)
+            else:
+                for i in reversed(segment):
+                    self.on_step(i)
             yield number
 
     def _states(self, number: int, lrs: Tensor) -> dict[int, Tensor]:
         """Backward states of a segment that were not kept, computed again."""
-        if self.keep_states or number == 0:
+        if self.keep_states or number == 0 or not self.net.propagation.has_backward:
             return {}
         after = number + 1
         state = self._take("boundary", after) if after < len(self.segments) else None
         return dict(self._backward(lrs, self.segments[number], state))
+
+    def _backward_feat(self, i: int, states: dict[int, Tensor]) -> Tensor | None:
+        """Backward state of a frame, from those computed again or else from the cache, which is done with it."""
+        if not self.net.propagation.has_backward:
+            return None
+        feat = states.pop(i) if states else self._take("state", i)
+        self.cache.drop("state", i)
+        return feat
 
     def sweep_forward(self, first_segment: int = 0) -> Iterator[tuple[int, Tensor]]:
         """Second sweep; yields ``(i, HR frame (3, 4h, 4w))``, not clipped, in order.
@@ -133,9 +155,10 @@ class SequenceRestorer:
             states = self._states(number, lrs)
             for i in segment:
                 lr = lrs[:, i - segment.start]
-                backward_feat = states.pop(i) if states else self._take("state", i)
-                self.cache.drop("state", i)
-                flow = None if state is None else self._take("flow_forward", i - 1)
+                if i in self.starts:
+                    state = None
+                backward_feat = self._backward_feat(i, states)
+                flow = self._flow("flow_forward", i - 1, state)
                 state = self.net.forward_step(lr, flow, state, backward_feat, self._refill(i))
                 for kind, j in (("refill", i), ("flow_forward", i - 1), ("flow_backward", i)):
                     self.cache.drop(kind, j)

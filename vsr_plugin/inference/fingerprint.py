@@ -16,6 +16,8 @@ def of_net(net: nn.Module) -> str:
     digest = hashlib.sha256(type(net).__name__.encode())
     settings = {k: v for k, v in vars(net).items() if isinstance(v, int | float | str) and not k.startswith("_")}
     digest.update(repr(sorted(settings.items())).encode())
+    # What local propagation cuts, and alignments without layers, show neither in settings nor in weights.
+    digest.update(net.components.encode())
     for name, tensor in net.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

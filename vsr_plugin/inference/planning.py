@@ -98,7 +98,7 @@ class MemoryModel:
     @property
     def per_frame(self) -> int:
         """What a frame in memory takes: its state, flows in both directions, the frame and its neighbours' share."""
-        return (self.net.mid_channels * self.feature_bytes + 2 * 8 + 3 * 12) * self.height * self.width
+        return (self.net.state_channels * self.feature_bytes + 2 * 8 + 3 * 12) * self.height * self.width
 
     def working(self, tile: int | None) -> int:
         """What a step takes while it runs, besides the frames."""
@@ -153,6 +153,11 @@ def make_plan(
     """
     if strategy not in STRATEGIES:
         raise VSRError(f"strategy {strategy!r} does not exist; choose one of {', '.join(STRATEGIES)}")
+    if strategy == "window" and model.net.propagation.cuts_sequences:
+        raise VSRError(
+            f"strategy 'window' cannot restore with propagation {model.net.propagation}, which cuts a whole sequence; "
+            "use 'whole' or 'exact'"
+        )
     if tile is not None and tile < MIN_TILE:
         raise VSRError(f"tile {tile} is smaller than the overlap that it needs; use {MIN_TILE} or more")
     if tile is None:

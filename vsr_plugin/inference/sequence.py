@@ -41,7 +41,7 @@ def _keeps_states(net: nn.Module, plan: Plan, folder: Path, frames: Sequence[Fra
         return False  # a GPU computes a state in less time than a disk takes to store and read it
     if (marker := folder / "keeps_states").exists():
         return marker.read_text() == "yes"
-    keeps = disk_has_room(folder, len(frames) * 4 * net.mid_channels * pixels)
+    keeps = disk_has_room(folder, len(frames) * 4 * net.state_channels * pixels)
     marker.write_text("yes" if keeps else "no")
     return keeps
 
@@ -78,7 +78,7 @@ def restore_sequence(
     goes on behind the frame that was handed out last.
 
     Args:
-        net: a network with the steps of ``BidirectionalPropagation``, in evaluation mode.
+        net: a network with the steps of a ``VSRNet``, in evaluation mode.
         frames: the sequence, read by index more than once.
         plan: how to begin.
         folder: where tensors go that do not stay in memory; an existing folder.

@@ -99,6 +99,8 @@ def tile_net(net: nn.Module, tile: int) -> nn.Module:
     tiled = copy.copy(net)
     tiled._modules = dict(net._modules)
     for branch in ("backward_resblocks", "forward_resblocks"):
+        if branch not in tiled._modules:
+            continue
         # In runs of blocks, each tiled by itself, so that margins stay narrow.
         runs = net._modules[branch].split(_BLOCKS_AT_ONCE)
         tiled._modules[branch] = nn.Sequential(*(_Tiled(run, tile, reach) for run, reach in runs))

@@ -1,22 +1,18 @@
 """BasicVSR (Chan et al., CVPR 2021, arXiv 2012.02181, section 3.1)."""
 
-import torch
-import torch.nn as nn
-import torch.nn.functional as F
-from torch import Tensor
+from collections.abc import Mapping
+from typing import Any
 
-from vsr_plugin.models.alignment import FlowAlignment
-from vsr_plugin.models.base_module import VSRModule
-from vsr_plugin.models.propagation import BidirectionalPropagation, ResidualBlocksWithInputConv
-from vsr_plugin.models.upsampling import PixelShuffleUpsampling
+from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.registry import MODELS
 
 
 @MODELS.register_module()
-class BasicVSRNet(BidirectionalPropagation, FlowAlignment, PixelShuffleUpsampling, VSRModule):
+class BasicVSRNet(VSRNet):
     """BasicVSR x4: bidirectional propagation, feature alignment by flow, concatenation, pixel shuffle.
 
-    ``forward`` maps RGB sequences in [0, 1] ``(n, t, 3, h, w)`` to ``(n, t, 3, 4h, 4w)``.
+    ``forward`` maps RGB sequences in [0, 1] ``(n, t, 3, h, w)`` to ``(n, t, 3, 4h, 4w)``. The published network is the
+    default; the other choices are those that the paper compares it with, see docs/components.md.
 
     Args:
         mid_channels: channels of the propagated features.
@@ -25,6 +21,12 @@ class BasicVSRNet(BidirectionalPropagation, FlowAlignment, PixelShuffleUpsamplin
             every step twice.
         spynet_pretrained: name, path or address of SPyNet weights that ``init_weights()`` loads.
         init_cfg: ``dict(type='Pretrained', checkpoint='basicvsr_reds4')`` for the weights of the whole network.
+        propagation: ``'local'``, ``'unidirectional'``, ``'bidirectional'`` or ``'coupled'``.
+        segments: for local propagation, the number of segments that a sequence is cut into.
+        alignment: ``'none'``, ``'image'``, ``'feature'``, or one of your own.
+
+    Raises:
+        ComponentError: components do not exist or do not go together.
 
     Example:
         >>> net = BasicVSRNet(mid_channels=8, num_blocks=1)
@@ -39,55 +41,19 @@ class BasicVSRNet(BidirectionalPropagation, FlowAlignment, PixelShuffleUpsamplin
         with_cp: bool = False,
         spynet_pretrained: str | None = None,
         init_cfg: dict | None = None,
+        *,
+        propagation: str = "bidirectional",
+        segments: int | None = None,
+        alignment: str | Mapping[str, Any] = "feature",
     ):
-        super().__init__(init_cfg)
-        self.mid_channels = mid_channels
-        self.with_cp = with_cp
-        self.build_alignment(spynet_pretrained)
-        self.backward_resblocks = ResidualBlocksWithInputConv(3 + mid_channels, mid_channels, num_blocks)
-        self.forward_resblocks = ResidualBlocksWithInputConv(3 + mid_channels, mid_channels, num_blocks)
-        self.fusion = nn.Conv2d(2 * mid_channels, mid_channels, 1)
+        super().__init__(
+            mid_channels,
+            propagation=propagation,
+            segments=segments,
+            alignment=alignment,
+            with_cp=with_cp,
+            init_cfg=init_cfg,
+        )
+        self.build_flow(spynet_pretrained)
+        self.build_branches(num_blocks)
         self.build_upsampling(mid_channels)
-
-    def backward_step(
-        self, lr: Tensor, flow: Tensor | None = None, state: Tensor | None = None, refill: Tensor | None = None
-    ) -> Tensor:
-        """Backward features of one frame: ``R_b(x_i, W(h_{i+1}, s_i))``.
-
-        Args:
-            lr: frame ``(n, 3, h, w)``.
-            flow: from this frame to the next ``(n, 2, h, w)``; ``None`` at the last frame.
-            state: backward features of the next frame; ``None`` at the last.
-            refill: not used by this network, which has no keyframes.
-
-        Returns:
-            ``(n, mid_channels, h, w)``.
-        """
-        return self.backward_resblocks(torch.cat((lr, self.align(state, flow, lr)), dim=1))
-
-    def forward_step(
-        self,
-        lr: Tensor,
-        flow: Tensor | None = None,
-        state: Tensor | None = None,
-        backward_feat: Tensor | None = None,
-        refill: Tensor | None = None,
-    ) -> Tensor:
-        """Forward features of one frame: ``R_f(x_i, W(h_{i-1}, s_i))``.
-
-        Args:
-            lr: frame ``(n, 3, h, w)``.
-            flow: from this frame to the previous ``(n, 2, h, w)``; ``None`` at the first frame.
-            state: forward features of the previous frame; ``None`` at the first.
-            backward_feat: not used: the branches of this network do not see each other.
-            refill: not used by this network, which has no keyframes.
-
-        Returns:
-            ``(n, mid_channels, h, w)``.
-        """
-        return self.forward_resblocks(torch.cat((lr, self.align(state, flow, lr)), dim=1))
-
-    def reconstruct(self, lr: Tensor, backward_feat: Tensor, forward_feat: Tensor) -> Tensor:
-        """HR frame ``(n, 3, 4h, 4w)`` from both branches: ``U(h_b, h_f)``."""
-        feat = self.fusion(torch.cat((backward_feat, forward_feat), dim=1))
-        return self.upsample(F.leaky_relu(feat, 0.1), lr)

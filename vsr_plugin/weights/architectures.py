@@ -23,6 +23,8 @@ class Architecture:
     net_class: type[nn.Module]
     arguments: dict
     tensors: dict[str, Tensor]
+    #: A component that its author added and the tensors do not tell: the network can be filled, but not built.
+    own_component: str | None = None
 
 
 def _count(keys: Iterable[str], prefix: str) -> int:
@@ -47,6 +49,40 @@ def _extractor_arguments(tensors: dict[str, Tensor], prefix: str = "") -> dict:
     )
 
 
+def _components(tensors: dict[str, Tensor]) -> tuple[str, str | None]:
+    """Propagation and alignment of a network; ``None`` for an alignment of somebody's own."""
+
+    def has(part: str) -> bool:
+        return any(key.startswith(f"{part}.") for key in tensors)
+
+    # Local propagation has the tensors of bidirectional, and is read as that.
+    propagation = "unidirectional" if not has("backward_resblocks") else "bidirectional" if has("fusion") else "coupled"
+    c, inputs = tensors["forward_resblocks.main.0.weight"].shape[:2]
+    carried = inputs - 3 - c * (2 if propagation == "coupled" else 1)
+    if carried < 0:
+        raise ValueError(f"{inputs} channels are too few for frame and features")
+    if has("alignment") or carried not in (0, 3) or (carried and not has("spynet")):
+        return propagation, None
+    return propagation, "image" if carried else "feature" if has("spynet") else "none"
+
+
+def _network(tensors: dict[str, Tensor]) -> Architecture:
+    sizes = dict(
+        mid_channels=tensors["forward_resblocks.main.0.weight"].size(0),
+        num_blocks=_count(tensors, "forward_resblocks.main.2."),
+    )
+    propagation, alignment = _components(tensors)
+    net_class, published = BasicVSRNet, "bidirectional"
+    if any(key.startswith("edvr.") for key in tensors):
+        net_class, published = IconVSRNet, "coupled"
+        sizes["padding"] = _extractor_arguments(tensors, "edvr.")["num_frames"] // 2
+    if propagation != published:
+        sizes["propagation"] = propagation
+    if alignment not in ("feature", None):
+        sizes["alignment"] = alignment
+    return Architecture(net_class, sizes, tensors, own_component=None if alignment else "alignment")
+
+
 def recognise(tensors: dict[str, Tensor], source: str) -> Architecture:
     """Read the network and its sizes from the names and shapes of its tensors.
 
@@ -59,14 +95,7 @@ def recognise(tensors: dict[str, Tensor], source: str) -> Architecture:
     """
     try:
         if "forward_resblocks.main.0.weight" in tensors:
-            sizes = dict(
-                mid_channels=tensors["forward_resblocks.main.0.weight"].size(0),
-                num_blocks=_count(tensors, "forward_resblocks.main.2."),
-            )
-            if not any(key.startswith("edvr.") for key in tensors):
-                return Architecture(BasicVSRNet, sizes, tensors)
-            num_frames = _extractor_arguments(tensors, "edvr.")["num_frames"]
-            return Architecture(IconVSRNet, dict(**sizes, padding=num_frames // 2), tensors)
+            return _network(tensors)
         if "pcd_alignment.cas_dcnpack.weight" in tensors:
             tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(_EDVR_TAIL)}
             return Architecture(EDVRFeatureExtractor, _extractor_arguments(tensors), tensors)

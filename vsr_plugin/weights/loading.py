@@ -14,7 +14,7 @@ from vsr_plugin.weights.layouts import normalise
 from vsr_plugin.weights.zoo import PUBLISHED, fetch
 
 #: Buffers with fixed values, which some published files leave out.
-_OPTIONAL = ("spynet.mean", "spynet.std", "mean", "std")
+OPTIONAL = ("spynet.mean", "spynet.std", "mean", "std")
 
 
 def resolve(name_or_path: str | os.PathLike) -> Path:
@@ -84,7 +84,7 @@ def load_architecture(name_or_path: str | os.PathLike) -> Architecture:
 
 def _fill(net: nn.Module, tensors: dict, source: str) -> None:
     expected = net.state_dict()
-    missing = [key for key in expected if key not in tensors and key not in _OPTIONAL]
+    missing = [key for key in expected if key not in tensors and key not in OPTIONAL]
     unexpected = [key for key in tensors if key not in expected]
     misshapen = [key for key in tensors if key in expected and tensors[key].shape != expected[key].shape]
     faults = [
@@ -128,7 +128,9 @@ def load_net(
 ) -> nn.Module:
     """Build the network that weights belong to, fill it, and return it in evaluation mode.
 
-    Architecture, widths, depths and key layout are read from the file, whatever its name.
+    Architecture, components, widths, depths and key layout are read from the file, whatever its name. Local
+    propagation leaves no trace in a file, which then gives a bidirectional network; build such a network yourself, and
+    fill it by :func:`load_into`.
 
     Args:
         name_or_path: one of :data:`vsr_plugin.weights.PUBLISHED`, a path, or an OpenMMLab address.
@@ -139,13 +141,19 @@ def load_net(
         ``BasicVSRNet``, ``IconVSRNet``, ``SPyNet`` or ``EDVRFeatureExtractor``.
 
     Raises:
-        WeightsError: the weights cannot be found, fetched or trusted, or belong to no network of this package.
+        WeightsError: the weights cannot be found, fetched or trusted, or belong to no network of this package, or to
+            one with a component of somebody's own.
 
     Example:
         >>> net = load_net('basicvsr_reds4')  # doctest: +SKIP
         >>> hr = net(torch.rand(1, 5, 3, 64, 64))  # doctest: +SKIP
     """
     found = load_architecture(name_or_path)
+    if found.own_component:
+        raise WeightsError(
+            f"{name_or_path}: the {found.own_component} in it is none of this package's; build the network with it and "
+            "fill it: vsr_plugin.weights.load_into(net, path)"
+        )
     arguments = dict(found.arguments)
     if "padding" in arguments:
         arguments["keyframe_stride"] = keyframe_stride

@@ -90,7 +90,13 @@ def build(name: str, setting: Setting) -> nn.Module:
 
 
 def mmagic_twin(net: BasicVSRNet | IconVSRNet) -> nn.Module:
-    """MMagic's network of the same sizes, with the same weights, on the same device."""
+    """MMagic's network of the same sizes, with the same weights, on the same device.
+
+    Raises:
+        VSRError: the network has components that MMagic does not have.
+    """
+    if net.components != type(net)(mid_channels=1, num_blocks=0).components:
+        raise VSRError(f"MMagic has no {type(net).__name__} with {net.components}; leave its contender out")
     sizes = dict(mid_channels=net.mid_channels, num_blocks=len(net.backward_resblocks.main[2]))
     if isinstance(net, BasicVSRNet):
         theirs = import_quietly("mmagic.models.editors.basicvsr.basicvsr_net").BasicVSRNet(**sizes)

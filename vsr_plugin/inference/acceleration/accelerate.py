@@ -10,7 +10,7 @@ import torch.nn as nn
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.acceleration import cpu, generic
 from vsr_plugin.inference.acceleration.precision import feature_dtype
-from vsr_plugin.models.propagation import BidirectionalPropagation
+from vsr_plugin.models.vsr_net import VSRNet
 
 
 @torch.no_grad()
@@ -38,7 +38,7 @@ def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
         >>> net(torch.rand(1, 2, 3, 16, 24)).shape
         torch.Size([1, 2, 3, 64, 96])
     """
-    if not isinstance(net, BidirectionalPropagation):
+    if not isinstance(net, VSRNet):
         raise VSRError(f"{type(net).__name__} cannot be accelerated; give a BasicVSRNet or an IconVSRNet")
     device = next(net.parameters()).device
     dtype = feature_dtype(precision, device)

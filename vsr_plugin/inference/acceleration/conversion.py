@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn as nn
 from mmcv.cnn import ConvModule
+from torch import Tensor
 
 from vsr_plugin.inference.acceleration.fused_blocks import FusedResidualBlocksWithInputConv, FusedResidualChain
 from vsr_plugin.inference.acceleration.fused_conv import FusedConv
+from vsr_plugin.models.alignment import Alignment
 from vsr_plugin.models.propagation import ResidualBlockNoBN, ResidualBlocksWithInputConv
 
 
@@ -44,6 +46,21 @@ def fuse_layers(
             fuse_layers(child, dtype, others)
         else:
             setattr(module, name, fused)
+
+
+class FullPrecisionAlignment:
+    """Mixed into an alignment over its own ``forward``: what comes in is brought to the precision of its layers."""
+
+    def forward(self, state: Tensor, flow: Tensor | None, lr: Tensor) -> Tensor:
+        """See :meth:`Alignment.forward`."""
+        return super().forward(state.float(), flow, lr)
+
+
+def keep(alignment: Alignment, dtype: torch.dtype) -> Alignment:
+    """An alignment as it is: nothing is known of how somebody's own uses its layers, so they stay in float32."""
+    if any(True for _ in alignment.parameters()):
+        mix_in(alignment, FullPrecisionAlignment)
+    return alignment
 
 
 def mix_in(module: nn.Module, components: type) -> None:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from vsr_plugin.inference.acceleration.banded_upsampling import BandedUpsampling
 from vsr_plugin.inference.acceleration.block_conv import BlockConv
-from vsr_plugin.inference.acceleration.conversion import fuse_layers, mix_in
+from vsr_plugin.inference.acceleration.conversion import fuse_layers, keep, mix_in
 from vsr_plugin.inference.acceleration.fused_conv import onednn_fuses
 from vsr_plugin.inference.acceleration.gather_deform_conv import GatherDCNPack
 from vsr_plugin.inference.acceleration.gather_warp import gather_warp
@@ -18,18 +18,24 @@ from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
 _FLOW_PIXELS = 2**16
 
 
+class CPUWarp:
+    """Warping, mixed into an alignment over its own."""
+
+    def warp(self, x: Tensor, flow: Tensor) -> Tensor:
+        """See :meth:`Alignment.warp`."""
+        return gather_warp(x, flow)
+
+
 class CPUComponents:
-    """Alignment and upsampling, mixed into a network over its own."""
+    """Flow, refill and upsampling, mixed into a network over its own."""
 
     banded_upsampling: BandedUpsampling
 
     def estimate_flows(self, lrs: Tensor) -> tuple[Tensor, Tensor]:
-        """See :meth:`FlowAlignment.estimate_flows`; in small batches, whose intermediates stay in the cache."""
+        """See :meth:`VSRNet.estimate_flows`; in small batches, whose intermediates stay in the cache."""
+        if not self.alignment.needs_flow:
+            return super().estimate_flows(lrs)
         return self.spynet.neighbour_flows(lrs, max_pixels=_FLOW_PIXELS)
-
-    def align(self, state: Tensor | None, flow: Tensor | None, lr: Tensor) -> Tensor:
-        """See :meth:`FlowAlignment.align`."""
-        return super().align(state, flow, lr) if state is None else gather_warp(state, flow)
 
     def refill_features(self, lrs: Tensor) -> dict[int, Tensor]:
         """See :meth:`InformationRefill.refill_features`."""
@@ -47,12 +53,14 @@ def convert(net: nn.Module, dtype: torch.dtype) -> None:
     net.banded_upsampling = BandedUpsampling(net, dtype)
     for name in ("upsample1", "upsample2", "conv_hr", "conv_last"):
         delattr(net, name)
-    for level in net.spynet.basic_module:
-        last = level.basic_module[-1]
-        # 7x7 convolutions to the two channels of the flow: sixteen vectors' lanes for 2x4 pixels.
-        level.basic_module[-1] = BlockConv(last.conv, torch.float32, block=(2, 4))
-    fuse_layers(net.spynet, torch.float32, {})
-    fuse_layers(net, dtype, {ModulatedDCNPack: GatherDCNPack})
+    if net.alignment.needs_flow:
+        for level in net.spynet.basic_module:
+            last = level.basic_module[-1]
+            # 7x7 convolutions to the two channels of the flow: sixteen vectors' lanes for 2x4 pixels.
+            level.basic_module[-1] = BlockConv(last.conv, torch.float32, block=(2, 4))
+        fuse_layers(net.spynet, torch.float32, {})
+    mix_in(net.alignment, CPUWarp)
+    fuse_layers(net, dtype, {ModulatedDCNPack: GatherDCNPack, type(net.alignment): keep})
     if isinstance(net, InformationRefill):
         mix_in(net.edvr, ExtractionByFrame)
     mix_in(net, CPUComponents)

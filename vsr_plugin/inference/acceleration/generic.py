@@ -7,7 +7,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration.conversion import fuse_layers, mix_in
+from vsr_plugin.inference.acceleration.conversion import fuse_layers, keep, mix_in
 
 
 class GenericComponents:
@@ -20,6 +20,7 @@ class GenericComponents:
 
 def convert(net: nn.Module, dtype: torch.dtype) -> None:
     """Replace the layers of a network, in place."""
-    fuse_layers(net.spynet, torch.float32, {})
-    fuse_layers(net, dtype, {})
+    if net.alignment.needs_flow:
+        fuse_layers(net.spynet, torch.float32, {})
+    fuse_layers(net, dtype, {type(net.alignment): keep})
     mix_in(net, GenericComponents)

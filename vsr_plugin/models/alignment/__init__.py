@@ -1,7 +1,10 @@
-"""Alignment: none, image or feature; here features warped with the flow of SPyNet."""
+"""Alignment, one choice a file: none, image, feature; and what they stand on, SPyNet's flow and warping."""
 
-from vsr_plugin.models.alignment.flow_alignment import FlowAlignment
+from vsr_plugin.models.alignment.alignment import ALIGNMENTS, Alignment
+from vsr_plugin.models.alignment.feature_alignment import FeatureAlignment
 from vsr_plugin.models.alignment.flow_warp import flow_warp
+from vsr_plugin.models.alignment.image_alignment import ImageAlignment
+from vsr_plugin.models.alignment.no_alignment import NoAlignment
 from vsr_plugin.models.alignment.spynet import SPyNet
 
-__all__ = ["FlowAlignment", "SPyNet", "flow_warp"]
+__all__ = ["ALIGNMENTS", "Alignment", "FeatureAlignment", "ImageAlignment", "NoAlignment", "SPyNet", "flow_warp"]

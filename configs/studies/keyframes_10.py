@@ -1,0 +1,5 @@
+"""Keyframes: IconVSR with every 10th frame a keyframe; at test time with weights of iconvsr.py, as in the paper."""
+
+_base_ = "./iconvsr.py"
+
+model = dict(generator=dict(keyframe_stride=10))

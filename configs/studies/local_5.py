@@ -1,0 +1,5 @@
+"""Propagation: local, each sequence cut into 5 segments that are restored alone."""
+
+_base_ = "./bidirectional.py"
+
+model = dict(generator=dict(propagation="local", segments=5))

@@ -1,0 +1,100 @@
+"""Checkpoints of networks with other components than the published ones."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from vsr_plugin.errors import WeightsError
+from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.models.alignment import ALIGNMENTS, Alignment
+from vsr_plugin.weights import load_into, load_net, warm_start
+
+SIZES = dict(mid_channels=8, num_blocks=1)
+
+
+def save(net: nn.Module, path: Path) -> Path:
+    torch.save(dict(state_dict={f"generator.{key}": tensor for key, tensor in net.state_dict().items()}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("net_class", "propagation", "alignment"),
+    product((BasicVSRNet, IconVSRNet), ("unidirectional", "bidirectional", "coupled"), ("none", "image", "feature")),
+)
+def test_components_are_recognised(net_class: type, propagation: str, alignment: str, tmp_path: Path) -> None:
+    net = net_class(**SIZES, propagation=propagation, alignment=alignment)
+    found = load_net(save(net, tmp_path / "weights.pth"))
+    assert type(found) is net_class
+    assert found.components == net.components
+    assert all(torch.equal(tensor, net.state_dict()[key]) for key, tensor in found.state_dict().items())
+
+
+def test_local_propagation_is_read_as_bidirectional_and_can_be_filled(tmp_path: Path) -> None:
+    net = BasicVSRNet(**SIZES, propagation="local", segments=3)
+    path = save(net, tmp_path / "weights.pth")
+    assert load_net(path).components == BasicVSRNet(**SIZES).components
+    other = BasicVSRNet(**SIZES, propagation="local", segments=5)
+    load_into(other, path)
+    assert torch.equal(other.fusion.weight, net.fusion.weight)
+
+
+@pytest.fixture
+def own_alignments(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mixing(Alignment):
+        def __init__(self, mid_channels: int):
+            super().__init__(mid_channels)
+            self.conv = nn.Conv2d(mid_channels, mid_channels, 1)
+
+    class Carrying(Alignment):
+        carried_channels = 2
+
+    monkeypatch.setattr(ALIGNMENTS, "_classes", {**ALIGNMENTS._classes, "mixing": Mixing, "carrying": Carrying})
+
+
+@pytest.mark.usefixtures("own_alignments")
+@pytest.mark.parametrize("alignment", ["mixing", "carrying"])
+def test_an_alignment_of_ones_own_is_filled_but_not_guessed(alignment: str, tmp_path: Path) -> None:
+    net, other = (BasicVSRNet(**SIZES, alignment=alignment) for _ in range(2))
+    path = save(net, tmp_path / "weights.pth")
+    with pytest.raises(WeightsError, match=r"the alignment in it is none of this package's; .*load_into\(net, path\)"):
+        load_net(path)
+    load_into(other, path)
+    assert all(torch.equal(tensor, net.state_dict()[key]) for key, tensor in other.state_dict().items())
+
+
+def test_weights_with_other_components_do_not_fit(tmp_path: Path) -> None:
+    path = save(BasicVSRNet(**SIZES, propagation="coupled"), tmp_path / "weights.pth")
+    with pytest.raises(WeightsError, match="does not fit BasicVSRNet: tensors 2 missing"):
+        load_into(BasicVSRNet(**SIZES), path)
+
+
+@pytest.mark.parametrize("alignment", ["none", "image", "feature"])
+@torch.no_grad()
+def test_a_bidirectional_warm_start_is_the_basicvsr(alignment: str, tmp_path: Path) -> None:
+    source = BasicVSRNet(**SIZES, alignment=alignment)
+    net = IconVSRNet(**SIZES, propagation="bidirectional", alignment=alignment, keyframe_stride=2)
+    warm_start(net, save(source, tmp_path / "weights.pth"))
+    lrs = torch.rand(1, 4, 3, 12, 16)
+    torch.testing.assert_close(net(lrs), source(lrs), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("source", "net"),
+    [
+        (dict(alignment="none"), {}),
+        ({}, dict(alignment="none")),
+        (dict(alignment="image"), {}),
+        ({}, dict(alignment="image")),
+        ({}, dict(propagation="unidirectional")),
+        (dict(propagation="unidirectional"), {}),
+    ],
+)
+def test_a_warm_start_from_other_components_is_refused(source: dict, net: dict, tmp_path: Path) -> None:
+    path = save(BasicVSRNet(**SIZES, **source), tmp_path / "weights.pth")
+    with pytest.raises(WeightsError, match="a warm start needs two branches and the same alignment on both sides"):
+        warm_start(IconVSRNet(**SIZES, **net), path)

@@ -1,0 +1,63 @@
+"""What every alignment offers, and the table of those there are."""
+
+import torch.nn as nn
+from torch import Tensor
+
+from vsr_plugin.models.alignment.flow_warp import flow_warp
+from vsr_plugin.models.component_table import ComponentTable
+
+#: Alignments by the name that a network's ``alignment`` takes.
+ALIGNMENTS = ComponentTable("alignment")
+
+
+class Alignment(nn.Module):
+    """Brings what was propagated from a neighbouring frame onto the current one: W in the paper.
+
+    A subclass defines :meth:`forward`, and enters itself into :data:`ALIGNMENTS`; docs/components.md shows one. Layers
+    that it makes in its constructor are trained and saved with the network, under ``alignment.``.
+
+    Args:
+        mid_channels: channels of the propagated features.
+    """
+
+    #: Whether it uses optical flow; only then the network has a ``spynet``.
+    needs_flow = True
+    #: Channels that a state carries behind its features; see :meth:`carry`.
+    carried_channels = 0
+
+    def __init__(self, mid_channels: int):
+        super().__init__()
+        self.mid_channels = mid_channels
+
+    def carry(self, feat: Tensor, lr: Tensor) -> Tensor:
+        """The state that a frame hands on: its features, and behind them whatever else the next frame aligns.
+
+        Args:
+            feat: features of the frame ``(n, mid_channels, h, w)``.
+            lr: the frame ``(n, 3, h, w)``.
+
+        Returns:
+            ``(n, mid_channels + carried_channels, h, w)``.
+        """
+        return feat
+
+    def forward(self, state: Tensor, flow: Tensor | None, lr: Tensor) -> Tensor:
+        """Align.
+
+        Args:
+            state: of the neighbouring frame, as :meth:`carry` made it.
+            flow: from the current frame to that neighbour ``(n, 2, h, w)`` in pixels; nothing to rely on if the
+                alignment needs none.
+            lr: the current frame ``(n, 3, h, w)``.
+
+        Returns:
+            ``(n, mid_channels + carried_channels, h, w)``, which the residual blocks of the current frame take.
+        """
+        raise NotImplementedError
+
+    def warp(self, x: Tensor, flow: Tensor) -> Tensor:
+        """Sample ``x`` ``(n, c, h, w)`` at ``position + flow``, zero outside; see :func:`flow_warp`.
+
+        A method so that accelerated networks can put their own in its place.
+        """
+        return flow_warp(x, flow)

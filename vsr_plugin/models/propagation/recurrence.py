@@ -1,0 +1,119 @@
+"""The loop over a sequence that drives the steps of a network (section 3.1)."""
+
+import functools
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from vsr_plugin.models.padding import pad_to_multiple
+from vsr_plugin.models.propagation.propagation import Propagation
+
+
+def check_sequence(lrs: Tensor) -> None:
+    """Raise ``ValueError`` unless ``lrs`` is a floating-point sequence ``(n, t, 3, h, w)`` with no empty side."""
+    shape = tuple(lrs.shape)
+    if lrs.dim() == 4 and lrs.size(1) == 3:
+        raise ValueError(f"`lrs` must have shape (n, t, 3, h, w), got {shape}; add a batch axis")
+    if lrs.dim() != 5 or lrs.size(2) != 3:
+        raise ValueError(f"`lrs` must have shape (n, t, 3, h, w), got {shape}")
+    if lrs.numel() == 0:
+        raise ValueError(f"`lrs` must hold at least one frame of at least one pixel, got shape {shape}")
+    if not lrs.is_floating_point():
+        raise ValueError(f"`lrs` must be floating point in [0, 1], got {lrs.dtype}; divide 8-bit frames by 255")
+
+
+class Recurrence:
+    """Runs a network over whole sequences, mixed into it: backward in time, if it has that branch, then forward.
+
+    The network supplies the steps, and every way of running it (training, whole sequences, streaming, export)
+    calls the same ones:
+
+    - ``estimate_flows(lrs)``: flows in both directions;
+    - ``keyframe_windows(t)`` and ``refill_feature(window)``: which frames are keyframes, with the frames that their
+      features are computed from, and those features; ``refill_features(lrs)`` is both for a whole sequence;
+    - ``backward_step(lr, flow, state, refill)``: state of the backward branch at one frame;
+    - ``forward_step(lr, flow, state, backward_feat, refill)``: state of the forward branch at one frame;
+    - ``reconstruct(lr, backward_feat, forward_feat)``: the HR frame.
+
+    Its ``propagation`` says whether there is a backward branch and where in a sequence propagation starts anew. States
+    are plain tensors ``(n, state_channels, h, w)`` that are passed and returned; ``None`` starts a sequence, and stands
+    for the backward state where there is no such branch. Nothing is kept on the network between calls.
+    """
+
+    propagation: Propagation
+
+    #: HR pixels per LR pixel and side.
+    scale = 4
+    #: Frames are extended to multiples of this many pixels before any step.
+    size_multiple = 1
+    #: Gradient checkpointing: training keeps the states between steps and computes what is inside them again.
+    with_cp = False
+
+    def checkpointed(self, step: Callable) -> Callable:
+        """A step that keeps only its inputs for the backward pass, if ``with_cp`` and gradients are wanted."""
+        if not (self.with_cp and torch.is_grad_enabled()):
+            return step
+        return functools.partial(checkpoint, step, use_reentrant=False)
+
+    def refill_features(self, lrs: Tensor) -> dict[int, Tensor]:
+        """Features of all keyframes of ``lrs`` ``(n, t, 3, h, w)`` by frame index, each ``(n, c, h, w)``."""
+        windows = self.keyframe_windows(lrs.size(1))
+        return {i: self.checkpointed(self.refill_feature)(lrs[:, window]) for i, window in windows.items()}
+
+    def restore_iter(self, lrs: Tensor, on_step: Callable[[int], None] | None = None) -> Iterator[Tensor]:
+        """Restore a whole sequence and hand out its HR frames one by one, in order of time.
+
+        The features of all frames are in memory, the HR frames only as long as the caller keeps them.
+
+        Args:
+            lrs: RGB in [0, 1], ``(n, t, 3, h, w)``; any ``t``, ``h``, ``w`` of at least 1.
+            on_step: called with the index of a frame after its backward step, and again when it is restored.
+
+        Yields:
+            ``(n, 3, 4h, 4w)``, not clipped to [0, 1].
+
+        Raises:
+            ValueError: ``lrs`` has another shape or is not floating point.
+        """
+        check_sequence(lrs)
+        h, w = lrs.shape[-2:]
+        lrs = pad_to_multiple(lrs, self.size_multiple)
+        flows_forward, flows_backward = self.estimate_flows(lrs)
+        refill = self.refill_features(lrs)
+        steps = self.backward_step, self.forward_step, self.reconstruct
+        backward_step, forward_step, reconstruct = map(self.checkpointed, steps)
+        on_step = on_step or (lambda i: None)
+
+        for segment in self.propagation.segments(lrs.size(1)):
+            backward_feats: dict[int, Tensor | None] = dict.fromkeys(segment)
+            state = None
+            for i in reversed(segment):
+                if self.propagation.has_backward:
+                    flow = None if state is None else flows_backward[:, i]
+                    state = backward_feats[i] = backward_step(lrs[:, i], flow, state, refill.get(i))
+                on_step(i)
+
+            state = None
+            for i in segment:
+                flow = None if state is None else flows_forward[:, i - 1]
+                backward_feat = backward_feats.pop(i)
+                state = forward_step(lrs[:, i], flow, state, backward_feat, refill.get(i))
+                hr = reconstruct(lrs[:, i], backward_feat, state)
+                on_step(i)
+                yield hr[..., : self.scale * h, : self.scale * w]
+
+    def forward(self, lrs: Tensor) -> Tensor:
+        """Restore a whole sequence.
+
+        Args:
+            lrs: RGB in [0, 1], ``(n, t, 3, h, w)``; any ``t``, ``h``, ``w`` of at least 1.
+
+        Returns:
+            ``(n, t, 3, 4h, 4w)``, not clipped to [0, 1].
+
+        Raises:
+            ValueError: ``lrs`` has another shape or is not floating point.
+        """
+        return torch.stack(list(self.restore_iter(lrs)), dim=1)

@@ -1,0 +1,191 @@
+"""The steps of a video super-resolution network, from exchangeable components (section 3 of the paper)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from vsr_plugin.errors import ComponentError
+from vsr_plugin.models.alignment import ALIGNMENTS, Alignment, SPyNet
+from vsr_plugin.models.base_module import VSRModule, pretrained
+from vsr_plugin.models.propagation import PROPAGATIONS, Propagation, Recurrence, ResidualBlocksWithInputConv
+from vsr_plugin.models.upsampling import PixelShuffleUpsampling
+
+
+def choose_propagation(propagation: str, segments: int | None) -> Propagation:
+    """Look a propagation up.
+
+    Raises:
+        ComponentError: it does not exist, or lacks the number of segments, or has one that it cannot use.
+    """
+    if (segments is not None) != (propagation == "local") and propagation in PROPAGATIONS.names():
+        if segments is None:
+            raise ComponentError("`propagation` 'local' needs `segments`, the number that a sequence is cut into")
+        raise ComponentError(f"`segments` belongs to `propagation` 'local', not to {propagation!r}; leave it out")
+    return PROPAGATIONS.build(propagation, **({} if segments is None else dict(segments=segments)))
+
+
+class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
+    """Propagation, alignment, aggregation and upsampling, put together into steps; base of the networks.
+
+    Args:
+        mid_channels: channels of the propagated features.
+        propagation: ``'local'``, ``'unidirectional'``, ``'bidirectional'`` or ``'coupled'``.
+        segments: for local propagation, the number of segments that a sequence is cut into.
+        alignment: ``'none'``, ``'image'``, ``'feature'``, or another that was registered; with arguments of its own
+            as ``dict(type=..., ...)``.
+        with_cp: gradient checkpointing.
+        init_cfg: see :class:`VSRModule`.
+
+    Raises:
+        ComponentError: components do not exist or do not go together.
+    """
+
+    def __init__(
+        self,
+        mid_channels: int,
+        *,
+        propagation: str,
+        segments: int | None,
+        alignment: str | Mapping[str, Any],
+        with_cp: bool,
+        init_cfg: dict | None,
+    ):
+        super().__init__(init_cfg)
+        self.mid_channels = mid_channels
+        self.with_cp = with_cp
+        self.propagation: Propagation = choose_propagation(propagation, segments)
+        # A module without layers, unless it is one's own: published state dicts know nothing of it.
+        self.alignment: Alignment = ALIGNMENTS.build(alignment, mid_channels=mid_channels)
+
+    @property
+    def state_channels(self) -> int:
+        """Channels of a state: the features, and what the alignment carries behind them."""
+        return self.mid_channels + self.alignment.carried_channels
+
+    @property
+    def components(self) -> str:
+        """The choices in a few words, such as ``'propagation: coupled, alignment: FeatureAlignment()'``."""
+        return f"propagation: {self.propagation}, alignment: {self.alignment}"
+
+    def build_flow(self, spynet_pretrained: str | None) -> None:
+        """Add the flow network S, if the alignment needs one; ``spynet_pretrained`` is loaded by ``init_weights()``.
+
+        Raises:
+            ComponentError: there are weights for a flow network that there is no use for.
+        """
+        if self.alignment.needs_flow:
+            self.spynet = SPyNet(init_cfg=pretrained(spynet_pretrained))
+        elif spynet_pretrained is not None:
+            raise ComponentError(
+                f"{type(self.alignment).__name__} uses no optical flow; leave `spynet_pretrained` out, "
+                f"got {spynet_pretrained!r}"
+            )
+
+    def build_branches(self, num_blocks: int) -> None:
+        """Add the residual blocks R of each branch, and what fuses the branches if there are two to restore from."""
+        c, aligned = self.mid_channels, self.state_channels
+        if self.propagation.has_backward:
+            self.backward_resblocks = ResidualBlocksWithInputConv(3 + aligned, c, num_blocks)
+        others = self.propagation.forward_inputs - 1
+        self.forward_resblocks = ResidualBlocksWithInputConv(3 + others * c + aligned, c, num_blocks)
+        if self.propagation.outputs > 1:
+            self.fusion = nn.Conv2d(self.propagation.outputs * c, c, 1)
+
+    def estimate_flows(self, lrs: Tensor) -> tuple[Tensor, Tensor]:
+        """Flows between neighbouring frames, both directions: S in the paper.
+
+        Autocast does not reach the flow network: in bfloat16 an error of whole pixels would cost 20 dB.
+
+        Args:
+            lrs: RGB in [0, 1], ``(n, t, 3, h, w)``.
+
+        Returns:
+            ``(flows_forward, flows_backward)``, each ``(n, t - 1, 2, h, w)`` in pixels; see
+            :meth:`SPyNet.neighbour_flows`. Without channels if the alignment needs no flow.
+        """
+        if not self.alignment.needs_flow:
+            n, t, _, h, w = lrs.shape
+            none = lrs.new_zeros(n, t - 1, 0, h, w)
+            return none, none
+        with torch.autocast(lrs.device.type, enabled=False):
+            return self.spynet.neighbour_flows(lrs)
+
+    def align(self, state: Tensor | None, flow: Tensor | None, lr: Tensor) -> Tensor:
+        """Bring the state of the neighbouring frame onto the current one: W in the paper.
+
+        Args:
+            state: of the neighbouring frame ``(n, state_channels, h, w)``, or ``None`` at the start of a sequence.
+            flow: from the current frame to that neighbour ``(n, 2, h, w)``; ignored at the start.
+            lr: current frame ``(n, 3, h, w)``, which gives size, device and dtype at the start.
+
+        Returns:
+            ``(n, state_channels, h, w)``; zeros at the start.
+        """
+        if state is None:
+            n, _, h, w = lr.shape
+            return lr.new_zeros(n, self.state_channels, h, w)
+        return self.alignment(state, flow, lr)
+
+    def features(self, state: Tensor | None) -> Tensor | None:
+        """The features ``(n, mid_channels, h, w)`` in a state, without what the alignment carries behind them."""
+        return state[:, : self.mid_channels] if state is not None and self.alignment.carried_channels else state
+
+    def keyframe_windows(self, t: int) -> dict[int, list[int]]:
+        """Keyframes of a ``t``-frame sequence, each with the frames around it; none without information-refill."""
+        return {}
+
+    def backward_step(
+        self, lr: Tensor, flow: Tensor | None = None, state: Tensor | None = None, refill: Tensor | None = None
+    ) -> Tensor:
+        """State of the backward branch at one frame: ``R_b(x_i, C(e_i, W(h_{i+1}, s_i)))``.
+
+        Args:
+            lr: frame ``(n, 3, h, w)``, sides multiples of ``size_multiple``.
+            flow: from this frame to the next ``(n, 2, h, w)``; ``None`` at the last frame.
+            state: of the backward branch at the next frame; ``None`` at the last.
+            refill: features of this frame if it is a keyframe, else ``None``: then without C.
+
+        Returns:
+            ``(n, state_channels, h, w)``.
+        """
+        aligned_feat = self.align(state, flow, lr)
+        if refill is not None:
+            aligned_feat = self.refill(aligned_feat, refill, self.backward_fusion)
+        return self.alignment.carry(self.backward_resblocks(torch.cat((lr, aligned_feat), dim=1)), lr)
+
+    def forward_step(
+        self,
+        lr: Tensor,
+        flow: Tensor | None = None,
+        state: Tensor | None = None,
+        backward_feat: Tensor | None = None,
+        refill: Tensor | None = None,
+    ) -> Tensor:
+        """State of the forward branch at one frame: ``R_f(x_i, C(e_i, W(h_{i-1}, s_i)))``, coupled with ``h_i^b`` too.
+
+        Args:
+            lr: frame ``(n, 3, h, w)``, sides multiples of ``size_multiple``.
+            flow: from this frame to the previous ``(n, 2, h, w)``; ``None`` at the first frame.
+            state: of the forward branch at the previous frame; ``None`` at the first.
+            backward_feat: state of the backward branch at this frame; used by coupled propagation only.
+            refill: features of this frame if it is a keyframe, else ``None``: then without C.
+
+        Returns:
+            ``(n, state_channels, h, w)``.
+        """
+        aligned_feat = self.align(state, flow, lr)
+        if refill is not None:
+            aligned_feat = self.refill(aligned_feat, refill, self.forward_fusion)
+        seen = self.propagation.seen_forward(self.features(backward_feat), aligned_feat)
+        return self.alignment.carry(self.forward_resblocks(torch.cat((lr, *seen), dim=1)), lr)
+
+    def reconstruct(self, lr: Tensor, backward_feat: Tensor | None, forward_feat: Tensor) -> Tensor:
+        """HR frame ``(n, 3, 4h, 4w)`` from the states of its branches: U in the paper."""
+        feats = self.propagation.restored_from(self.features(backward_feat), self.features(forward_feat))
+        if len(feats) == 1:
+            return self.upsample(feats[0], lr)
+        return self.upsample(F.leaky_relu(self.fusion(torch.cat(feats, dim=1)), 0.1), lr)
