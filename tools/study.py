@@ -55,7 +55,10 @@ def parse_args() -> argparse.Namespace:
     training.add_argument(
         "--train-clips", nargs="+", metavar="CLIP", help="clips to train on (default: bikes bigbuckbunny)"
     )
-    training.add_argument("--steps", type=positive, metavar="N", help="of every training (default: 300)")
+    training.add_argument("--steps", type=positive, metavar="N", help="of every training (default: 300, or the paper's)")
+    training.add_argument(
+        "--paper-size", action="store_true", help="networks, data and schedule of the paper (REDS), for GPUs"
+    )
     training.add_argument("--seeds", type=positive, default=3, metavar="N", help="trainings of every network")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto for a GPU if there is one")
     return parser.parse_args()
@@ -86,6 +89,7 @@ def read_options(args: argparse.Namespace) -> StudyOptions:
         train_clips=None if args.train_clips is None else tuple(args.train_clips),
         steps=args.steps,
         seeds=args.seeds,
+        paper_size=args.paper_size,
     )
 
 

@@ -9,7 +9,7 @@ class AlignmentStudy(TrainedStudy):
     name = "alignment"
     title = "Alignment: none, image, feature (trains small networks)"
     variants = (
-        Variant("none", dict(alignment="none"), has_flow=False),
-        Variant("image", dict(alignment="image")),
-        Variant("feature", {}),
+        Variant("none", "no_alignment"),
+        Variant("image", "image_alignment"),
+        Variant("feature", "bidirectional"),
     )

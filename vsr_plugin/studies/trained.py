@@ -13,15 +13,13 @@ import numpy as np
 
 from vsr_plugin.models import VideoRestorer  # noqa: F401 (registers the networks)
 from vsr_plugin.registry import MODELS
-from vsr_plugin.studies.frame_psnr import PROTOCOL, describe_clip
-from vsr_plugin.studies.small_training import SmallTraining
+from vsr_plugin.studies.frame_psnr import describe_clip
 from vsr_plugin.studies.study import Part, Report, Study, Table
+from vsr_plugin.studies.training import Training
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Widths of the small networks, and residual blocks of each branch.
-SMALL = dict(mid_channels=24, num_blocks=3, spynet_pretrained="basicvsr_reds4")
 #: So many standard errors a difference of means must have to count.
 SEPARATED = 2.0
 
@@ -32,26 +30,17 @@ class Variant:
 
     Args:
         label: what it is called.
-        generator: what its small network has other than the small BasicVSR.
-        has_flow: whether it has a flow network, which comes from official weights and stays as it is.
+        leaf: name of its config in ``configs/studies``.
     """
 
     label: str
-    generator: dict[str, Any]
-    has_flow: bool = True
+    leaf: str
 
-    @property
-    def model(self) -> dict[str, Any]:
-        """Differences to the model of the small experiment."""
-        generator = dict(SMALL, **self.generator)
-        if not self.has_flow:
-            generator["spynet_pretrained"] = None
-        return dict(generator=generator, frozen=["generator.spynet"] if self.has_flow else [])
 
-    def count_parameters(self) -> int:
-        """Parameters of the small network that are trained, so without the flow network."""
-        net = MODELS.build(dict(type="BasicVSRNet") | self.model["generator"])
-        return sum(p.numel() for name, p in net.named_parameters() if not name.startswith("spynet."))
+def count_trained(model: dict[str, Any]) -> int:
+    """Parameters of the network in a model's config that are trained."""
+    model = MODELS.build(dict(model))
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 class TrainedStudy(Study):
@@ -62,47 +51,40 @@ class TrainedStudy(Study):
 
     def parts(self) -> list[Part]:
         """One for each seed and variant; seeds outermost, so that an interrupted study has whole comparisons."""
-        self._training = SmallTraining(self.folder.parent, self.options, self.options.steps or 300)
+        self._training = Training(self.folder.parent, self.options)
         return [
-            Part(
-                f"{variant.label}, seed {seed}",
-                self._training.settings(variant.model, seed) | dict(variant=variant.label),
-            )
+            Part(f"{v.label}, seed {seed}", self._training.settings(v.leaf, seed) | dict(variant=v.label))
             for seed in range(self.options.seeds)
-            for variant in self.variants
+            for v in self.variants
         ]
 
     def measure(self, part: Part, progress: Callable[[float], None]) -> dict[str, Any]:
-        """Train one variant with one seed, and restore the held-out clip."""
-        shared = {key: value for key, value in part.settings.items() if key != "variant"}
-        return self._training.run(shared, progress)
+        """Train one variant with one seed, and restore what it is validated on."""
+        own = {key: value for key, value in part.settings.items() if key != "variant"}
+        return self._training.run(own, progress)
 
     def report(self, results: Sequence[tuple[Part, dict[str, Any]]]) -> Report:
         """Mean and spread over the seeds, and whether the paper's order is seen."""
         by_variant: dict[str, list[list[float]]] = {}
         for part, result in results:
             by_variant.setdefault(part.settings["variant"], []).append(result["psnr"])
-        bicubic = fmean(results[0][1]["psnr_bicubic"])
-        sizes = {variant.label: variant.count_parameters() / 1e3 for variant in self.variants}
+        first, figures = results[0]
+        bicubic = fmean(figures["psnr_bicubic"]) if "psnr_bicubic" in figures else None
+        sizes = {part.settings["variant"]: count_trained(part.settings["model"]) / 1e3 for part, _ in results}
         runs = {label: [fmean(psnr) for psnr in of_seed] for label, of_seed in by_variant.items()}
-        rows = [["bicubic", None, None, bicubic, None, None, None]]
+        rows = [] if bicubic is None else [["bicubic", None, None, bicubic, None, None, None]]
         for label, means in runs.items():
             spread = stdev(means) if len(means) > 1 else None
             rows.append([label, sizes[label], len(means), fmean(means), spread, min(means), max(means)])
         columns = ["variant", "k parameters", "seeds", "mean PSNR dB", "standard deviation", "lowest", "highest"]
-        settings = results[0][0].settings
         details = [
             [part.settings["variant"], part.settings["seed"], i, value]
             for part, result in results
             for i, value in enumerate(result["psnr"])
         ]
         protocol = [
-            f"small networks ({SMALL['mid_channels']} channels), {settings['steps']} steps of "
-            "configs/basicvsr_small_clips.py (batch 2, 5 frames, 24x24 LR patches), trained on "
-            f"{', '.join(clip for clip, *_ in settings['train'])}; flow network from official weights, "
-            "neither trained nor counted; a seed decides initial weights and data",
-            f"PSNR of a clip that was not trained on: {PROTOCOL}",
-            describe_clip(settings["held_out"]),
+            *self._describe(first.settings),
+            f"PSNR: {figures['protocol']}",
             f"separated: difference of the means above {SEPARATED:g} standard errors "
             "(root of the sum of variance / seeds of both)",
         ]
@@ -115,6 +97,20 @@ class TrainedStudy(Study):
             lambda figure: _draw(figure, curves, runs, bicubic),
             (11, 4),
         )
+
+    def _describe(self, settings: dict[str, Any]) -> list[str]:
+        generator = settings["model"]["generator"]
+        lines = [
+            f"{generator['mid_channels']} channels, {settings['steps']} steps of configs/studies on the recipe "
+            f"{settings['recipe']}; parameters: those that are trained; a seed decides initial weights and data"
+        ]
+        if "train" in settings:
+            lines += [
+                f"trained on {', '.join(clip for clip, *_ in settings['train'])}; flow network from official weights, not "
+                "trained; validated on a clip that was not trained on",
+                describe_clip(settings["held_out"]),
+            ]
+        return lines
 
 
 def compare(worse: str, better: str, of_worse: Sequence[float], of_better: Sequence[float]) -> str:
@@ -135,7 +131,7 @@ def compare(worse: str, better: str, of_worse: Sequence[float], of_better: Seque
     return f"{way}, {errors:.1f} standard errors: the order of the paper is {'seen' if difference > 0 else 'reversed'}"
 
 
-def _draw(figure: Figure, curves: dict[str, np.ndarray], runs: dict[str, list[float]], bicubic: float) -> None:
+def _draw(figure: Figure, curves: dict[str, np.ndarray], runs: dict[str, list[float]], bicubic: float | None) -> None:
     frames, means = figure.subplots(1, 2, width_ratios=(2, 1))
     for k, (label, psnr) in enumerate(curves.items()):
         (line,) = frames.plot(psnr.mean(axis=0), marker="o", markersize=3, label=label)
@@ -144,8 +140,9 @@ def _draw(figure: Figure, curves: dict[str, np.ndarray], runs: dict[str, list[fl
         )
         means.plot([k] * len(runs[label]), runs[label], "o", color=line.get_color(), alpha=0.6)
         means.plot([k - 0.25, k + 0.25], [fmean(runs[label])] * 2, color=line.get_color(), linewidth=2)
-    means.axhline(bicubic, color="gray", linestyle="--", linewidth=1)
-    means.annotate("bicubic", (len(runs) - 0.5, bicubic), ha="right", va="bottom", color="gray", fontsize=8)
+    if bicubic is not None:
+        means.axhline(bicubic, color="gray", linestyle="--", linewidth=1)
+        means.annotate("bicubic", (len(runs) - 0.5, bicubic), ha="right", va="bottom", color="gray", fontsize=8)
     means.set_xticks(range(len(runs)), list(runs), fontsize=8)
     means.set_xlim(-0.5, len(runs) - 0.5)
     means.set_title("mean of each seed, and of all", fontsize=10)
