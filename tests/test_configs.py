@@ -3,61 +3,23 @@
 import argparse
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from small_experiments import CONFIGS, make_sets, shrink
 
 from vsr_plugin.engine.launching import PRESETS, build_runner, read_config
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.py"))
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with all sets under `data/`, and the small clips, packed, the smallest possible."""
+    """Return a folder with all sets."""
     root = tmp_path_factory.mktemp("sets")
-    rng = np.random.default_rng(0)
-
-    def clip(name: str, frames: int, side: int = 32) -> None:
-        path = root / f"{name}.npy"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, rng.integers(0, 256, (frames, side, side, 3), np.uint8))
-
-    for name in ("000", "011", "015", "020", "001"):
-        clip(f"data/REDS/train_sharp/{name}", 15)
-    for name in ("000", "001", "006", "017", "002"):
-        clip(f"data/REDS/val_sharp/{name}", 15 if name == "002" else 2)
-    for name in ("00001/0001", "00001/0002"):
-        clip(f"data/vimeo90k/sequences/{name}", 7)
-    (root / "data/vimeo90k/sep_trainlist.txt").write_text("00001/0001\n")
-    (root / "data/vimeo90k/sep_testlist.txt").write_text("00001/0002\n")
-    for name in ("Vid4/GT/city", "UDM10/GT/000", "my_clips/val/a"):
-        clip(f"data/{name}", 2)
-    clip("data/my_clips/train/b", 15)
-    clip("work_dirs/train_demo/data/packed/GT/bikes", 5, 96)
-    clip("work_dirs/train_demo/data/packed/GT/carphone_pristine", 2)
-    (root / "work_dirs/train_demo/data/train.txt").write_text("bikes\n")
-    (root / "work_dirs/train_demo/data/test.txt").write_text("carphone_pristine\n")
+    make_sets(root)
     return root
-
-
-def small(name: str, work_dir: Path) -> Config:
-    """The experiment with a small network from random weights, small crops, and two steps."""
-    cfg = Config.fromfile(CONFIGS / f"{name}.py")
-    cfg.work_dir, cfg.launcher, cfg.log_level = str(work_dir), "none", "ERROR"
-    cfg.experiment_name = f"{name}-{work_dir.name}"
-    generator = dict(mid_channels=8, num_blocks=1, init_cfg=None, spynet_pretrained=None)
-    if cfg.model.generator.type == "IconVSRNet":
-        generator["edvr_pretrained"] = None
-    cfg.merge_from_dict(dict(model=dict(generator=generator), train_cfg=dict(max_iters=2, val_interval=2)))
-    cfg.train_dataloader.update(batch_size=1, num_workers=0, persistent_workers=False, pin_memory=False)
-    cfg.val_dataloader.num_workers = 0
-    for dataset in cfg.train_dataloader.dataset.get("datasets", [cfg.train_dataloader.dataset]):
-        dataset.gt_size = 32
-    return cfg
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -65,7 +27,7 @@ def test_an_experiment_trains_two_steps_and_validates(
     name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(data)
-    runner = build_runner(small(name, tmp_path))
+    runner = build_runner(shrink(name, tmp_path))
     before = {key: tensor.clone() for key, tensor in runner.model.state_dict().items()}
     runner.train()
     assert runner.iter == 2

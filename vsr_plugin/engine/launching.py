@@ -15,6 +15,8 @@ from vsr_plugin.host import import_quietly
 
 #: Files that change a few settings of any experiment.
 PRESETS = Path(__file__).parents[2] / "configs" / "presets"
+#: The environment variable that configs of studies read: which experiment they change, and its default.
+RECIPE, DEFAULT_RECIPE = "VSR_RECIPE", "reds"
 #: Environment variables that hold the number of processes, by launcher.
 _WORLD_SIZE = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}
 
@@ -22,6 +24,10 @@ _WORLD_SIZE = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_CO
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what training and testing have in common."""
     parser.add_argument("config", type=Path, help="experiment, such as configs/iconvsr_reds.py")
+    parser.add_argument(
+        "--recipe", metavar="NAME",
+        help=f"data, size and schedule for a config of configs/studies: {', '.join(recipes())}; {DEFAULT_RECIPE} by default",
+    )  # fmt: skip
     parser.add_argument("--work-dir", help="folder for what comes out; work_dirs/NAME_OF_CONFIG by default")
     parser.add_argument(
         "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE",
@@ -37,9 +43,9 @@ def read_config(args: argparse.Namespace) -> Config:
     """Read the experiment, apply the preset if there is one and the options, and fit it to this machine.
 
     Raises:
-        VSRError: the config or the preset does not exist or cannot be read.
+        VSRError: the config, the recipe or the preset does not exist or cannot be read, or the config takes no recipe.
     """
-    cfg = _read(args.config)
+    cfg = read_experiment(args.config, getattr(args, "recipe", None))
     preset = getattr(args, "preset", None)
     if preset is not None:
         path = PRESETS / f"{preset}.py"
@@ -50,11 +56,47 @@ def read_config(args: argparse.Namespace) -> Config:
         cfg.merge_from_dict(_read(path).to_dict())
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
-    cfg.work_dir = args.work_dir or cfg.get("work_dir") or os.path.join("work_dirs", args.config.stem)
+    recipe = cfg.env_variables.get(RECIPE)
+    name = args.config.stem if recipe in (None, DEFAULT_RECIPE) else f"{args.config.stem}_{recipe}"
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or os.path.join("work_dirs", name)
     cfg.launcher = args.launcher or ("pytorch" if int(os.environ.get("WORLD_SIZE", 1)) > 1 else "none")
     if importlib.util.find_spec("tensorboard") is None:
         backends = cfg.visualizer.vis_backends
         cfg.visualizer.vis_backends = [b for b in backends if b["type"] != "TensorboardVisBackend"]
+    return cfg
+
+
+def recipes() -> list[str]:
+    """Names of the experiments that every study can be run on: those that both networks have."""
+    files = PRESETS.parent
+    names = (file.stem.removeprefix("basicvsr_") for file in files.glob("basicvsr_*.py"))
+    return sorted(name for name in names if (files / f"iconvsr_{name}.py").is_file())
+
+
+def read_experiment(path: Path, recipe: str | None = None) -> Config:
+    """Read a config, one of a study on a recipe.
+
+    Args:
+        path: the config.
+        recipe: one of :func:`recipes`; by default what the environment says, or else :data:`DEFAULT_RECIPE`.
+
+    Raises:
+        VSRError: the config or the recipe does not exist, or the config cannot be read or takes no recipe.
+    """
+    before = os.environ.get(RECIPE)
+    chosen = recipe or before or DEFAULT_RECIPE
+    if chosen not in recipes():
+        raise VSRError(f"recipe {chosen!r}: no such recipe; there are {', '.join(recipes())}")
+    os.environ[RECIPE] = chosen  # mmengine puts it into the text of the config
+    try:
+        cfg = _read(path)
+    finally:
+        if before is None:
+            del os.environ[RECIPE]
+        else:
+            os.environ[RECIPE] = before
+    if recipe is not None and RECIPE not in cfg.env_variables:
+        raise VSRError(f"{path}: takes no recipe; those of configs/studies do")
     return cfg
 
 
