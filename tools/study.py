@@ -55,7 +55,9 @@ def parse_args() -> argparse.Namespace:
     training.add_argument(
         "--train-clips", nargs="+", metavar="CLIP", help="clips to train on (default: bikes bigbuckbunny)"
     )
-    training.add_argument("--steps", type=positive, metavar="N", help="of every training (default: 300, or the paper's)")
+    training.add_argument(
+        "--steps", type=positive, metavar="N", help="of every training (default: 300, or the paper's)"
+    )
     training.add_argument(
         "--paper-size", action="store_true", help="networks, data and schedule of the paper (REDS), for GPUs"
     )

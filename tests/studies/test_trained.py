@@ -1,5 +1,6 @@
 """A study that trains, on made clips with a few steps; slow ones on real clips."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,9 +8,8 @@ import pytest
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.studies import STUDIES, StudyOptions, run_study
-from vsr_plugin.studies import trained as trained_module
-from vsr_plugin.studies.small_training import SmallTraining
-from vsr_plugin.studies.trained import TrainedStudy, Variant
+from vsr_plugin.studies.trained import TrainedStudy, Variant, count_trained
+from vsr_plugin.studies.training import Training
 
 
 @pytest.fixture
@@ -26,61 +26,58 @@ def clips(tmp_path):
     )
 
 
-class Widths(TrainedStudy):
-    """Two networks that need no official weights."""
+class Two(TrainedStudy):
+    """Two networks of configs/studies."""
 
-    name, title = "widths", "Widths"
-    variants = (
-        Variant("narrow", dict(mid_channels=2, num_blocks=1, spynet_pretrained=None)),
-        Variant("wide", dict(mid_channels=4, num_blocks=1, spynet_pretrained=None)),
-    )
+    name, title = "two", "Two"
+    variants = (Variant("one way", "unidirectional"), Variant("both ways", "bidirectional"))
 
 
 @pytest.mark.slow
-def test_a_study_trains_every_variant_with_every_seed(clips, tmp_path):
-    outcome = run_study(Widths(clips, tmp_path / "out" / "widths"))
+def test_a_study_trains_every_variant_with_every_seed(real_clip, clips, tmp_path):
+    real_clip("bikes")
+    outcome = run_study(Two(clips, tmp_path / "out" / "two"))
     rows = {row[0]: row for row in outcome.report.table.rows}
-    assert list(rows) == ["bicubic", "narrow", "wide"]
-    assert rows["narrow"][2] == 2
-    assert rows["wide"][1] > rows["narrow"][1]
-    assert len({row[2] for row in outcome.report.details.rows}) == 3
+    assert list(rows) == ["bicubic", "one way", "both ways"]
+    assert rows["one way"][2] == 2
+    assert {row[2] for row in outcome.report.details.rows} == {0, 1, 2}
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 4
-    # Another study with the same networks takes the runs that are there.
-    again = SmallTraining(tmp_path / "out", clips, 2)
-    kept = again.run(again.settings(Widths.variants[0].model, 1), lambda fraction: None)
-    assert kept["seconds"] < 1
+    # Another study with the same network takes the runs that are there.
+    again = Training(tmp_path / "out", clips)
+    assert again.run(again.settings("bidirectional", 1), lambda fraction: None)["seconds"] < 1
 
 
 @pytest.mark.slow
 def test_a_training_that_fails_names_its_log(clips, tmp_path):
-    training = SmallTraining(tmp_path / "out", clips, 2)
-    with pytest.raises(VSRError, match=r"training failed with status 1: .*mid_channel.* \(log: .*log.txt\)"):
-        training.run(training.settings(dict(generator=dict(mid_channel=2)), 0), lambda fraction: None)
+    training = Training(tmp_path / "out", clips)
+    small = dataclasses.replace(clips, size=(64, 64))
+    training = Training(tmp_path / "out", small)
+    with pytest.raises(VSRError, match=r"training failed with status 1: .*gt_size=96.* \(log: .*log.txt\)"):
+        training.run(training.settings("bidirectional", 0), lambda fraction: None)
 
 
 def test_settings_depend_on_all_that_matters(clips, tmp_path):
-    training = SmallTraining(tmp_path, clips, 2)
-    first = training.settings(Widths.variants[0].model, 0)
+    training = Training(tmp_path, clips)
+    first = training.settings("bidirectional", 0)
     assert json.loads(json.dumps(first)) == first
-    assert first != training.settings(Widths.variants[1].model, 0)
-    assert first != SmallTraining(tmp_path, clips, 3).settings(Widths.variants[0].model, 0)
+    assert first != training.settings("unidirectional", 0)
+    assert first != Training(tmp_path, dataclasses.replace(clips, steps=3)).settings("bidirectional", 0)
 
 
-def test_the_same_network_is_trained_once_for_all_studies():
-    models = [
-        [v.model for v in STUDIES[name].variants if v.label in ("feature", "bidirectional", "BasicVSR")]
-        for name in ("alignment", "propagation", "components")
-    ]
-    assert models[0] == models[1] == models[2]
-    assert len(models[0]) == 1
+def test_the_paper_size_is_that_of_the_recipe(clips, tmp_path):
+    paper = Training(tmp_path, dataclasses.replace(clips, paper_size=True, steps=None)).settings("bidirectional", 0)
+    assert paper["steps"] == 300_000
+    assert paper["model"]["generator"]["num_blocks"] == 30
+    assert "train" not in paper
 
 
 @pytest.mark.parametrize("name", ["alignment", "propagation"])
-def test_variants_have_comparable_complexity(name):
-    *others, reference = (variant.count_parameters() for variant in STUDIES[name].variants)
+def test_variants_have_comparable_complexity(name, clips, tmp_path):
+    training = Training(tmp_path, clips)
+    models = [training.settings(variant.leaf, 0)["model"] for variant in STUDIES[name].variants]
+    *others, reference = map(count_trained, models)
     for count in others:
         assert count == pytest.approx(reference, rel=0.05)
-    assert trained_module.SEPARATED == 2.0
 
 
 @pytest.mark.slow

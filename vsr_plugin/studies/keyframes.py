@@ -131,9 +131,9 @@ def _finding(clip: str, points: list[tuple[int, float, float]]) -> str:
     (_, without, time_without), (most, with_all, time_with) = points[0], points[-1]
     if len({psnr for _, psnr, _ in points}) == 1:
         return (
-            f"{clip}: the PSNR is that without keyframes whatever their number, since nothing was learnt from their features "
-            f"yet: a warm start passes the propagated ones on unchanged; {most} keyframes take {time_with / time_without:.2f} "
-            "times the processor time of none"
+            f"{clip}: the PSNR does not depend on the keyframes, whose features this network does not use: a warm start "
+            f"passes the propagated ones on unchanged; {most} keyframes take {time_with / time_without:.2f} times the "
+            "processor time of none"
         )
     return (
         f"{clip}: from none to {most} keyframes the PSNR changes by {with_all - without:+.3f} dB and the processor "

@@ -52,10 +52,11 @@ class TrainedStudy(Study):
     def parts(self) -> list[Part]:
         """One for each seed and variant; seeds outermost, so that an interrupted study has whole comparisons."""
         self._training = Training(self.folder.parent, self.options)
+        settings = {v.label: self._training.settings(v.leaf) for v in self.variants}
         return [
-            Part(f"{v.label}, seed {seed}", self._training.settings(v.leaf, seed) | dict(variant=v.label))
+            Part(f"{label}, seed {seed}", dict(of_leaf, variant=label, seed=seed))
             for seed in range(self.options.seeds)
-            for v in self.variants
+            for label, of_leaf in settings.items()
         ]
 
     def measure(self, part: Part, progress: Callable[[float], None]) -> dict[str, Any]:
@@ -106,8 +107,8 @@ class TrainedStudy(Study):
         ]
         if "train" in settings:
             lines += [
-                f"trained on {', '.join(clip for clip, *_ in settings['train'])}; flow network from official weights, not "
-                "trained; validated on a clip that was not trained on",
+                f"trained on {', '.join(clip for clip, *_ in settings['train'])}; flow network from official "
+                "weights, not trained; validated on a clip that was not trained on",
                 describe_clip(settings["held_out"]),
             ]
         return lines

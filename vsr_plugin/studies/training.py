@@ -60,9 +60,11 @@ class Training:
 
     def read(self, leaf: str) -> Config:
         """The config of a network, by the name of its file."""
-        return read_experiment(_ROOT / "configs" / "studies" / f"{leaf}.py", PAPER if self.options.paper_size else SMALL)
+        return read_experiment(
+            _ROOT / "configs" / "studies" / f"{leaf}.py", PAPER if self.options.paper_size else SMALL
+        )
 
-    def settings(self, leaf: str, seed: int) -> dict[str, Any]:
+    def settings(self, leaf: str, seed: int = 0) -> dict[str, Any]:
         """What the result of a run depends on.
 
         Args:

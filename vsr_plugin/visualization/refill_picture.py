@@ -44,7 +44,7 @@ def refill_stages(net: torch.nn.Module, lrs: Tensor, keyframe: int) -> dict[str,
     """Restore a sequence as far as a keyframe and keep what refill is given and gives there.
 
     Args:
-        net: ``IconVSRNet`` in evaluation mode.
+        net: ``IconVSRNet`` with both branches, feature alignment and undivided sequences, in evaluation mode.
         lrs: RGB in [0, 1], ``(1, t, 3, h, w)``, sides multiples of 4.
         keyframe: index of a keyframe that is neither the first nor the last frame.
 
@@ -55,6 +55,9 @@ def refill_stages(net: torch.nn.Module, lrs: Tensor, keyframe: int) -> dict[str,
         VSRError: the network has no refill, or the frame is no such keyframe.
     """
     t = lrs.size(1)
+    propagation = net.propagation
+    if not propagation.has_backward or propagation.cuts_sequences or not net.alignment.needs_flow:
+        raise VSRError(f"the picture is of features that both branches warp; this network has {net.components}")
     inner = [i for i in net.keyframe_windows(t) if 0 < i < t - 1]
     if not inner:
         raise VSRError(
@@ -63,22 +66,26 @@ def refill_stages(net: torch.nn.Module, lrs: Tensor, keyframe: int) -> dict[str,
         )
     if keyframe not in inner:
         raise VSRError(f"frame {keyframe} of the sequence is no keyframe between others; those are {inner}")
-    merged: dict[str, list[tuple[Tensor, Tensor]]] = dict(backward=[], forward=[])
+    merged: list[tuple[Tensor, Tensor]] = []
 
-    def record(aligned: Tensor, refill: Tensor | None, fusion: Callable[[Tensor], Tensor]) -> Tensor:
+    def record(aligned: Tensor, refill: Tensor, fusion: Callable[[Tensor], Tensor]) -> Tensor:
         out = original(aligned, refill, fusion)
-        merged["backward" if fusion is net.backward_fusion else "forward"].append((aligned, out))
+        merged.append((aligned, out))
         return out
 
+    # The network merges at keyframes only: backward in time all of them, then forward.
+    keyframes = sorted(net.keyframe_windows(t))
     original = net.refill
     with mock.patch.object(net, "refill", record):
         for i, _ in enumerate(net.restore_iter(lrs)):
             if i == keyframe:
                 break
     flows_forward, flows_backward = (flows[0].permute(0, 2, 3, 1).cpu().numpy() for flows in net.estimate_flows(lrs))
+    backward, forward = merged[: len(keyframes)][::-1], merged[len(keyframes) :]
+    at, i = keyframes.index(keyframe), keyframe
     return {
-        "backward": _stages(*merged["backward"][t - 1 - keyframe], flows_backward[keyframe], flows_forward[keyframe]),
-        "forward": _stages(*merged["forward"][keyframe], flows_forward[keyframe - 1], flows_backward[keyframe - 1]),
+        "backward": _stages(*backward[at], flows_backward[i], flows_forward[i]),
+        "forward": _stages(*forward[at], flows_forward[i - 1], flows_backward[i - 1]),
     }
 
 
