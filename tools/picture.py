@@ -15,7 +15,7 @@ from vsr_plugin.datasets.degraded_clip import DegradedClip, degraded_clip
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.media.atomic import write_whole
-from vsr_plugin.models.propagation import BidirectionalPropagation
+from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.studies.keyframes import studied_iconvsr
 from vsr_plugin.visualization.comparison import comparison_picture
 from vsr_plugin.visualization.error_map import error_picture
@@ -62,7 +62,7 @@ def parse_args() -> argparse.Namespace:
 def restored_versions(clip: DegradedClip, args: argparse.Namespace) -> dict[str, np.ndarray]:
     """Bicubic enlargement, restored frames and ground truth if there is any, each ``(t, H, W, 3)``."""
     net = load_net(args.weights or "basicvsr_reds4", device=pick_device(args.device))
-    if not isinstance(net, BidirectionalPropagation):
+    if not isinstance(net, VSRNet):
         raise VSRError(f"{args.weights}: weights of {type(net).__name__}, which is a part and cannot restore a video")
     with frame_progress(len(clip.lqs)) as bar:
         restored = np.stack(list(restore_frames(net, clip.lqs, num_frames=len(clip.lqs), progress=bar.update)))

@@ -11,6 +11,7 @@ import numpy as np
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.fingerprint import of_net
+from vsr_plugin.models.propagation import PROPAGATIONS
 from vsr_plugin.studies.frame_psnr import PROTOCOL, describe_clip, frame_psnr
 from vsr_plugin.studies.study import Part, Report, Study, Table
 from vsr_plugin.weights import load_net
@@ -25,14 +26,15 @@ NEAR = 1
 
 
 def segment_bounds(num_frames: int, count: int) -> list[tuple[int, int]]:
-    """First frame and end of each segment, of equal length or one frame apart.
+    """First frame and end of each segment, those of the networks' local propagation.
 
     Example:
         >>> segment_bounds(7, 3)
         [(0, 2), (2, 4), (4, 7)]
     """
-    edges = [i * num_frames // count for i in range(count + 1)]
-    return list(pairwise(edges))
+    return [
+        (segment.start, segment.stop) for segment in PROPAGATIONS.build("local", segments=count).segments(num_frames)
+    ]
 
 
 def near_cuts(num_frames: int, count: int) -> np.ndarray:
