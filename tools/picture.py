@@ -107,8 +107,8 @@ def draw_refill(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
     h, w = (side // 4 * 4 for side in clip.lqs.shape[1:3])
     lrs = clip.tensor(pick_device(args.device))[..., :h, :w]
     stages = refill_stages(net, lrs, args.frame)
-    label = f"frame {args.frame} of {len(clip.lqs)}; red: flow points outside, blue: occluded; {words}"
-    return refill_picture(clip.lqs[args.frame, :h, :w], stages, label)
+    lines = [f"{clip.name}, frame {args.start + args.frame}", words]
+    return refill_picture(clip.lqs[args.frame, :h, :w], stages, lines)
 
 
 KINDS = {

@@ -48,7 +48,7 @@ def prepare(cfg: Config, args: argparse.Namespace) -> list[str]:
             out_dir=cfg.work_dir, weights=args.checkpoint, baseline=args.baseline or metric.get("baseline", False)
         )
         if args.metrics:
-            metric.metrics = args.metrics
+            metric.extra = args.metrics
     cfg.test_cfg = dict(type="MultiSetTestLoop")
     cfg.load_from, cfg.resume = None, False
     forget_pretrained(cfg.model)

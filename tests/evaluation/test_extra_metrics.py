@@ -32,7 +32,7 @@ def clip():
 
 
 def test_equal_clips(clip, tmp_path):
-    metric = ClipQuality("set", metrics=["tof", "warping"], out_dir=str(tmp_path))
+    metric = ClipQuality("set", extra=["tof", "warping"], out_dir=str(tmp_path))
     figures = evaluate(metric, clip, clip)
     assert figures["set/tof"] == 0
     assert figures["set/warping"] == figures["set/warping_gt"]
@@ -45,7 +45,7 @@ def test_equal_clips(clip, tmp_path):
 
 
 def test_the_table_has_a_column_and_a_definition(clip):
-    metric = ClipQuality("set", metrics=["tof"])
+    metric = ClipQuality("set", extra=["tof"])
     evaluate(metric, clip, clip)
     table = report_table([metric.report]).splitlines()
     assert [cell.strip() for cell in table[0].split("|")][4:7] == ["PSNR", "SSIM", "tOF"]
@@ -53,20 +53,20 @@ def test_the_table_has_a_column_and_a_definition(clip):
 
 
 def test_a_clip_of_one_frame_has_no_motion(clip):
-    assert "set/tof" not in evaluate(ClipQuality("set", metrics=["tof"]), clip[:1], clip[:1])
+    assert "set/tof" not in evaluate(ClipQuality("set", extra=["tof"]), clip[:1], clip[:1])
 
 
 def test_errors():
     with pytest.raises(VSRError, match=r"ClipQuality of set: vmaf: no such metric .* there are tof, warping, lpips"):
-        ClipQuality("set", metrics=["vmaf"])
+        ClipQuality("set", extra=["vmaf"])
     with pytest.raises(VSRError, match="only the centre frames are scored"):
-        ClipQuality("set", metrics=["tof"], frames="centre")
+        ClipQuality("set", extra=["tof"], frames="centre")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("lpips") is not None, reason="lpips is installed")
 def test_lpips_is_asked_for_where_it_is_absent():
     with pytest.raises(VSRError, match="pip install lpips"):
-        ClipQuality("set", metrics=["lpips"])
+        ClipQuality("set", extra=["lpips"])
 
 
 @pytest.mark.skipif(importlib.util.find_spec("lpips") is None, reason="lpips is not installed")

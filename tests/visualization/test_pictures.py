@@ -110,7 +110,7 @@ class TestRefill:
 
     def test_the_picture(self, net, lrs):
         frame = np.full((16, 20, 3), 90, np.uint8)
-        assert refill_picture(frame, refill_stages(net, lrs, 2), "IconVSR").width > 1000
+        assert refill_picture(frame, refill_stages(net, lrs, 2), ["IconVSR"]).width > 1000
 
     def test_errors(self, net, lrs):
         with pytest.raises(VSRError, match=r"frame 1 of the sequence is no keyframe between others; those are \[2\]"):

@@ -33,7 +33,7 @@ class ClipQuality(BaseMetric):
         crop_border: pixels left out at every edge.
         frames: ``'all'``, or ``'centre'`` for the frame ``len(gt) // 2`` alone, as for Vimeo-90K-T.
         baseline: also score bicubic enlargement (MATLAB's) of the LR frames, once per clip.
-        metrics: figures besides PSNR and SSIM: ``'tof'``, ``'warping'``, ``'lpips'``; see
+        extra: figures besides PSNR and SSIM: ``'tof'``, ``'warping'``, ``'lpips'``; see
             :mod:`vsr_plugin.evaluation.extra_metrics`.
         out_dir: where rank 0 writes ``DATASET.json`` and ``DATASET.csv``; ``None`` for no files.
         weights: what is evaluated, for the files.
@@ -50,7 +50,7 @@ class ClipQuality(BaseMetric):
         crop_border: int = 0,
         frames: str = "all",
         baseline: bool = False,
-        metrics: Sequence[str] = (),
+        extra: Sequence[str] = (),
         out_dir: str | None = None,
         weights: str | None = None,
     ) -> None:
@@ -61,14 +61,14 @@ class ClipQuality(BaseMetric):
         if not dataset or Path(dataset).name != dataset:
             raise VSRError(f"ClipQuality: {dataset!r} cannot name a data set, since files are called after it")
         try:
-            check_metrics(metrics, all_frames=frames == "all")
+            check_metrics(extra, all_frames=frames == "all")
         except VSRError as error:
             raise VSRError(f"ClipQuality of {dataset}: {error}") from None
         super().__init__(prefix=dataset)
         self.protocol = Protocol(channel, crop_border)
         self.frames = frames
         self.baseline = baseline
-        self.metrics = tuple(metrics)
+        self.extra = tuple(extra)
         self.out_dir = None if out_dir is None else Path(out_dir)
         self.weights = weights
         #: The last evaluation, on rank 0.
@@ -108,14 +108,16 @@ class ClipQuality(BaseMetric):
             if clip not in self._baselines:
                 lrs = sample["input"]
                 self._baselines[clip] = self._figures(scored, lambda i: bicubic_upsample(_rgb(lrs[i])), gt)
-            figures |= {f"{name}_bicubic": values for name, values in self._baselines[clip].items()}
+            baseline = self._baselines[clip].items()
+            # What is the ground truth's own is the same for both.
+            figures |= {f"{name}_bicubic": values for name, values in baseline if not name.endswith("_gt")}
         indices = sample.get("frames") or range(len(gt))
         return ClipScores(clip, [int(indices[i]) for i in scored], figures)
 
     def _figures(self, scored: list[int], frame: Callable[[int], np.ndarray], gt: Tensor) -> dict[str, list]:
         def score(i: int) -> dict[str, float | None]:
             psnr, ssim = frame_quality(frame(i), _rgb(gt[i]), self.protocol)
-            return dict(psnr=psnr, ssim=ssim, **extra_figures(self.metrics, frame, lambda k: _rgb(gt[k]), i))
+            return dict(psnr=psnr, ssim=ssim, **extra_figures(self.extra, frame, lambda k: _rgb(gt[k]), i))
 
         # Scoring a frame of 720p takes 0.2 s, longer than a GPU needs to restore it; numpy and OpenCV work in threads.
         with ThreadPoolExecutor(min(len(scored), os.cpu_count() or 1, 16)) as pool:

@@ -132,8 +132,8 @@ def _finding(clip: str, points: list[tuple[int, float, float]]) -> str:
     slower = f"{most} keyframes take {time_with / time_without:.2f} times the processor time of none"
     if len({psnr for _, psnr, _ in points}) == 1:
         return (
-            f"{clip}: the PSNR does not depend on the keyframes, whose features this network does not use: a warm start "
-            f"passes the propagated ones on unchanged; {slower}"
+            f"{clip}: the PSNR does not depend on the keyframes, whose features this network does not use: a warm "
+            f"start passes the propagated ones on unchanged; {slower}"
         )
     return (
         f"{clip}: from none to {most} keyframes the PSNR changes by {with_all - without:+.3f} dB; {slower} (the paper: "

@@ -32,9 +32,8 @@ def segment_bounds(num_frames: int, count: int) -> list[tuple[int, int]]:
         >>> segment_bounds(7, 3)
         [(0, 2), (2, 4), (4, 7)]
     """
-    return [
-        (segment.start, segment.stop) for segment in PROPAGATIONS.build("local", segments=count).segments(num_frames)
-    ]
+    local = PROPAGATIONS.build("local", segments=count)
+    return [(segment.start, segment.stop) for segment in local.segments(num_frames)]
 
 
 def near_cuts(num_frames: int, count: int) -> np.ndarray:

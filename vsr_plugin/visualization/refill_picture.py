@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from unittest import mock
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.optical_flow import is_occluded, leaves_image
 from vsr_plugin.visualization.error_map import error_colours
-from vsr_plugin.visualization.panels import Panel, enlarged, fitting_factor, panel_rows
+from vsr_plugin.visualization.panels import GAP, LABEL_HEIGHT, Panel, enlarged, fitting_factor, panel_rows, write
 
 _OUTSIDE, _OCCLUDED = (255, 60, 60), (70, 150, 255)
 
@@ -97,19 +97,19 @@ def _stages(warped: Tensor, refilled: Tensor, flow: np.ndarray, back: np.ndarray
     return RefillStages(energy(warped), energy(refilled), energy(refilled - warped), *masks)
 
 
-def refill_picture(frame: np.ndarray, stages: dict[str, RefillStages], words: str) -> Image.Image:
+def refill_picture(frame: np.ndarray, stages: dict[str, RefillStages], words: Sequence[str]) -> Image.Image:
     """Draw, for each branch, where warping fails, the features before and after refill, and what refill has changed.
 
     Args:
         frame: the keyframe, RGB ``(h, w, 3)`` of ``uint8``.
         stages: see :func:`refill_stages`.
-        words: what the network is, for the label.
+        words: lines on what is shown, beside the frame.
 
     Returns:
         The picture, RGB.
     """
-    factor = fitting_factor(frame.shape[1], 4, target=1500)
-    rows = [[Panel(words, enlarged(frame, factor))]]
+    factor = fitting_factor(frame.shape[1], 4, target=1900)
+    rows = [[Panel("keyframe", enlarged(frame, factor))]]
     for branch, stage in stages.items():
         limit = max(float(np.percentile(np.concatenate([stage.warped, stage.refilled]), 99)), 1e-6)
         most = max(float(np.percentile(stage.change, 99)), 1e-6)
@@ -117,12 +117,17 @@ def refill_picture(frame: np.ndarray, stages: dict[str, RefillStages], words: st
         rows.append(
             [
                 Panel(f"{branch}: {shares}", _marked(frame, stage, factor)),
-                Panel("warped, before refill", _energy(stage.warped, limit, stage, factor)),
-                Panel("after refill", _energy(stage.refilled, limit, stage, factor)),
-                Panel(f"change, brightest {most / limit:.2g} of it", _energy(stage.change, most, stage, factor)),
+                Panel(f"warped, before refill: 0 to {limit:.2g}", _energy(stage.warped, limit, stage, factor)),
+                Panel(f"after refill: 0 to {limit:.2g}", _energy(stage.refilled, limit, stage, factor)),
+                Panel(f"change: 0 to {most:.2g}", _energy(stage.change, most, stage, factor)),
             ]
         )
-    return panel_rows(rows)
+    picture = panel_rows(rows)
+    draw = ImageDraw.Draw(picture)
+    lines = [*words, "features: mean absolute value over the channels, dark to bright", "red: the flow points outside"]
+    for k, line in enumerate([*lines, "blue: occluded in the neighbour, by the flows of both directions"]):
+        write(draw, factor * frame.shape[1] + 2 * GAP, GAP + LABEL_HEIGHT + 26 * k, line)
+    return picture
 
 
 def _marked(frame: np.ndarray, stage: RefillStages, factor: int) -> np.ndarray:
