@@ -101,7 +101,7 @@ def test_the_environment_can_name_the_recipe(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv(RECIPE, "small_clips")
     assert read_config(arguments("studies/unidirectional", None)).model.generator.num_blocks == 8
     assert read_config(arguments("studies/unidirectional", "reds")).model.generator.num_blocks == 60
-    # An experiment that is no study does not look at it.
+    # An experiment that is no study takes no notice of it.
     assert read_config(arguments("iconvsr_reds", None)).total_batch_size == 8
 
 

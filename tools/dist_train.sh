@@ -12,7 +12,8 @@ fi
 config=$1 gpus=$2
 shift 2
 
-exec torchrun \
+# As a module, since torchrun is on the path only in an environment that is activated.
+exec "${PYTHON:-python}" -m torch.distributed.run \
     --nnodes "${NNODES:-1}" --node-rank "${NODE_RANK:-0}" --nproc-per-node "$gpus" \
     --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${MASTER_PORT:-29500}" \
     "$(dirname "$0")/train.py" "$config" --launcher pytorch "$@"

@@ -9,9 +9,8 @@ env_cfg = dict(
 )
 randomness = dict(seed=0)
 
-# Where mmengine is named, MMagic has a class of the same name that is made for its own loops.
 default_hooks = dict(
-    timer=dict(type="mmengine.IterTimerHook"),
+    timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=100, log_metric_by_epoch=False),
     param_scheduler=dict(type="ParamSchedulerHook"),
     checkpoint=dict(
@@ -29,6 +28,7 @@ default_hooks = dict(
     pictures=dict(type="ValidationPictures"),
     curve=dict(type="TrainingCurve"),
 )
+# Where mmengine is named, MMagic has a class of the same name that is made for its own loops.
 log_processor = dict(type="mmengine.LogProcessor", by_epoch=False, window_size=100)
 log_level = "INFO"
 visualizer = dict(

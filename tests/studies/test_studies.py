@@ -110,7 +110,7 @@ class TestCompare:
     def test_not_separated(self):
         # 0.1 dB apart with standard errors of 0.1 and 0.1.
         text = compare("a", "b", [25.0, 25.2], [25.1, 25.3])
-        assert text == "b is 0.100 dB above a, 0.7 standard errors: not separated"
+        assert text == "b is 0.100 dB above a (p = 0.55): not separated"
 
     def test_one_seed(self):
         assert "one seed says nothing about the spread" in compare("a", "b", [25.0], [26.0])

@@ -31,7 +31,7 @@ def clips(tmp_path):
 
 def wait_for_clips(out: Path, process: subprocess.Popen, number: int) -> None:
     """Wait until so many clips are packed."""
-    for _ in range(6000):
+    for _ in range(24000):
         if len(list(out.glob("packed/GT/*.npy"))) >= number or process.poll() is not None:
             return
         time.sleep(0.005)
@@ -124,13 +124,13 @@ def test_killed_and_taken_up_again(clips, tmp_path, run_tool, workers):
     assert "to be made: 80 clips" in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_stopped(clips, tmp_path, number):
     out = tmp_path / "out"
     process = start("folder", clips, "--degradation", "BD", "--pack", "--workers", 2, "--out", out)
     wait_for_clips(out, process, 5)
     process.send_signal(number)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=120)
     word = "interrupted" if number == signal.SIGINT else "terminated"
     last = error.decode().splitlines()[-1]
     assert last == f"{word}; clips that are done are kept; the same command goes on from there"

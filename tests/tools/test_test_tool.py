@@ -93,7 +93,8 @@ def test_all_sets_that_are_there_are_scored(run_tool, two_sets, weights, tmp_pat
     document = read(tmp_path / "figures" / "B.json")
     assert [document["mean"]["psnr"], document["mean"]["ssim"]] == pytest.approx(expected, abs=1e-3)
     assert rows(out)["B"][2] == f"{expected[0]:.2f}"
-    assert "Y channel" in rows(out)["B"][-1]
+    assert rows(out)["B"][-1] == "Y"
+    assert "\nB: Y channel (BT.601), no border cropped" in out
     assert document["weights"] == str(weights)
     assert "psnr_bicubic" in document["mean"]
     written = sorted(path.name for path in (tmp_path / "figures").iterdir() if path.suffix in (".csv", ".json"))

@@ -36,20 +36,20 @@ def choose_test_sets(cfg: Config, only: Sequence[str] | None = None) -> list[str
     for name in only or ():
         if name not in sets:
             raise VSRError(f"--only {name}: the config has no test set of that name; it has {', '.join(sets)}")
-    notes, chosen = [], []
+    absent, chosen = {}, []
     for name in dict.fromkeys(only or sets):
-        absent = next((root for root in _roots(sets[name][0]["dataset"]) if not Path(root).exists()), None)
-        if absent is None:
+        folder = next((root for root in _roots(sets[name][0]["dataset"]) if not Path(root).exists()), None)
+        if folder is None:
             chosen.append(sets[name])
         else:
-            notes.append(f"{name}: left out, there is no {absent} on this machine")
+            absent[name] = folder
     if not chosen:
         raise VSRError(
-            f"no test set is on this machine: {'; '.join(note.partition(', ')[2] for note in notes)}; put the data "
-            "there (docs/data.md), or name its folder: --cfg-options test_dataloader.0.dataset.gt_root=PATH"
+            f"no test set is on this machine: there is no {', no '.join(absent.values())}; put the data there "
+            "(docs/data.md), or name its folder: --cfg-options test_dataloader.0.dataset.gt_root=PATH"
         )
     cfg.test_dataloader, cfg.test_evaluator = map(list, zip(*chosen, strict=True))
-    return notes
+    return [f"{name}: left out, there is no {folder} on this machine" for name, folder in absent.items()]
 
 
 def quality_metrics(cfg: Config) -> Iterator[dict]:

@@ -24,9 +24,10 @@ _WORLD_SIZE = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_CO
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what training and testing have in common."""
     parser.add_argument("config", type=Path, help="experiment, such as configs/iconvsr_reds.py")
+    known = ", ".join(recipes())
     parser.add_argument(
         "--recipe", metavar="NAME",
-        help=f"data, size and schedule for a config of configs/studies: {', '.join(recipes())}; {DEFAULT_RECIPE} by default",
+        help=f"data, size and schedule for a config of configs/studies: {known}; {DEFAULT_RECIPE} by default",
     )  # fmt: skip
     parser.add_argument("--work-dir", help="folder for what comes out; work_dirs/NAME_OF_CONFIG by default")
     parser.add_argument(
@@ -84,7 +85,9 @@ def read_experiment(path: Path, recipe: str | None = None) -> Config:
         VSRError: the config or the recipe does not exist, or the config cannot be read or takes no recipe.
     """
     before = os.environ.get(RECIPE)
-    chosen = recipe or before or DEFAULT_RECIPE
+    chosen = recipe or before
+    if chosen is None:
+        return _read(path)
     if chosen not in recipes():
         raise VSRError(f"recipe {chosen!r}: no such recipe; there are {', '.join(recipes())}")
     os.environ[RECIPE] = chosen  # mmengine puts it into the text of the config

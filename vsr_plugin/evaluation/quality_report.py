@@ -65,6 +65,12 @@ class QualityReport:
         return [text for name, text in DEFINITIONS.items() if name in self.clips[0].figures]
 
     @property
+    def short_protocol(self) -> str:
+        """What differs between data sets in the protocol, for a table."""
+        border = f", border {self.protocol.crop_border}" if self.protocol.crop_border else ""
+        return f"{self.protocol.channel}{border}{', centre frame' if self.scored == 'centre' else ''}"
+
+    @property
     def num_frames(self) -> int:
         """Number of scored frames."""
         return sum(len(clip.frames) for clip in self.clips)
@@ -143,9 +149,9 @@ def _finite(figures: dict[str, float | None]) -> dict[str, float | str | None]:
 
 
 def report_table(reports: Iterable[QualityReport]) -> str:
-    """A row per data set in Markdown: clips, frames, every figure that was taken of any, and the protocol.
+    """A row per data set in Markdown: clips, frames, and every figure that was taken of any set.
 
-    Figures besides PSNR and SSIM are defined below it.
+    Below stand the protocols in full, and what figures besides PSNR and SSIM are.
     """
     reports = list(reports)
     names = list(dict.fromkeys(name for report in reports for name in report.means()))
@@ -153,10 +159,14 @@ def report_table(reports: Iterable[QualityReport]) -> str:
     for report in reports:
         means = report.means()
         cells = [_shown(name, means.get(name)) for name in names]
-        rows.append([report.dataset, str(len(report.clips)), str(report.num_frames), *cells, report.protocol_line])
+        rows.append([report.dataset, str(len(report.clips)), str(report.num_frames), *cells, report.short_protocol])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["| " + " | ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)) + " |" for row in rows]
     lines.insert(1, "| " + " | ".join("-" * n for n in widths) + " |")
+    sets_of: dict[str, list[str]] = {}
+    for report in reports:
+        sets_of.setdefault(report.protocol_line, []).append(report.dataset)
+    lines += [f"{', '.join(sets)}: {protocol}" for protocol, sets in sets_of.items()]
     return "\n".join([*lines, *dict.fromkeys(line for report in reports for line in report.definitions)])
 
 

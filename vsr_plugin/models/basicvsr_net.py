@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vsr_plugin.models.propagation import Bidirectional
 from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.registry import MODELS
 
@@ -33,6 +34,8 @@ class BasicVSRNet(VSRNet):
         >>> net(torch.rand(1, 2, 3, 16, 24)).shape
         torch.Size([1, 2, 3, 64, 96])
     """
+
+    published_propagation = Bidirectional
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vsr_plugin.models.aggregation import InformationRefill
+from vsr_plugin.models.propagation import Coupled
 from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.registry import MODELS
 
@@ -41,6 +42,7 @@ class IconVSRNet(InformationRefill, VSRNet):
 
     #: The extractor's pyramid has three levels.
     size_multiple = 4
+    published_propagation = Coupled
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vsr_plugin.errors import ComponentError
-from vsr_plugin.models.alignment import ALIGNMENTS, Alignment, SPyNet
+from vsr_plugin.models.alignment import ALIGNMENTS, Alignment, FeatureAlignment, SPyNet
 from vsr_plugin.models.base_module import VSRModule, pretrained
 from vsr_plugin.models.propagation import PROPAGATIONS, Propagation, Recurrence, ResidualBlocksWithInputConv
 from vsr_plugin.models.upsampling import PixelShuffleUpsampling
@@ -44,6 +44,9 @@ class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
         ComponentError: components do not exist or do not go together.
     """
 
+    #: Of the published network of the class.
+    published_propagation: type[Propagation]
+
     def __init__(
         self,
         mid_channels: int,
@@ -65,6 +68,11 @@ class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
     def state_channels(self) -> int:
         """Channels of a state: the features, and what the alignment carries behind them."""
         return self.mid_channels + self.alignment.carried_channels
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the components are those of the published network, so that other implementations have it too."""
+        return type(self.propagation) is self.published_propagation and type(self.alignment) is FeatureAlignment
 
     @property
     def components(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,6 +9,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from scipy.stats import ttest_ind
 
 from vsr_plugin.models import VideoRestorer  # noqa: F401 (registers the networks)
 from vsr_plugin.registry import MODELS
@@ -20,8 +20,9 @@ from vsr_plugin.studies.training import Training
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: So many standard errors a difference of means must have to count.
-SEPARATED = 2.0
+#: Probability, were there no difference, of means as far apart as they are (Welch's t-test, two-sided), below which
+#: they count as separated. With three seeds, two standard errors come about by chance once in eight.
+SEPARATED = 0.05
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,7 @@ class TrainedStudy(Study):
         protocol = [
             *self._describe(first.settings),
             f"PSNR: {figures['protocol']}",
-            f"separated: difference of the means above {SEPARATED:g} standard errors "
-            "(root of the sum of variance / seeds of both)",
+            f"separated: p < {SEPARATED:g} in Welch's t-test of the seeds' means, two-sided",
         ]
         curves = {label: np.array(of_seed) for label, of_seed in by_variant.items()}
         return Report(
@@ -119,17 +119,19 @@ def compare(worse: str, better: str, of_worse: Sequence[float], of_better: Seque
 
     Example:
         >>> compare("none", "feature", [25.0, 25.1], [26.0, 26.1])
-        'feature is 1.000 dB above none, 14.1 standard errors: the order of the paper is seen'
+        'feature is 1.000 dB above none (p = 0.005): the order of the paper is seen'
     """
     difference = fmean(of_better) - fmean(of_worse)
     way = f"{better} is {abs(difference):.3f} dB {'above' if difference >= 0 else 'below'} {worse}"
     if min(len(of_worse), len(of_better)) < 2:
         return f"{way}; one seed says nothing about the spread, so whether they are separated is not known"
-    error = math.sqrt(sum(stdev(figures) ** 2 / len(figures) for figures in (of_worse, of_better)))
-    errors = abs(difference) / error if error else math.inf
-    if errors <= SEPARATED:
-        return f"{way}, {errors:.1f} standard errors: not separated"
-    return f"{way}, {errors:.1f} standard errors: the order of the paper is {'seen' if difference > 0 else 'reversed'}"
+    if stdev(of_worse) == stdev(of_better) == 0:
+        chance = 0.0 if difference else 1.0
+    else:
+        chance = float(ttest_ind(of_better, of_worse, equal_var=False).pvalue)
+    if chance >= SEPARATED:
+        return f"{way} (p = {chance:.2g}): not separated"
+    return f"{way} (p = {chance:.2g}): the order of the paper is {'seen' if difference > 0 else 'reversed'}"
 
 
 def _draw(figure: Figure, curves: dict[str, np.ndarray], runs: dict[str, list[float]], bicubic: float | None) -> None:

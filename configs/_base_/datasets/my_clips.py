@@ -34,7 +34,7 @@ val_dataloader = dict(
         type="ClipDataset", gt_root=f"{my_clips_root}/val", degradation="BI", pipeline=[dict(type="PackInputs")]
     ),
 )
-val_evaluator = dict(type="ClipQuality", dataset="val", channel="Y")
+val_evaluator = dict(type="ClipQuality", dataset="val", channel="Y", baseline=True)
 
 test_dataloader = [val_dataloader]
 test_evaluator = [dict(type="ClipQuality", dataset="val", channel="Y")]

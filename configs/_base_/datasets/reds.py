@@ -57,4 +57,4 @@ val_dataloader = dict(
         pipeline=[dict(type="PackInputs")],
     ),
 )
-val_evaluator = dict(type="ClipQuality", dataset="REDSval4", channel="RGB")
+val_evaluator = dict(type="ClipQuality", dataset="REDSval4", channel="RGB", baseline=True)

@@ -33,4 +33,4 @@ val_dataloader = dict(
     sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(type="ClipDataset", gt_root="data/Vid4/GT", pipeline=[dict(type="PackInputs")]),
 )
-val_evaluator = dict(type="ClipQuality", dataset="Vid4", channel="Y")
+val_evaluator = dict(type="ClipQuality", dataset="Vid4", channel="Y", baseline=True)

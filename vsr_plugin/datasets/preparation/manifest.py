@@ -31,8 +31,10 @@ PARAMETERS = {
         "size": _CUT,
     },
     "BD": {
-        "method": f"Gaussian blur, then every {SCALE}th pixel",
+        "method": "Gaussian blur centred on the LR pixel, as BD_degradation.m of the paper's authors",
         "sigma": 1.6,
+        "taps": 12,
+        "border": "edge pixel repeated",
         "scale": SCALE,
         "rounding": "half up, once, at the end",
         "size": _CUT,

@@ -95,7 +95,7 @@ def mmagic_twin(net: BasicVSRNet | IconVSRNet) -> nn.Module:
     Raises:
         VSRError: the network has components that MMagic does not have.
     """
-    if net.components != type(net)(mid_channels=1, num_blocks=0).components:
+    if not net.is_published:
         raise VSRError(f"MMagic has no {type(net).__name__} with {net.components}; leave its contender out")
     sizes = dict(mid_channels=net.mid_channels, num_blocks=len(net.backward_resblocks.main[2]))
     if isinstance(net, BasicVSRNet):

@@ -7,12 +7,14 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from vsr_plugin.datasets.clip_dataset import ClipDataset
@@ -24,20 +26,13 @@ from vsr_plugin.datasets.sample_clips import sample_clip
 from vsr_plugin.host import import_quietly
 from vsr_plugin.media import open_source
 
-#: Where each contender reads ground truth and LR, below the folder of data; ``None``: LR is made while reading.
-CONTENDERS: dict[str, tuple[str, str | None]] = {
-    "mmagic": ("GT", "BIx4"),
-    "png": ("GT", "BIx4"),
-    "packed": ("packed/GT", "packed/BIx4"),
-    "packed-BI": ("packed/GT", None),
-    "packed-BD": ("packed/GT", None),
-}
-MEANINGS = {
-    "mmagic": "MMagic's pipeline, PNG files",
-    "png": "ClipDataset, PNG files",
-    "packed": "ClipDataset, packed ground truth and LR",
-    "packed-BI": "ClipDataset, packed ground truth, LR made by BI while reading",
-    "packed-BD": "ClipDataset, packed ground truth, LR made by BD while reading",
+#: Contenders: what they are, and where they read ground truth and LR (``None``: made while reading).
+CONTENDERS: dict[str, tuple[str, str, str | None]] = {
+    "mmagic": ("MMagic's pipeline, PNG files", "GT", "BIx4"),
+    "png": ("ClipDataset, PNG files", "GT", "BIx4"),
+    "packed": ("ClipDataset, packed ground truth and LR", "packed/GT", "packed/BIx4"),
+    "packed-BI": ("ClipDataset, packed ground truth, LR made by BI while reading", "packed/GT", None),
+    "packed-BD": ("ClipDataset, packed ground truth, LR made by BD while reading", "packed/GT", None),
 }
 _AUGMENTATION = (
     dict(type="Flip", keys=["img", "gt"], flip_ratio=0.5, direction="horizontal"),
@@ -68,16 +63,22 @@ class Workload:
 
 @dataclasses.dataclass
 class Result:
-    """Seconds per sample of one contender, one entry per sample."""
+    """Seconds per sample of one contender, of the wall clock and of the processor, one entry per sample."""
 
     contender: str
     cache: str
     seconds: list[float] = dataclasses.field(default_factory=list)
+    cpu_seconds: list[float] = dataclasses.field(default_factory=list)
 
     @property
     def median(self) -> float:
         """Median of the seconds per sample."""
         return statistics.median(self.seconds)
+
+    @property
+    def median_cpu(self) -> float:
+        """Median of the processor's seconds per sample."""
+        return statistics.median(self.cpu_seconds)
 
 
 def make_data(folder: Path, workload: Workload) -> None:
@@ -101,7 +102,7 @@ def make_data(folder: Path, workload: Workload) -> None:
 
 def build(contender: str, folder: Path, workload: Workload) -> Dataset:
     """The data set of one of :data:`CONTENDERS`, as a training would use it."""
-    gt, lq = CONTENDERS[contender]
+    _, gt, lq = CONTENDERS[contender]
     if contender == "mmagic":
         return _build_mmagic(folder, workload)
     return ClipDataset(
@@ -143,9 +144,9 @@ def protocol(workload: Workload, repetitions: Mapping[str, int]) -> str:
     height, width = workload.size
     states = {"warm": "all data in the page cache", "cold": "none of it there"}
     return (
-        f"{workload.frames} frames of {workload.gt_size}x{workload.gt_size} with LR of a quarter, from {workload.clips} "
-        f"clips of bigbuckbunny with {workload.clip_frames} frames of {width}x{height}; one process; contenders in turn, "
-        "sample by sample, with the same random numbers; one sample to warm up, then "
+        f"{workload.frames} frames of {workload.gt_size}x{workload.gt_size} with LR of a quarter, from "
+        f"{workload.clips} clips of bigbuckbunny with {workload.clip_frames} frames of {width}x{height}; one process, "
+        "one thread; contenders in turn, sample by sample, with the same random numbers; one sample to warm up, then "
         + " and ".join(f"{number} with {states[cache]}" for cache, number in repetitions.items())
     )
 
@@ -167,10 +168,7 @@ def measure(
             thrown out of it before each sample.
         report: is given a line per round.
     """
-    # As in the workers of a loader, of which there is one per core.
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(0)
-    try:
+    with _one_thread():
         datasets = {name: build(name, folder, workload) for name in contenders}
         for dataset in datasets.values():
             _load(dataset, 0)
@@ -181,22 +179,33 @@ def measure(
                 for result in of_cache:
                     if cache == "cold":
                         _evict(folder)
-                    result.seconds.append(_load(datasets[result.contender], k))
+                    seconds, cpu_seconds = _load(datasets[result.contender], k)
+                    result.seconds.append(seconds)
+                    result.cpu_seconds.append(cpu_seconds)
                 times = ", ".join(f"{result.contender} {1e3 * result.seconds[-1]:.1f}" for result in of_cache)
                 report(f"{cache} {k + 1}/{number}: {times} ms")
             results += of_cache
-    finally:
-        cv2.setNumThreads(threads)
     return results
 
 
-def _load(dataset: Dataset, k: int) -> float:
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """What PyTorch gives the worker of a data loader, of which there are as many as cores."""
+    before = cv2.getNumThreads(), torch.get_num_threads()
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before[0])
+        torch.set_num_threads(before[1])
+
+
+def _load(dataset: Dataset, k: int) -> tuple[float, float]:
     with drawn_from(k):
-        begin = time.perf_counter()
-        sample = dataset[k % len(dataset)]
-        seconds = time.perf_counter() - begin
-    assert sample["inputs"].shape[0] == sample["data_samples"].gt_img.shape[0]
-    return seconds
+        wall, cpu = time.perf_counter(), time.process_time()
+        dataset[k % len(dataset)]
+        return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def _evict(folder: Path) -> None:
@@ -210,16 +219,22 @@ def _evict(folder: Path) -> None:
 
 
 def table(results: Sequence[Result]) -> str:
-    """A table in Markdown; ``times``: how many times as fast as the first contender with the same cache, by medians."""
-    lines = ["| page cache | contender | ms/sample | 10 % to 90 % | times |", "| " + " | ".join(["---"] * 5) + " |"]
+    """A table in Markdown.
+
+    ``times`` is how many times as fast as the first contender with the same cache, by medians; ``by CPU time`` the same
+    by the processor's time, which other processes on the machine disturb less.
+    """
+    titles = "page cache | contender | ms/sample | 10 % to 90 % | times | CPU ms | by CPU time"
+    lines = [f"| {titles} |", "| " + " | ".join(["---"] * 7) + " |"]
     first: Result | None = None
     for result in results:
         if first is None or result.cache != first.cache:
             first = result
         low, high = np.quantile(result.seconds, (0.1, 0.9))
         lines.append(
-            f"| {result.cache} | {MEANINGS[result.contender]} | {1e3 * result.median:.1f} "
-            f"| {1e3 * low:.1f} to {1e3 * high:.1f} | {first.median / result.median:.1f} |"
+            f"| {result.cache} | {CONTENDERS[result.contender][0]} | {1e3 * result.median:.1f} "
+            f"| {1e3 * low:.1f} to {1e3 * high:.1f} | {first.median / result.median:.1f} "
+            f"| {1e3 * result.median_cpu:.1f} | {first.median_cpu / result.median_cpu:.1f} |"
         )
     return "\n".join(lines)
 

@@ -6,7 +6,7 @@ from vsr_plugin.models.propagation.propagation import PROPAGATIONS, Propagation
 
 
 @PROPAGATIONS.register("coupled")
-class CoupledPropagation(Propagation):
+class Coupled(Propagation):
     """``h^b_i = R_b(x_i, h̄^b_{i+1})``, ``h^f_i = R_f(x_i, h^b_i, h̄^f_{i-1})``, ``y_i = U(h^f_i)``."""
 
     forward_inputs = 2

@@ -3,12 +3,12 @@
 from itertools import pairwise
 
 from vsr_plugin.errors import ComponentError
-from vsr_plugin.models.propagation.bidirectional import BidirectionalPropagation
+from vsr_plugin.models.propagation.bidirectional import Bidirectional
 from vsr_plugin.models.propagation.propagation import PROPAGATIONS
 
 
 @PROPAGATIONS.register("local")
-class LocalPropagation(BidirectionalPropagation):
+class Local(Bidirectional):
     """Bidirectional within each of K segments of a sequence.
 
     Args:
@@ -29,7 +29,7 @@ class LocalPropagation(BidirectionalPropagation):
         """K runs of frames whose lengths differ by one at most.
 
         Example:
-            >>> LocalPropagation(3).segments(8)
+            >>> Local(3).segments(8)
             [range(0, 2), range(2, 5), range(5, 8)]
         """
         number = min(self.number, t)

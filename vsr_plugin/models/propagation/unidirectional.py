@@ -4,7 +4,7 @@ from vsr_plugin.models.propagation.propagation import PROPAGATIONS, Propagation
 
 
 @PROPAGATIONS.register("unidirectional")
-class UnidirectionalPropagation(Propagation):
+class Unidirectional(Propagation):
     """``h^f_i = R_f(x_i, h̄^f_{i-1})``, ``y_i = U(h^f_i)``: causal, so that it could run live."""
 
     has_backward = False
