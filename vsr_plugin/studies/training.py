@@ -80,7 +80,7 @@ class Training:
             recipe=PAPER if self.options.paper_size else SMALL,
             model=cfg.model.to_dict(),
             seed=seed,
-            steps=self.options.steps or (cfg.train_cfg.max_iters if self.options.paper_size else 300),
+            steps=self.options.steps or cfg.train_cfg.max_iters,
         )
         if self.options.paper_size:
             return settings
