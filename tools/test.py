@@ -15,6 +15,7 @@ from vsr_plugin.engine.choose_sets import choose_test_sets, quality_metrics
 from vsr_plugin.engine.launching import add_config_arguments, build_runner, forget_pretrained, read_config
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import report_table
+from vsr_plugin.evaluation.extra_metrics import DEFINITIONS
 from vsr_plugin.weights import load_into, resolve
 
 
@@ -24,6 +25,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", help="published name, or path of a checkpoint in any layout, of training too")
     parser.add_argument("--only", nargs="+", metavar="SET", help="names of test sets, such as REDS4 Vid4")
     parser.add_argument("--baseline", action="store_true", help="score bicubic enlargement as well")
+    parser.add_argument(
+        "--metrics", nargs="+", default=[], metavar="NAME",
+        help=f"figures besides PSNR and SSIM: {', '.join(DEFINITIONS)}",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto for a GPU if there is one")
     return parser.parse_args()
 
@@ -42,6 +47,8 @@ def prepare(cfg: Config, args: argparse.Namespace) -> list[str]:
         metric.update(
             out_dir=cfg.work_dir, weights=args.checkpoint, baseline=args.baseline or metric.get("baseline", False)
         )
+        if args.metrics:
+            metric.extra = args.metrics
     cfg.test_cfg = dict(type="MultiSetTestLoop")
     cfg.load_from, cfg.resume = None, False
     forget_pretrained(cfg.model)

@@ -86,8 +86,13 @@ def clip_progress(total: int) -> tqdm:
     return _progress(total, "clip")
 
 
+def part_progress(total: int) -> tqdm:
+    """Progress bar in parts of a study with an estimate of the time left; ``update`` takes fractions of parts."""
+    return _progress(total, "part")
+
+
 def _progress(total: int | None, unit: str) -> tqdm:
-    bar = "{percentage:3.0f}%|{bar}| " if total else ""
+    bar = "{desc}{percentage:3.0f}%|{bar}| " if total else ""
     return tqdm(
         total=total,
         unit=unit,

@@ -2,6 +2,6 @@
 
 _base_ = "./bidirectional.py"
 
-model = dict(generator=dict(alignment="none", spynet_pretrained=None))
+model = dict(generator=dict(alignment="none", spynet_pretrained=None), frozen=[])
 optim_wrapper = dict(paramwise_cfg=dict(_delete_=True, lr_mults={}))
 custom_hooks = []

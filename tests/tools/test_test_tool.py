@@ -113,9 +113,23 @@ def test_one_set_into_a_folder_named_after_the_checkpoint(run_tool, two_sets, we
     assert (tmp_path / "work_dirs" / "experiment" / "test_iter_7" / "B.csv").is_file()
 
 
+def test_figures_beside_psnr_and_ssim(run_tool, two_sets, weights, tmp_path):
+    status, out, err = run_tool(
+        "test", two_sets, weights, "--work-dir", tmp_path / "figures", "--metrics", "tof", "warping"
+    )
+    assert status == 0, err
+    assert rows(out)["data set"][4:7] == ["tOF", "warping", "warping gt"]
+    assert "tOF: mean length of the difference between the flows" in out
+    assert read(tmp_path / "figures" / "B.json")["mean"]["tof"] > 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ["--metrics", "vmaf"],
+            "ClipQuality of A: vmaf: no such metric beside PSNR and SSIM; there are tof, warping, lpips",
+        ),
         (["--only", "REDS4"], "--only REDS4: the config has no test set of that name; it has A, B, C"),
         (["--only", "C"], "no test set is on this machine: there is no "),
         (["--launcher", "slurm", "--device", "cpu"], "--device is for one process"),

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vsr_plugin.datasets.degradations import bicubic_upsample
 from vsr_plugin.errors import VSRError
+from vsr_plugin.evaluation.extra_metrics import check_metrics, extra_figures
 from vsr_plugin.evaluation.quality import Protocol, frame_quality
 from vsr_plugin.evaluation.quality_report import SCORED, ClipScores, QualityReport
 from vsr_plugin.media.natural_sort import natural_key
@@ -32,11 +33,13 @@ class ClipQuality(BaseMetric):
         crop_border: pixels left out at every edge.
         frames: ``'all'``, or ``'centre'`` for the frame ``len(gt) // 2`` alone, as for Vimeo-90K-T.
         baseline: also score bicubic enlargement (MATLAB's) of the LR frames, once per clip.
+        extra: figures besides PSNR and SSIM: ``'tof'``, ``'warping'``, ``'lpips'``; see
+            :mod:`vsr_plugin.evaluation.extra_metrics`.
         out_dir: where rank 0 writes ``DATASET.json`` and ``DATASET.csv``; ``None`` for no files.
         weights: what is evaluated, for the files.
 
     Raises:
-        VSRError: an argument that does not exist.
+        VSRError: an argument that does not exist, or a metric whose package is absent.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class ClipQuality(BaseMetric):
         crop_border: int = 0,
         frames: str = "all",
         baseline: bool = False,
+        extra: Sequence[str] = (),
         out_dir: str | None = None,
         weights: str | None = None,
     ) -> None:
@@ -56,10 +60,15 @@ class ClipQuality(BaseMetric):
             raise VSRError(f"ClipQuality of {dataset}: frames {frames!r} does not exist; use {' or '.join(SCORED)}")
         if not dataset or Path(dataset).name != dataset:
             raise VSRError(f"ClipQuality: {dataset!r} cannot name a data set, since files are called after it")
+        try:
+            check_metrics(extra, all_frames=frames == "all")
+        except VSRError as error:
+            raise VSRError(f"ClipQuality of {dataset}: {error}") from None
         super().__init__(prefix=dataset)
         self.protocol = Protocol(channel, crop_border)
         self.frames = frames
         self.baseline = baseline
+        self.extra = tuple(extra)
         self.out_dir = None if out_dir is None else Path(out_dir)
         self.weights = weights
         #: The last evaluation, on rank 0.
@@ -99,18 +108,21 @@ class ClipQuality(BaseMetric):
             if clip not in self._baselines:
                 lrs = sample["input"]
                 self._baselines[clip] = self._figures(scored, lambda i: bicubic_upsample(_rgb(lrs[i])), gt)
-            figures |= {f"{name}_bicubic": values for name, values in self._baselines[clip].items()}
+            baseline = self._baselines[clip].items()
+            # What is the ground truth's own is the same for both.
+            figures |= {f"{name}_bicubic": values for name, values in baseline if not name.endswith("_gt")}
         indices = sample.get("frames") or range(len(gt))
         return ClipScores(clip, [int(indices[i]) for i in scored], figures)
 
-    def _figures(self, scored: list[int], frame: Callable[[int], np.ndarray], gt: Tensor) -> dict[str, list[float]]:
-        def score(i: int) -> tuple[float, float]:
-            return frame_quality(frame(i), _rgb(gt[i]), self.protocol)
+    def _figures(self, scored: list[int], frame: Callable[[int], np.ndarray], gt: Tensor) -> dict[str, list]:
+        def score(i: int) -> dict[str, float | None]:
+            psnr, ssim = frame_quality(frame(i), _rgb(gt[i]), self.protocol)
+            return dict(psnr=psnr, ssim=ssim, **extra_figures(self.extra, frame, lambda k: _rgb(gt[k]), i))
 
         # Scoring a frame of 720p takes 0.2 s, longer than a GPU needs to restore it; numpy and OpenCV work in threads.
         with ThreadPoolExecutor(min(len(scored), os.cpu_count() or 1, 16)) as pool:
-            psnr, ssim = zip(*pool.map(score, scored), strict=True)
-        return dict(psnr=list(psnr), ssim=list(ssim))
+            figures = list(pool.map(score, scored))
+        return {name: [of_frame[name] for of_frame in figures] for name in figures[0]}
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Figures of the whole set, the same on every process.
@@ -139,11 +151,13 @@ class ClipQuality(BaseMetric):
         ordered = [clips[name] for name in sorted(clips, key=natural_key)]
         self.report = QualityReport(self.prefix, self.protocol, ordered, self.frames, self.weights)
         if not self._protocol_logged:
-            print_log(f"{self.prefix}: {self.report.protocol_line}", logger="current")
+            for line in (self.report.protocol_line, *self.report.definitions):
+                print_log(f"{self.prefix}: {line}", logger="current")
             self._protocol_logged = True
         if self.out_dir is not None:
             self.report.write(self.out_dir)
-        return {name.replace("psnr", "PSNR").replace("ssim", "SSIM"): v for name, v in self.report.means().items()}
+        means = {name: value for name, value in self.report.means().items() if value is not None}
+        return {name.replace("psnr", "PSNR").replace("ssim", "SSIM"): value for name, value in means.items()}
 
 
 def _rgb(frame: Tensor) -> np.ndarray:

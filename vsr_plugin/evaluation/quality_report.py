@@ -4,13 +4,15 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
+from vsr_plugin.evaluation.extra_metrics import DEFINITIONS
 from vsr_plugin.evaluation.quality import Protocol
+from vsr_plugin.media.atomic import write_whole
 
 #: Which frames of a clip can be scored.
 SCORED = ("all", "centre")
@@ -23,7 +25,8 @@ class ClipScores:
     Args:
         clip: its name.
         frames: index of every scored frame in the clip.
-        figures: ``'psnr'`` in dB, ``'ssim'``, and perhaps ``'psnr_bicubic'`` and ``'ssim_bicubic'``; a value per frame.
+        figures: ``'psnr'`` in dB, ``'ssim'``, perhaps those of ``extra_metrics``, and perhaps all of these again with
+            ``_bicubic``; a value per frame, ``None`` for a frame that does not have the figure.
     """
 
     clip: str
@@ -57,6 +60,11 @@ class QualityReport:
         return self.protocol.in_words("mean over clips of the mean over frames")
 
     @property
+    def definitions(self) -> list[str]:
+        """What figures besides PSNR and SSIM are, a line each."""
+        return [text for name, text in DEFINITIONS.items() if name in self.clips[0].figures]
+
+    @property
     def short_protocol(self) -> str:
         """What differs between data sets in the protocol, for a table."""
         border = f", border {self.protocol.crop_border}" if self.protocol.crop_border else ""
@@ -69,12 +77,13 @@ class QualityReport:
 
     def means(self) -> dict[str, float]:
         """Mean over clips of the mean over frames, of every figure."""
-        return {name: fmean(fmean(clip.figures[name]) for clip in self.clips) for name in self.clips[0].figures}
+        names = self.clips[0].figures
+        return {name: _mean(_mean(clip.figures[name]) for clip in self.clips) for name in names}
 
     def means_over_frames(self) -> dict[str, float]:
         """Mean over all frames of the set, which differs from :meth:`means` where clips differ in length."""
         names = self.clips[0].figures
-        return {name: fmean(value for clip in self.clips for value in clip.figures[name]) for name in names}
+        return {name: _mean(value for clip in self.clips for value in clip.figures[name]) for name in names}
 
     def to_json(self) -> str:
         """Everything, for a file; infinite values, which JSON lacks, stand as the text ``inf``."""
@@ -83,6 +92,7 @@ class QualityReport:
             dataset=self.dataset,
             weights=self.weights,
             protocol=self.protocol_line,
+            definitions=self.definitions,
             channel=self.protocol.channel,
             crop_border=self.protocol.crop_border,
             scored=self.scored,
@@ -90,12 +100,12 @@ class QualityReport:
             num_frames=self.num_frames,
             mean=_finite(means),
         )
-        if any(not math.isclose(means[name], over_frames[name], rel_tol=1e-9) for name in means):
+        if any(v is not None and not math.isclose(v, over_frames[name], rel_tol=1e-9) for name, v in means.items()):
             document["mean_over_all_frames"] = _finite(over_frames)
         document["clips"] = [
             dict(
                 clip=clip.clip,
-                mean=_finite({name: fmean(values) for name, values in clip.figures.items()}),
+                mean=_finite({name: _mean(values) for name, values in clip.figures.items()}),
                 frames=[
                     dict(frame=frame, **_finite({name: values[i] for name, values in clip.figures.items()}))
                     for i, frame in enumerate(clip.frames)
@@ -108,49 +118,64 @@ class QualityReport:
     def to_csv(self) -> str:
         """A row per frame, after a comment line that states the protocol."""
         text = io.StringIO()
-        text.write(f"# {self.protocol_line}\n")
+        text.writelines(f"# {line}\n" for line in (self.protocol_line, *self.definitions))
         writer = csv.writer(text, lineterminator="\n")
         names = list(self.clips[0].figures)
         writer.writerow(["clip", "frame", *names])
         for clip in self.clips:
             for i, frame in enumerate(clip.frames):
-                writer.writerow([clip.clip, frame, *(f"{clip.figures[name][i]:.6f}" for name in names)])
+                writer.writerow([clip.clip, frame, *(_cell(clip.figures[name][i]) for name in names)])
         return text.getvalue()
 
     def write(self, folder: Path) -> None:
         """Write ``DATASET.json`` and ``DATASET.csv`` into a folder, which is made; each appears whole."""
         folder.mkdir(parents=True, exist_ok=True)
         for suffix, text in ((".json", self.to_json()), (".csv", self.to_csv())):
-            target = folder / f"{self.dataset}{suffix}"
-            partial = folder / f".{self.dataset}.partial-{os.getpid()}{suffix}"
-            try:
-                partial.write_text(text, encoding="utf-8")
-                os.replace(partial, target)
-            finally:
-                partial.unlink(missing_ok=True)
+            write_whole(folder / f"{self.dataset}{suffix}", partial(Path.write_text, data=text, encoding="utf-8"))
 
 
-def _finite(figures: dict[str, float]) -> dict[str, float | str]:
-    return {name: value if math.isfinite(value) else str(value) for name, value in figures.items()}
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Mean over the frames that have the figure."""
+    there = [value for value in values if value is not None]
+    return fmean(there) if there else None
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"
+
+
+def _finite(figures: dict[str, float | None]) -> dict[str, float | str | None]:
+    return {name: v if v is None or math.isfinite(v) else str(v) for name, v in figures.items()}
 
 
 def report_table(reports: Iterable[QualityReport]) -> str:
-    """A row per data set in Markdown: clips, frames, PSNR and SSIM, bicubic's if taken; below, protocols in full."""
+    """A row per data set in Markdown: clips, frames, and every figure that was taken of any set.
+
+    Below stand the protocols in full, and what figures besides PSNR and SSIM are.
+    """
     reports = list(reports)
-    with_bicubic = any("psnr_bicubic" in report.means() for report in reports)
-    bicubic = ["PSNR bicubic", "SSIM bicubic"] if with_bicubic else []
-    rows = [["data set", "clips", "frames", "PSNR", "SSIM", *bicubic, "protocol"]]
+    names = list(dict.fromkeys(name for report in reports for name in report.means()))
+    rows = [["data set", "clips", "frames", *map(_title, names), "protocol"]]
     for report in reports:
         means = report.means()
-        row = [report.dataset, str(len(report.clips)), str(report.num_frames)]
-        names = ("psnr", "ssim", "psnr_bicubic", "ssim_bicubic") if with_bicubic else ("psnr", "ssim")
-        for name in names:
-            row.append("" if name not in means else format(means[name], ".4f" if name.startswith("ssim") else ".2f"))
-        rows.append([*row, report.short_protocol])
+        cells = [_shown(name, means.get(name)) for name in names]
+        rows.append([report.dataset, str(len(report.clips)), str(report.num_frames), *cells, report.short_protocol])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["| " + " | ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)) + " |" for row in rows]
     lines.insert(1, "| " + " | ".join("-" * n for n in widths) + " |")
     sets_of: dict[str, list[str]] = {}
     for report in reports:
         sets_of.setdefault(report.protocol_line, []).append(report.dataset)
-    return "\n".join([*lines, *(f"{', '.join(names)}: {protocol}" for protocol, names in sets_of.items())])
+    lines += [f"{', '.join(sets)}: {protocol}" for protocol, sets in sets_of.items()]
+    return "\n".join([*lines, *dict.fromkeys(line for report in reports for line in report.definitions)])
+
+
+def _title(name: str) -> str:
+    """``psnr_bicubic`` as ``PSNR bicubic``."""
+    first, _, rest = name.partition("_")
+    first = {"psnr": "PSNR", "ssim": "SSIM", "tof": "tOF", "lpips": "LPIPS"}.get(first, first)
+    return f"{first} {rest}".strip()
+
+
+def _shown(name: str, value: float | None) -> str:
+    return "" if value is None else format(value, ".2f" if name.startswith("psnr") else ".4f")

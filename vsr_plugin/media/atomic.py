@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from vsr_plugin.errors import MediaError
@@ -14,6 +15,26 @@ def _check_parent(target: Path) -> None:
     if not parent.is_dir():
         what = "is not a folder" if parent.exists() else "does not exist"
         raise MediaError(f"{target}: cannot be written, {parent} {what}; create the folder first")
+
+
+def write_whole(target: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a hidden file beside ``target``, which becomes the target when it is whole.
+
+    An earlier file of that name is replaced. The hidden name keeps the suffix, by which writers choose the format.
+
+    Raises:
+        MediaError: the folder of the target does not exist or cannot be written.
+    """
+    partial = PartialFile(target, overwrite=True)
+    try:
+        write(partial.path)
+        partial.commit()
+    except OSError as error:
+        raise MediaError(
+            f"{target}: cannot be written ({error.strerror}); free space or choose another place"
+        ) from error
+    finally:
+        partial.discard()
 
 
 class PartialFile:

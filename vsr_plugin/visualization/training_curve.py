@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vsr_plugin.errors import VSRError
+from vsr_plugin.visualization.figures import new_figure, save_figure
 
 #: Name of a curve, e.g. ``'loss'`` or ``'REDSval4/PSNR'``, to its value at each iteration, in order.
 Curves = dict[str, dict[int, float]]
@@ -74,18 +75,12 @@ def plot_training(work_dir: str | os.PathLike, path: str | os.PathLike | None = 
     Raises:
         VSRError: see :func:`read_curves`.
     """
-    # matplotlib takes a second to import, and only who draws needs it.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     curves = read_curves(work_dir)
     psnr = {name: points for name, points in curves.items() if name.endswith("/PSNR")}
     panels = [name for name, there in (("loss", "loss" in curves), ("PSNR", bool(psnr))) if there]
     if not panels:
         raise VSRError(f"{work_dir}: its log has neither a loss nor a PSNR; there is nothing to draw")
-    # A figure of its own, without pyplot, leaves the backend and the figures of the caller alone.
-    figure = Figure(figsize=(9, 3.6 * len(panels)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9, 3.6 * len(panels))
     for axes, panel in zip(figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0], panels, strict=True):
         if panel == "loss":
             steps, losses = zip(*curves["loss"].items(), strict=True)
@@ -107,10 +102,5 @@ def plot_training(work_dir: str | os.PathLike, path: str | os.PathLike | None = 
     axes.set_xlabel("iteration")
 
     target = Path(path) if path is not None else Path(work_dir, "training.png")
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    try:
-        figure.savefig(partial, format="png", dpi=110)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    save_figure(figure, target)
     return target

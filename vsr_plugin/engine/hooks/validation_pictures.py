@@ -1,6 +1,5 @@
 """Pictures of validation clips: bicubic, restored, ground truth."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from vsr_plugin.datasets.degradations import bicubic_upsample
 from vsr_plugin.errors import VSRError
+from vsr_plugin.media.atomic import write_whole
 from vsr_plugin.registry import HOOKS
 from vsr_plugin.visualization import comparison_picture
 
@@ -72,13 +72,7 @@ class ValidationPictures(Hook):
             picture = comparison_picture(versions, "restored")
             folder = Path(runner.work_dir, "pictures")
             folder.mkdir(exist_ok=True)
-            target = folder / f"iter_{runner.iter:06d}_{name}.png"
-            partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-            try:
-                picture.save(partial, format="png")
-                os.replace(partial, target)
-            finally:
-                partial.unlink(missing_ok=True)
+            write_whole(folder / f"iter_{runner.iter:06d}_{name}.png", picture.save)
             runner.visualizer.add_image(f"validation_{name}", np.asarray(picture), step=runner.iter)
 
 

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from vsr_plugin.datasets.degradations import bicubic_downsample
-from vsr_plugin.datasets.sample_clips import sample_clip
+from vsr_plugin.datasets.degraded_clip import read_frames
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.quality import frame_quality
-from vsr_plugin.media.source import open_source
 
 #: Height and width of the ground truth taken of each clip, from the top left.
 CROPS = {"bikes": (272, 640), "carphone_pristine": (144, 176), "bigbuckbunny": (288, 512)}
@@ -50,11 +49,10 @@ def load_sequence(clip: str, frames: int, size: tuple[int, int] | None = None) -
     """
     height, width = CROPS[clip] if size is None else (4 * size[0], 4 * size[1])
     taken = []
-    with open_source(sample_clip(clip)) as source:
-        for frame in source.frames(START, frames):
-            rgb = frame.rgb[:height, :width]
-            extra = (height - rgb.shape[0], width - rgb.shape[1])
-            taken.append(np.pad(rgb, ((0, extra[0]), (0, extra[1]), (0, 0)), mode="symmetric"))
+    for frame in read_frames(clip, start=START, num_frames=frames):
+        rgb = frame[:height, :width]
+        extra = (height - rgb.shape[0], width - rgb.shape[1])
+        taken.append(np.pad(rgb, ((0, extra[0]), (0, extra[1]), (0, 0)), mode="symmetric"))
     if len(taken) < frames:
         raise VSRError(f"{clip}: {frames} frames from frame {START} on were asked for, there are {len(taken)}")
     gts = np.stack(taken)

@@ -7,10 +7,9 @@ import numpy as np
 import torch.nn as nn
 
 from vsr_plugin.datasets.degradations import bicubic_downsample
-from vsr_plugin.datasets.sample_clips import sample_clip
+from vsr_plugin.datasets.degraded_clip import crop, read_frames
 from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.media import open_source
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,8 @@ class WindowCost:
 
 def load_gt(clip: str, num_frames: int, height: int, width: int) -> list[np.ndarray]:
     """First frames of a sample clip, cropped to at most ``height`` x ``width`` at the bottom left."""
-    with open_source(sample_clip(clip)) as source:
-        height, width = (min(size, limit) // 4 * 4 for size, limit in ((source.height, height), (source.width, width)))
-        return [np.ascontiguousarray(frame.rgb[-height:, :width]) for frame in source.frames(num_frames=num_frames)]
+    frames = read_frames(clip, num_frames=num_frames)
+    return [np.ascontiguousarray(crop(frame, height, width, bottom=True)) for frame in frames]
 
 
 def measure_windows(

@@ -1,0 +1,91 @@
+"""A study that trains, on made clips with a few steps; slow ones on real clips."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from vsr_plugin.errors import VSRError
+from vsr_plugin.studies import STUDIES, StudyOptions, run_study
+from vsr_plugin.studies.trained import TrainedStudy, Variant, count_trained
+from vsr_plugin.studies.training import Training
+
+
+@pytest.fixture
+def clips(tmp_path):
+    from PIL import Image
+
+    for seed, name in enumerate(("learnt", "held")):
+        (tmp_path / name).mkdir()
+        wide = np.random.default_rng(seed).integers(0, 256, (26, 34, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+        for i in range(6):
+            Image.fromarray(wide[:, i : i + 112]).save(tmp_path / name / f"{i:03d}.png")
+    return StudyOptions(
+        clips=(str(tmp_path / "held"),), train_clips=(str(tmp_path / "learnt"),), start=0, frames=3, steps=2, seeds=2
+    )
+
+
+class Two(TrainedStudy):
+    """Two networks of configs/studies."""
+
+    name, title = "two", "Two"
+    variants = (Variant("one way", "unidirectional"), Variant("both ways", "bidirectional"))
+
+
+@pytest.mark.slow
+def test_a_study_trains_every_variant_with_every_seed(real_clip, clips, tmp_path):
+    real_clip("bikes")
+    outcome = run_study(Two(clips, tmp_path / "out" / "two"))
+    rows = {row[0]: row for row in outcome.report.table.rows}
+    assert list(rows) == ["bicubic", "one way", "both ways"]
+    assert rows["one way"][2] == 2
+    assert {row[2] for row in outcome.report.details.rows} == {0, 1, 2}
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 4
+    # Another study with the same network takes the runs that are there.
+    again = Training(tmp_path / "out", clips)
+    assert again.run(again.settings("bidirectional", 1), lambda fraction: None)["seconds"] < 1
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_names_its_log(clips, tmp_path):
+    training = Training(tmp_path / "out", clips)
+    small = dataclasses.replace(clips, size=(64, 64))
+    training = Training(tmp_path / "out", small)
+    with pytest.raises(VSRError, match=r"training failed with status 1: .*gt_size=96.* \(log: .*log.txt\)"):
+        training.run(training.settings("bidirectional", 0), lambda fraction: None)
+
+
+def test_settings_depend_on_all_that_matters(clips, tmp_path):
+    training = Training(tmp_path, clips)
+    first = training.settings("bidirectional", 0)
+    assert json.loads(json.dumps(first)) == first
+    assert first != training.settings("unidirectional", 0)
+    assert first != Training(tmp_path, dataclasses.replace(clips, steps=3)).settings("bidirectional", 0)
+
+
+def test_the_paper_size_is_that_of_the_recipe(clips, tmp_path):
+    paper = Training(tmp_path, dataclasses.replace(clips, paper_size=True, steps=None)).settings("bidirectional", 0)
+    assert paper["steps"] == 300_000
+    assert paper["model"]["generator"]["num_blocks"] == 30
+    assert "train" not in paper
+
+
+@pytest.mark.parametrize("name", ["alignment", "propagation"])
+def test_variants_have_comparable_complexity(name, clips, tmp_path):
+    training = Training(tmp_path, clips)
+    models = [training.settings(variant.leaf, 0)["model"] for variant in STUDIES[name].variants]
+    *others, reference = map(count_trained, models)
+    for count in others:
+        assert count == pytest.approx(reference, rel=0.05)
+
+
+@pytest.mark.slow
+def test_segments_of_a_real_clip_cost_most_beside_the_cuts(real_clip, tmp_path):
+    real_clip("bikes")
+    options = StudyOptions(clips=("bikes",), frames=16, size=(144, 256))
+    outcome = run_study(STUDIES["segments"](options, tmp_path / "segments"))
+    rows = {row[1]: row for row in outcome.report.table.rows}
+    means = [rows[count][2] for count in (1, 2, 4, 8)]
+    assert means == sorted(means, reverse=True)
+    assert rows[2][4] < rows[2][5] - 0.1

@@ -1,0 +1,98 @@
+"""The study and picture tools as the shell calls them."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vsr_plugin.models import IconVSRNet
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("frames") / "pan"
+    folder.mkdir()
+    wide = np.random.default_rng(0).integers(0, 256, (8, 20, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+    for i in range(8):
+        Image.fromarray(wide[:, i : i + 48]).save(folder / f"{i:03d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def iconvsr(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "iconvsr.pth"
+    torch.save(IconVSRNet(mid_channels=4, num_blocks=1).state_dict(), path)
+    return path
+
+
+def study(run_tool, tmp_path, *arguments):
+    return run_tool("study", *arguments, "--out", tmp_path / "out", "--device", "cpu")
+
+
+def test_a_study_prints_its_table_and_goes_on_where_it_was(run_tool, tmp_path, frames, weights):
+    arguments = ("segments", "--clips", frames, "--start", 0, "--frames", 4, "--weights", weights)
+    status, out, _ = study(run_tool, tmp_path, *arguments)
+    assert status == 0
+    assert "| pan | 4 |" in out.replace(str(frames), "pan")
+    assert "protocol: PSNR: Y channel" in out
+    assert "measured by an earlier run" not in out
+    assert (tmp_path / "out" / "segments" / "segments.png").is_file()
+    status, again, _ = study(run_tool, tmp_path, *arguments)
+    assert status == 0
+    assert "note: 3 of the parts were measured by an earlier run" in again
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("colours",), "error: colours: no such study; there are segments, keyframes, complexity"),
+        (("segments", "--clips", "nowhere.mp4"), "error: nowhere.mp4: no such video or folder, and no sample clip"),
+        (("segments", "--weights", "nothing"), "error: nothing: no such weights file"),
+        (("segments", "--start", -1), "error: --start -1: frames are numbered from 0"),
+        (("alignment", "--clips", "bikes"), "error: bikes: is trained on and validated on"),
+    ],
+)
+def test_study_errors_are_one_line(run_tool, tmp_path, arguments, words):
+    status, _, error = study(run_tool, tmp_path, *arguments)
+    assert status == 1
+    assert error.startswith(words)
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["comparison", "error", "flow", "profile"])
+def test_pictures_of_a_clip(run_tool, tmp_path, frames, weights, kind):
+    target = tmp_path / f"{kind}.png"
+    arguments = (kind, frames, target, "--start", 0, "--frames", 4, "--weights", weights, "--device", "cpu")
+    status, out, error = run_tool("picture", *arguments)
+    assert status == 0, error
+    assert f"look at {target}" in out
+    with Image.open(target) as picture:
+        assert picture.width > 600
+
+
+def test_a_refill_picture(run_tool, tmp_path, frames, iconvsr):
+    target = tmp_path / "refill.png"
+    arguments = ("refill", frames, target, "--start", 0, "--frames", 8, "--lr", "--weights", iconvsr)
+    status, _, error = run_tool("picture", *arguments, "--device", "cpu")
+    assert status == 0, error
+    assert target.is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("sketch", "bikes", "a.png"), "error: sketch: no such picture; there are comparison, error, flow"),
+        (("flow", "bikes", "a.jpg"), "error: a.jpg: pictures are PNG files"),
+        (("flow", "bikes", "a.png", "--frame", 99), "error: --frame 99: must be from 0 to 14"),
+        (("flow", "bikes", "a.png", "--frame", 0), "error: --frame 0: the flows to both neighbours are drawn"),
+        (("error", "bikes", "a.png", "--lr"), "error: an error map needs ground truth"),
+    ],
+)
+def test_picture_errors_are_one_line(run_tool, tmp_path, monkeypatch, real_clip, arguments, words):
+    real_clip("bikes")
+    monkeypatch.chdir(tmp_path)
+    status, _, error = run_tool("picture", *arguments)
+    assert status == 1
+    assert error.startswith(words)
+    assert list(tmp_path.iterdir()) == []

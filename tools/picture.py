@@ -1,0 +1,148 @@
+"""Draw what a network does with a clip: KIND is comparison, error, flow, profile or refill."""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import vsr_plugin  # noqa: F401 (makes MMagic importable)
+from vsr_plugin.cli import HelpFormatter, frame_progress, pick_device, run_command
+from vsr_plugin.datasets.degradations import bicubic_upsample
+from vsr_plugin.datasets.degraded_clip import DegradedClip, degraded_clip
+from vsr_plugin.errors import VSRError
+from vsr_plugin.inference import restore_frames
+from vsr_plugin.media.atomic import write_whole
+from vsr_plugin.models.vsr_net import VSRNet
+from vsr_plugin.studies.keyframes import studied_iconvsr
+from vsr_plugin.visualization.comparison import comparison_picture
+from vsr_plugin.visualization.error_map import error_picture
+from vsr_plugin.visualization.flow_picture import flow_picture
+from vsr_plugin.visualization.refill_picture import refill_picture, refill_stages
+from vsr_plugin.visualization.temporal_profile import busiest_row, profile_picture
+from vsr_plugin.weights import load_net
+
+GT = "ground truth"
+
+
+def size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    return int(height), int(width)
+
+
+size.__name__ = "size (HEIGHTxWIDTH, e.g. 288x512)"
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
+    parser.add_argument("kind", metavar="KIND", help=f"one of {', '.join(KINDS)}")
+    parser.add_argument("clip", metavar="CLIP", help="a sample clip by name, a video or a folder of images")
+    parser.add_argument("output", type=Path, metavar="PNG", help="the picture")
+    parser.add_argument("--lr", action="store_true", help="CLIP is what to restore; else it is degraded by BI first")
+    parser.add_argument("--start", type=int, default=30, metavar="N", help="first frame that is read")
+    parser.add_argument("--frames", type=int, default=15, metavar="N", help="frames that are read")
+    parser.add_argument(
+        "--frame", type=int, metavar="N", help="which of them is drawn (default: the middle one; refill: a keyframe)"
+    )
+    parser.add_argument("--size", type=size, metavar="HxW", help="at most this much of CLIP, from the top left")
+    parser.add_argument(
+        "--weights", help="published name or path (default: basicvsr_reds4; refill: IconVSR, or a start from BasicVSR)"
+    )
+    parser.add_argument(
+        "--row", type=int, metavar="N", help="profile: row of the restored frame (default: the busiest)"
+    )
+    parser.add_argument("--column", type=int, metavar="N", help="profile: column of the restored frame instead")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto for a GPU if there is one")
+    parser.add_argument("--overwrite", action="store_true", help="replace PNG")
+    return parser.parse_args()
+
+
+def restored_versions(clip: DegradedClip, args: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Bicubic enlargement, restored frames and ground truth if there is any, each ``(t, H, W, 3)``."""
+    net = load_net(args.weights or "basicvsr_reds4", device=pick_device(args.device))
+    if not isinstance(net, VSRNet):
+        raise VSRError(f"{args.weights}: weights of {type(net).__name__}, which is a part and cannot restore a video")
+    with frame_progress(len(clip.lqs)) as bar:
+        restored = np.stack(list(restore_frames(net, clip.lqs, num_frames=len(clip.lqs), progress=bar.update)))
+    versions = {"bicubic": bicubic_upsample(clip.lqs), type(net).__name__.removesuffix("Net"): restored}
+    return versions if clip.gts is None else versions | {GT: clip.gts}
+
+
+def draw_comparison(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
+    versions = restored_versions(clip, args)
+    return comparison_picture({label: frames[args.frame] for label, frames in versions.items()}, list(versions)[1])
+
+
+def draw_error(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
+    if clip.gts is None:
+        raise VSRError("an error map needs ground truth, which --lr leaves out")
+    versions = {label: frames[args.frame] for label, frames in restored_versions(clip, args).items()}
+    gt = versions.pop(GT)
+    return error_picture(versions, gt)
+
+
+def draw_profile(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
+    versions = restored_versions(clip, args)
+    main = list(versions)[1]
+    row = busiest_row(versions[main]) if args.row is None and args.column is None else args.row
+    return profile_picture(versions, main, row=row, column=args.column)
+
+
+def draw_flow(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
+    i = args.frame
+    if not 0 < i < len(clip.lqs) - 1:
+        raise VSRError(f"--frame {i}: the flows to both neighbours are drawn, so it must be between other frames")
+    net = load_net(args.weights or "basicvsr_reds4", device=pick_device(args.device))
+    spynet = getattr(net, "spynet", net)
+    flows = spynet.neighbour_flows(clip.tensor(pick_device(args.device))[:, i - 1 : i + 2])
+    to_previous, to_next = (f[0, k].permute(1, 2, 0).detach().cpu().numpy() for f, k in zip(flows, (0, 1), strict=True))
+    frames = {f"frame {i}": clip.lqs[i], f"frame {i + 1}": clip.lqs[i + 1]}
+    return flow_picture(frames, {f"flow {i} to {i - 1}": to_previous, f"flow {i} to {i + 1}": to_next})
+
+
+def draw_refill(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
+    net, words = studied_iconvsr(args.weights, pick_device(args.device))
+    h, w = (side // 4 * 4 for side in clip.lqs.shape[1:3])
+    lrs = clip.tensor(pick_device(args.device))[..., :h, :w]
+    stages = refill_stages(net, lrs, args.frame)
+    lines = [f"{clip.name}, frame {args.start + args.frame}", words]
+    return refill_picture(clip.lqs[args.frame, :h, :w], stages, lines)
+
+
+KINDS = {
+    "comparison": draw_comparison,
+    "error": draw_error,
+    "flow": draw_flow,
+    "profile": draw_profile,
+    "refill": draw_refill,
+}
+
+
+def main() -> None:
+    args = parse_args()
+    if args.kind not in KINDS:
+        raise VSRError(f"{args.kind}: no such picture; there are {', '.join(KINDS)}")
+    if args.output.exists() and not args.overwrite:
+        raise VSRError(f"{args.output}: exists already; pass --overwrite or choose another name")
+    if args.output.suffix.lower() != ".png":
+        raise VSRError(f"{args.output}: pictures are PNG files; choose a name that ends so")
+    if args.frames < 1 or args.start < 0:
+        raise VSRError(f"--start {args.start} --frames {args.frames}: must be at least 0 and 1")
+    if args.frame is None:
+        # With the usual stride of 5, the keyframe nearest to the middle.
+        args.frame = args.frames // 2 if args.kind != "refill" else max(5, args.frames // 10 * 5)
+    if not 0 <= args.frame < args.frames:
+        raise VSRError(
+            f"--frame {args.frame}: must be from 0 to {args.frames - 1}, since {args.frames} frames are read"
+        )
+    clip = degraded_clip(args.clip, start=args.start, num_frames=args.frames, size=args.size, degrade=not args.lr)
+    picture = KINDS[args.kind](clip, args)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(args.output, partial(picture.save, optimize=True))
+    print(f"look at {args.output} ({picture.width}x{picture.height})")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,157 @@
+"""Studies that train their variants, several times each, and compare means with their spread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from scipy.stats import ttest_ind
+
+from vsr_plugin.models import VideoRestorer  # noqa: F401 (registers the networks)
+from vsr_plugin.registry import MODELS
+from vsr_plugin.studies.frame_psnr import describe_clip
+from vsr_plugin.studies.study import Part, Report, Study, Table
+from vsr_plugin.studies.training import Training
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Probability, were there no difference, of means as far apart as they are (Welch's t-test, two-sided), below which
+#: they count as separated. With three seeds, two standard errors come about by chance once in eight.
+SEPARATED = 0.05
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One network of a comparison.
+
+    Args:
+        label: what it is called.
+        leaf: name of its config in ``configs/studies``.
+    """
+
+    label: str
+    leaf: str
+
+
+def count_trained(model: dict[str, Any]) -> int:
+    """Parameters of the network in a model's config that are trained."""
+    model = MODELS.build(dict(model))
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+class TrainedStudy(Study):
+    """Trains every variant with several seeds and compares them in the paper's order."""
+
+    #: From the worst to the best, according to the paper.
+    variants: ClassVar[tuple[Variant, ...]]
+
+    def parts(self) -> list[Part]:
+        """One for each seed and variant; seeds outermost, so that an interrupted study has whole comparisons."""
+        self._training = Training(self.folder.parent, self.options)
+        settings = {v.label: self._training.settings(v.leaf) for v in self.variants}
+        return [
+            Part(f"{label}, seed {seed}", dict(of_leaf, variant=label, seed=seed))
+            for seed in range(self.options.seeds)
+            for label, of_leaf in settings.items()
+        ]
+
+    def measure(self, part: Part, progress: Callable[[float], None]) -> dict[str, Any]:
+        """Train one variant with one seed, and restore what it is validated on."""
+        own = {key: value for key, value in part.settings.items() if key != "variant"}
+        return self._training.run(own, progress)
+
+    def report(self, results: Sequence[tuple[Part, dict[str, Any]]]) -> Report:
+        """Mean and spread over the seeds, and whether the paper's order is seen."""
+        by_variant: dict[str, list[list[float]]] = {}
+        for part, result in results:
+            by_variant.setdefault(part.settings["variant"], []).append(result["psnr"])
+        first, figures = results[0]
+        bicubic = fmean(figures["psnr_bicubic"]) if "psnr_bicubic" in figures else None
+        sizes = {part.settings["variant"]: count_trained(part.settings["model"]) / 1e3 for part, _ in results}
+        runs = {label: [fmean(psnr) for psnr in of_seed] for label, of_seed in by_variant.items()}
+        rows = [] if bicubic is None else [["bicubic", None, None, bicubic, None, None, None]]
+        for label, means in runs.items():
+            spread = stdev(means) if len(means) > 1 else None
+            rows.append([label, sizes[label], len(means), fmean(means), spread, min(means), max(means)])
+        columns = ["variant", "k parameters", "seeds", "mean PSNR dB", "standard deviation", "lowest", "highest"]
+        details = [
+            [part.settings["variant"], part.settings["seed"], i, value]
+            for part, result in results
+            for i, value in enumerate(result["psnr"])
+        ]
+        protocol = [
+            *self._describe(first.settings),
+            f"PSNR: {figures['protocol']}",
+            f"separated: p < {SEPARATED:g} in Welch's t-test of the seeds' means, two-sided",
+        ]
+        curves = {label: np.array(of_seed) for label, of_seed in by_variant.items()}
+        return Report(
+            Table(columns, rows, {"k parameters": ".1f"} | dict.fromkeys(columns[3:], ".3f")),
+            Table(["variant", "seed", "frame", "psnr"], details),
+            protocol,
+            [compare(a, b, runs[a], runs[b]) for a, b in pairwise(runs)],
+            lambda figure: _draw(figure, curves, runs, bicubic),
+            (11, 4),
+        )
+
+    def _describe(self, settings: dict[str, Any]) -> list[str]:
+        generator = settings["model"]["generator"]
+        lines = [
+            f"{generator['mid_channels']} channels, {settings['steps']} steps of configs/studies on the recipe "
+            f"{settings['recipe']}; parameters: those that are trained; a seed decides initial weights and data"
+        ]
+        if "train" in settings:
+            lines += [
+                f"trained on {', '.join(clip for clip, *_ in settings['train'])}; flow network from official "
+                "weights, not trained; validated on a clip that was not trained on",
+                describe_clip(settings["held_out"]),
+            ]
+        return lines
+
+
+def compare(worse: str, better: str, of_worse: Sequence[float], of_better: Sequence[float]) -> str:
+    """Whether the paper's order of two variants is seen in the figures of their seeds, in a sentence.
+
+    Example:
+        >>> compare("none", "feature", [25.0, 25.1], [26.0, 26.1])
+        'feature is 1.000 dB above none (p = 0.005): the order of the paper is seen'
+    """
+    difference = fmean(of_better) - fmean(of_worse)
+    way = f"{better} is {abs(difference):.3f} dB {'above' if difference >= 0 else 'below'} {worse}"
+    if min(len(of_worse), len(of_better)) < 2:
+        return f"{way}; one seed says nothing about the spread, so whether they are separated is not known"
+    if stdev(of_worse) == stdev(of_better) == 0:
+        chance = 0.0 if difference else 1.0
+    else:
+        chance = float(ttest_ind(of_better, of_worse, equal_var=False).pvalue)
+    if chance >= SEPARATED:
+        return f"{way} (p = {chance:.2g}): not separated"
+    return f"{way} (p = {chance:.2g}): the order of the paper is {'seen' if difference > 0 else 'reversed'}"
+
+
+def _draw(figure: Figure, curves: dict[str, np.ndarray], runs: dict[str, list[float]], bicubic: float | None) -> None:
+    frames, means = figure.subplots(1, 2, width_ratios=(2, 1))
+    for k, (label, psnr) in enumerate(curves.items()):
+        (line,) = frames.plot(psnr.mean(axis=0), marker="o", markersize=3, label=label)
+        frames.fill_between(
+            range(psnr.shape[1]), psnr.min(axis=0), psnr.max(axis=0), color=line.get_color(), alpha=0.15, linewidth=0
+        )
+        means.plot([k] * len(runs[label]), runs[label], "o", color=line.get_color(), alpha=0.6)
+        means.plot([k - 0.25, k + 0.25], [fmean(runs[label])] * 2, color=line.get_color(), linewidth=2)
+    if bicubic is not None:
+        means.axhline(bicubic, color="gray", linestyle="--", linewidth=1)
+        means.annotate("bicubic", (len(runs) - 0.5, bicubic), ha="right", va="bottom", color="gray", fontsize=8)
+    means.set_xticks(range(len(runs)), list(runs), fontsize=8)
+    means.set_xlim(-0.5, len(runs) - 0.5)
+    means.set_title("mean of each seed, and of all", fontsize=10)
+    frames.set_title("mean of the seeds; band: lowest to highest", fontsize=10)
+    frames.set_xlabel("frame")
+    frames.set_ylabel("PSNR in dB")
+    frames.legend(fontsize=8)
+    for axes in (frames, means):
+        axes.grid(alpha=0.3)
