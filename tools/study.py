@@ -55,9 +55,7 @@ def parse_args() -> argparse.Namespace:
     training.add_argument(
         "--train-clips", nargs="+", metavar="CLIP", help="clips to train on (default: bikes bigbuckbunny)"
     )
-    training.add_argument(
-        "--steps", type=positive, metavar="N", help="of every training (default: the recipe's)"
-    )
+    training.add_argument("--steps", type=positive, metavar="N", help="of every training (default: the recipe's)")
     training.add_argument(
         "--paper-size", action="store_true", help="networks, data and schedule of the paper (REDS), for GPUs"
     )

@@ -86,7 +86,9 @@ class EDVRFeatureExtractor(VSRModule):
         feats = self.pyramid_features(frames.flatten(0, 1))
         # Every neighbour of every window beside its window's reference, so that all are aligned in one batch, or
         # without gradients in as few as the memory allows.
-        refs = [level.view(n, t, *level.shape[1:])[:, self.center_frame_idx].repeat_interleave(t, dim=0) for level in feats]
+        refs = [
+            level.view(n, t, *level.shape[1:])[:, self.center_frame_idx].repeat_interleave(t, dim=0) for level in feats
+        ]
         h_pad, w_pad = frames.shape[-2:]
         batch = n * t if torch.is_grad_enabled() else max(1, batch_pixels(frames) // (h_pad * w_pad))
         aligned = torch.cat(
