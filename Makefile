@@ -8,16 +8,17 @@ FULL := .venv-full/bin
 # A wheel of mmcv 2.1.0 that was compiled for this Python and PyTorch; without one, compiling takes 21 minutes on 2 cores.
 MMCV_WHEEL ?=
 
-.PHONY: help demo train-demo test test-slow test-full-host lint clean
+.PHONY: help demo train-demo test test-slow test-export test-full-host lint clean
 
 help:
 	@echo "make demo       restore a real clip with official weights; results in work_dirs/demo"
 	@echo "make train-demo train a small network on real clips, on a CPU (about 10 minutes); results in work_dirs/train_demo"
 	@echo "make test       run the tests (minutes); make test-slow runs the slow ones as well"
+	@echo "make test-export  install onnx and onnxruntime into .venv and run the tests of the export"
 	@echo "make test-full-host  run those that MMagic's host matters to beside compiled mmcv, torchvision, diffusers and all"
 	@echo "                that MMagic imports, in .venv-full (MMCV_WHEEL=FILE, or compiles mmcv: 21 minutes)"
 	@echo "make lint       check the style"
-	@echo "make clean      remove .venv and the demos' results"
+	@echo "make clean      remove .venv, .venv-full and the demos' results"
 	@echo "PYTHON=python3.12 make ... uses another Python, 3.10 to 3.12"
 
 demo: .venv/ready
@@ -32,6 +33,10 @@ test: .venv/ready
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -m "slow or not slow"
 
+test-export: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/export.txt
+	$(BIN)/python -m pytest tests/export
+
 test-full-host: .venv-full/ready
 	$(FULL)/python -m pytest tests/apis tests/host tests/engine tests/models tests/weights tests/test_registry.py tests/test_environment.py
 
@@ -40,7 +45,7 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf .venv work_dirs/demo work_dirs/train_demo
+	rm -rf .venv .venv-full work_dirs/demo work_dirs/train_demo
 
 # The stamp is written last, so an interrupted installation is taken up again.
 .venv/ready: $(REQUIREMENTS) setup.py
