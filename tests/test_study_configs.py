@@ -99,7 +99,7 @@ def test_results_of_recipes_go_to_folders_of_their_own(monkeypatch: pytest.Monke
 
 def test_the_environment_can_name_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(RECIPE, "small_clips")
-    assert read_config(arguments("studies/unidirectional", None)).model.generator.num_blocks == 8
+    assert read_config(arguments("studies/unidirectional", None)).model.generator.num_blocks == 6
     assert read_config(arguments("studies/unidirectional", "reds")).model.generator.num_blocks == 60
     # An experiment that is no study takes no notice of it.
     assert read_config(arguments("iconvsr_reds", None)).total_batch_size == 8

@@ -87,6 +87,8 @@ class ComplexityStudy(Study):
             total_s, total_g = (sum(share[key] for share in shares.values()) for key in ("seconds", "gflop"))
             for name in sorted({*parameters, *shares}, key=lambda n: -shares.get(n, {}).get("seconds", 0)):
                 share = shares.get(name, dict(seconds=0.0, gflop=0.0))
+                if name not in parameters and share["seconds"] < 5e-4 * total_s:
+                    continue  # a component that this network does not have
                 cells = [share["gflop"], 1e3 * share["seconds"], 100 * share["seconds"] / total_s]
                 rows.append([model, name, parameters.get(name, 0.0), *cells])
             total_p = sum(parameters.values())
