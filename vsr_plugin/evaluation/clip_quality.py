@@ -106,8 +106,9 @@ class ClipQuality(BaseMetric):
         figures = self._figures(scored, lambda i: _rgb(restored[i]), gt)
         if self.baseline:
             if clip not in self._baselines:
-                lrs = sample["input"]
-                self._baselines[clip] = self._figures(scored, lambda i: bicubic_upsample(_rgb(lrs[i])), gt)
+                # Not in the scoring threads: the enlargement is a matrix product, which has threads of its own.
+                enlarged = [bicubic_upsample(_rgb(lr)) for lr in sample["input"][: len(gt)]]
+                self._baselines[clip] = self._figures(scored, enlarged.__getitem__, gt)
             baseline = self._baselines[clip].items()
             # What is the ground truth's own is the same for both.
             figures |= {f"{name}_bicubic": values for name, values in baseline if not name.endswith("_gt")}
