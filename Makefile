@@ -12,7 +12,7 @@ MMCV_WHEEL ?=
 
 help:
 	@echo "make demo       restore a real clip with official weights; results in work_dirs/demo"
-	@echo "make train-demo train a small network on real clips, on a CPU (about 10 minutes); results in work_dirs/train_demo"
+	@echo "make train-demo train a small network on real clips, on a CPU (5 minutes); results in work_dirs/train_demo"
 	@echo "make test       run the tests (minutes); make test-slow runs the slow ones as well"
 	@echo "make test-export  install onnx and onnxruntime into .venv and run the tests of the export"
 	@echo "make test-full-host  run those that MMagic's host matters to beside compiled mmcv, torchvision, diffusers and all"
