@@ -1,5 +1,5 @@
-"""12 GB GPUs: mixed precision, gradient checkpointing, two sequences at a time; the batch stays 8."""
+"""12 GB GPUs: mixed precision, gradient checkpointing, four sequences at a time; the batch stays 8."""
 
 model = dict(generator=dict(with_cp=True))
 optim_wrapper = dict(precision="bf16")
-train_cfg = dict(micro_batch_size=2)
+train_cfg = dict(micro_batch_size=4)
