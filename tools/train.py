@@ -84,8 +84,12 @@ def main() -> None:
     runner = build_runner(cfg)
     try:
         runner.train()
-    except (KeyboardInterrupt, SystemExit) as error:
-        advise(error, f"go on with: tools/train.py {args.config} --work-dir {cfg.work_dir} --resume")
+    except BaseException as error:
+        # mmengine turns an interruption that comes while it formats a config into a SyntaxError.
+        stop = error.__context__ if isinstance(error, SyntaxError) else error
+        if isinstance(stop, KeyboardInterrupt | SystemExit):
+            advise(stop, f"go on with: tools/train.py {args.config} --work-dir {cfg.work_dir} --resume")
+            raise stop from None
         raise
 
 
