@@ -3,29 +3,17 @@
 The official folders are expected (docs/data.md); LR frames are made on the fly where `*_bicubic` is absent.
 """
 
-_base_ = "./test_bi.py"
+_base_ = ["./training.py", "./test_bi.py"]
 
 data_root = "data/REDS"
-total_batch_size = 8  # of all processes together
 
 # Clips of validation that were appended to train_sharp keep their roles: 240, 241, 246 and 257 are REDSval4.
 reds4 = ["000", "011", "015", "020"]
 reds_val4 = ["000", "001", "006", "017"]
 
-train_pipeline = [
-    dict(type="Flip", keys=["img", "gt"], flip_ratio=0.5, direction="horizontal"),
-    dict(type="Flip", keys=["img", "gt"], flip_ratio=0.5, direction="vertical"),
-    dict(type="RandomTransposeHW", keys=["img", "gt"], transpose_ratio=0.5),
-    dict(type="PackInputs"),
-]
-_train = dict(type="ClipDataset", degradation="BI", num_input_frames=15, gt_size=256, pipeline=train_pipeline)
+_train = dict(type="ClipDataset", degradation="BI", num_input_frames=15, gt_size=256, pipeline=_base_.train_pipeline)
 
 train_dataloader = dict(
-    batch_size=total_batch_size,
-    num_workers=8,
-    persistent_workers=True,
-    pin_memory=True,
-    sampler=dict(type="ResumableSampler"),
     dataset=dict(
         type="ConcatClips",
         datasets=[
@@ -45,9 +33,6 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=1,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type="ClipDataset",
         gt_root=f"{data_root}/val_sharp",
