@@ -13,6 +13,7 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.benchmarking import data, profiling, speed, training
 from vsr_plugin.evaluation.benchmarking.contenders import CONTENDERS, MODELS, Setting, build, plain_net
 from vsr_plugin.evaluation.benchmarking.inputs import load_sequence
+from vsr_plugin.evaluation.benchmarking.json_report import as_json
 from vsr_plugin.evaluation.benchmarking.machine import describe_machine
 from vsr_plugin.evaluation.benchmarking.windows import load_gt, measure_windows
 from vsr_plugin.inference.acceleration.precision import PRECISIONS
@@ -137,7 +138,7 @@ def run_speed(args: argparse.Namespace) -> None:
     )
     print(speed.table(results))
     if args.json:
-        args.json.write_text(speed.as_json(results, machine, setting, protocol))
+        args.json.write_text(as_json(results, machine, setting, protocol))
 
 
 def run_train(args: argparse.Namespace) -> None:
@@ -154,7 +155,7 @@ def run_train(args: argparse.Namespace) -> None:
     )
     print(training.table(results))
     if args.json:
-        args.json.write_text(training.as_json(results, machine, setting, protocol))
+        args.json.write_text(as_json(results, machine, setting, protocol))
 
 
 @torch.no_grad()
@@ -201,7 +202,7 @@ def run_data(args: argparse.Namespace) -> None:
         results = data.measure(args.contenders, Path(folder), workload, repetitions, report)
     print(data.table(results))
     if args.json:
-        args.json.write_text(data.as_json(results, machine, workload, protocol))
+        args.json.write_text(as_json(results, machine, workload, protocol))
 
 
 def main() -> None:

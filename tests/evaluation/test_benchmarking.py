@@ -9,6 +9,7 @@ from vsr_plugin.datasets.sample_clips import sample_clip
 from vsr_plugin.errors import MediaError, VSRError
 from vsr_plugin.evaluation.benchmarking import profiling, speed
 from vsr_plugin.evaluation.benchmarking.contenders import Setting
+from vsr_plugin.evaluation.benchmarking.json_report import as_json
 from vsr_plugin.evaluation.benchmarking.machine import describe_machine
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.weights import PUBLISHED
@@ -43,7 +44,7 @@ def test_workers_take_turns(offline_material, monkeypatch):
     assert [line.split(": ")[1] for line in lines] == ["plain 1/2", "fp32 1/2", "plain 2/2", "fp32 2/2"]
     assert results[1].max_difference < 1e-4
     assert results[0].psnr == pytest.approx(results[1].psnr, abs=1e-3)
-    document = json.loads(speed.as_json(results, describe_machine("cpu", 1), setting, "as told"))
+    document = json.loads(as_json(results, describe_machine("cpu", 1), setting, "as told"))
     assert document["results"][0]["contender"] == "plain"
 
 

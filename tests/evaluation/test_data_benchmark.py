@@ -7,6 +7,7 @@ import torch
 
 from vsr_plugin.datasets.draws import drawn_from
 from vsr_plugin.evaluation.benchmarking import data
+from vsr_plugin.evaluation.benchmarking.json_report import as_json
 
 WORKLOAD = data.Workload(clips=2, clip_frames=6, size=(64, 96), frames=5, gt_size=32)
 
@@ -55,6 +56,6 @@ def test_results(folder):
     rows = data.table(results).splitlines()
     assert rows[2].startswith("| warm | MMagic's pipeline, PNG files |")
     assert float(rows[3].split("|")[5]) == pytest.approx(results[0].median / results[1].median, abs=0.06)
-    written = json.loads(data.as_json(results, {}, WORKLOAD, "so"))
-    assert written["workload"]["gt_size"] == 32
+    written = json.loads(as_json(results, {}, WORKLOAD, "so"))
+    assert written["setting"]["gt_size"] == 32
     assert written["results"][1]["median"] == results[1].median

@@ -7,6 +7,7 @@ import pytest
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.benchmarking import training
+from vsr_plugin.evaluation.benchmarking.json_report import as_json
 from vsr_plugin.evaluation.benchmarking.training import Result, TrainSetting
 
 TINY = TrainSetting(threads=1, frames=5, patch=16, mid_channels=4, num_blocks=1)
@@ -43,7 +44,7 @@ def test_all_contenders_train_alike(model, names, monkeypatch):
     assert theirs.losses[0] > theirs.losses[-1]
     assert ours[0].losses == pytest.approx(theirs.losses, rel=1e-4)
     assert ours[-1].losses == pytest.approx(theirs.losses, rel=2e-2)
-    document = json.loads(training.as_json([theirs, *ours], {}, setting, training.protocol(setting, 2)))
+    document = json.loads(as_json([theirs, *ours], {}, setting, training.protocol(setting, 2)))
     assert document["results"][0]["contender"] == "mmagic"
     assert document["setting"]["frames"] == 5
     assert "run in turn" in document["protocol"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import statistics
 import time
@@ -237,16 +236,3 @@ def table(results: Sequence[Result]) -> str:
             f"| {1e3 * result.median_cpu:.1f} | {first.median_cpu / result.median_cpu:.1f} |"
         )
     return "\n".join(lines)
-
-
-def as_json(results: Sequence[Result], machine: dict[str, str], workload: Workload, protocol: str) -> str:
-    """Everything that was measured, for a file."""
-    return json.dumps(
-        dict(
-            machine=machine,
-            protocol=protocol,
-            workload=dataclasses.asdict(workload),
-            results=[dataclasses.asdict(result) | dict(median=result.median) for result in results],
-        ),
-        indent=2,
-    )

@@ -1,7 +1,6 @@
 """Speed, memory and quality of several contenders on the same input, run in turn."""
 
 import dataclasses
-import json
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -108,16 +107,3 @@ def table(results: Sequence[Result]) -> str:
             f"| {shown(result.max_difference, '.1e')} | {shown(result.db_to_reference, '.1f')} |"
         )
     return "\n".join(lines)
-
-
-def as_json(results: Sequence[Result], machine: dict[str, str], setting: Setting, protocol: str) -> str:
-    """Everything that was measured, for a file."""
-    return json.dumps(
-        dict(
-            machine=machine,
-            protocol=protocol,
-            setting=dataclasses.asdict(setting),
-            results=[dataclasses.asdict(result) | dict(median=result.median) for result in results],
-        ),
-        indent=2,
-    )

@@ -1,7 +1,6 @@
 """Time and memory of one training step of several contenders on the same batch, run in turn."""
 
 import dataclasses
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -143,14 +142,3 @@ def table(results: Sequence[Result]) -> str:
             f"| {result.losses[0]:.6f} | {max(differences):.1e} |"
         )
     return "\n".join(lines)
-
-
-def as_json(results: Sequence[Result], machine: dict[str, str], setting: TrainSetting, protocol: str) -> str:
-    """Everything that was measured, for a file."""
-    document = dict(
-        machine=machine,
-        protocol=protocol,
-        setting=dataclasses.asdict(setting),
-        results=[dataclasses.asdict(result) | dict(median=result.median) for result in results],
-    )
-    return json.dumps(document, indent=2) + "\n"
