@@ -25,11 +25,12 @@ def frame_to_tensor(frame: Frame, device: torch.device) -> Tensor:
         raise ValueError(
             f"frames that are arrays must be uint8 or uint16 RGB (h, w, 3), got {frame.dtype} {frame.shape}"
         )
-    if frame.dtype == np.uint8:
-        hwc = torch.from_numpy(np.array(frame)).to(device).float()  # decoded frames may be read-only
-    else:  # PyTorch before 2.3 does not know uint16
-        hwc = torch.from_numpy(frame.astype(np.float32)).to(device)
-    return hwc.permute(2, 0, 1).contiguous() / float(np.iinfo(frame.dtype).max)
+    # A copy in any case, since decoded frames may be read-only; PyTorch before 2.3 does not know uint16.
+    hwc = torch.from_numpy(frame.astype(np.uint8 if frame.dtype == np.uint8 else np.float32))
+    if device.type == "cuda":
+        # From pinned memory the copy is queued behind what the GPU is busy with; from other memory it waits for that.
+        hwc = hwc.pin_memory().to(device, non_blocking=True)
+    return hwc.float().permute(2, 0, 1).contiguous() / float(np.iinfo(frame.dtype).max)
 
 
 def frame_to_rgb(frame: Frame) -> np.ndarray:
@@ -39,15 +40,28 @@ def frame_to_rgb(frame: Frame) -> np.ndarray:
     return frame
 
 
-def tensor_to_frame(hr: Tensor, like: Frame) -> Frame:
-    """Clip an HR tensor ``(3, H, W)`` to [0, 1] and bring it to the kind, dtype and device of ``like``."""
+def to_values(hr: Tensor, like: Frame) -> Tensor:
+    """Clip an HR tensor ``(3, H, W)`` and bring it, on its device, to the layout and range of ``like``.
+
+    Returns:
+        Of a tensor ``(3, H, W)`` in its dtype; of an array ``(H, W, 3)``: ``uint8``, or ``float32`` that is rounded
+        and in the range of ``uint16``, which PyTorch before 2.3 does not have.
+    """
     hr = hr.clamp(0, 1)
     if isinstance(like, Tensor):
         return hr.to(like)
     values = (hr * float(np.iinfo(like.dtype).max)).round().permute(1, 2, 0)
-    if like.dtype == np.uint8:
-        return values.to(torch.uint8).contiguous().cpu().numpy()
-    return values.cpu().numpy().astype(np.uint16)
+    return (values.to(torch.uint8) if like.dtype == np.uint8 else values).contiguous()
+
+
+def from_values(values: Tensor, like: Frame) -> Frame:
+    """The frame of what :func:`to_values` has made, on the host if ``like`` is an array."""
+    return values if isinstance(like, Tensor) else values.cpu().numpy().astype(like.dtype, copy=False)
+
+
+def tensor_to_frame(hr: Tensor, like: Frame) -> Frame:
+    """Clip an HR tensor ``(3, H, W)`` to [0, 1] and bring it to the kind, dtype and device of ``like``."""
+    return from_values(to_values(hr, like), like)
 
 
 def check_same_kind(frame: Frame, first: Frame) -> None:

@@ -11,13 +11,13 @@ import torch.nn as nn
 from vsr_plugin.datasets.degradations import bicubic_upsample
 from vsr_plugin.errors import MediaError
 from vsr_plugin.evaluation import Protocol
-from vsr_plugin.inference.frame_tensors import tensor_to_frame
 from vsr_plugin.inference.job import ChunkRecord, JobFolder
 from vsr_plugin.inference.pieces import Piece
 from vsr_plugin.inference.pipeline import BackgroundWriter
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.quality_log import QualityLog
 from vsr_plugin.inference.sequence import restore_sequence
+from vsr_plugin.inference.transfers import FrameDownload
 from vsr_plugin.media import Frame, FrameSource
 from vsr_plugin.media.chunked import ChunkedOutput, ChunkWriter
 
@@ -162,7 +162,7 @@ class PieceWorker:
             if i in chunk:
                 if task is None:
                     task = _ChunkTask(self, piece, chunk, current)
-                writer.submit(partial(task.write, i, tensor_to_frame(hr, piece.frames[i])))
+                writer.submit(partial(task.write, i, FrameDownload(hr, piece.frames[i])))
             if i + 1 == missing[-1].stop:
                 break
         writer.submit(task.commit)
@@ -229,9 +229,10 @@ class _ChunkTask:
         self._chunk = chunk
         self._log = worker.new_log()
 
-    def write(self, i: int, hr: np.ndarray) -> None:
+    def write(self, i: int, download: FrameDownload) -> None:
         """Encode and examine a frame."""
         worker, current = self._worker, self._current
+        hr = download.frame()
         if current.writer is None:
             current.writer = worker.open_chunk(self._chunk.start + self._shift)
         current.writer.write(worker.to_frame(self._piece, i, hr))

@@ -17,11 +17,11 @@ from vsr_plugin.inference.frame_tensors import (
     check_same_kind,
     frame_to_rgb,
     frame_to_tensor,
-    tensor_to_frame,
 )
 from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
 from vsr_plugin.inference.scene_cuts import split_shots
 from vsr_plugin.inference.sequence import restore_sequence
+from vsr_plugin.inference.transfers import downloaded
 
 
 def _report(progress: Callable[[float], None], counted: range, i: int) -> None:
@@ -135,8 +135,7 @@ def restore_frames(
             if on_plan is not None:
                 on_plan(plan)
             on_step = None if progress is None else functools.partial(_report, progress, range(len(store)))
-            for _, hr in run(store, plan, on_step=on_step):
-                yield tensor_to_frame(hr, first)
+            yield from downloaded((hr for _, hr in run(store, plan, on_step=on_step)), first)
         finally:
             store.close()
 
@@ -166,9 +165,8 @@ def _restore_windows(
         on_step = None if progress is None else functools.partial(_report, progress, range(start, stop))
         window = Plan("whole", len(held), tile=plan.tile)
         # The frames beyond `stop` have served the backward branch; going forward through them would be wasted.
-        for i, hr in islice(run(list(held), window, on_step=on_step), stop):
-            if i >= start:
-                yield tensor_to_frame(hr, first)
+        restored = islice(run(list(held), window, on_step=on_step), stop)
+        yield from downloaded((hr for i, hr in restored if i >= start), first)
         if following is None:
             return
         for _ in range(stop - overlap):

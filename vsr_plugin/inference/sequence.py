@@ -2,7 +2,8 @@
 
 import gc
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -12,11 +13,16 @@ from torch import Tensor
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.acceleration import FiniteGuard
+from vsr_plugin.inference.acceleration.cuda_graphs import release_graphs
 from vsr_plugin.inference.engine import restore_piece
 from vsr_plugin.inference.frame_tensors import Frame
 from vsr_plugin.inference.planning import Plan, disk_has_room
 from vsr_plugin.inference.tensor_cache import DiskCache, MemoryCache, TensorCache
 from vsr_plugin.inference.tiling import tile_net
+from vsr_plugin.inference.transfers import Download
+
+#: Frames that a GPU works on while the check of an earlier one is on its way to the host.
+_FRAMES_AHEAD = 2
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -53,6 +59,32 @@ def _folder_of_attempt(stack: ExitStack, plan: Plan, folder: Path, persistent: b
     attempt = folder / f"segments-of-{plan.segment}{'' if precise else '-reduced'}"
     attempt.mkdir(exist_ok=True)
     return attempt
+
+
+class _OverflowError(Exception):
+    """A number in the frame that would have been next is not finite."""
+
+
+def _checked(restored: Iterable[tuple[int, Tensor]], guard: FiniteGuard) -> Iterator[tuple[int, Tensor]]:
+    """Frames that no infinite number has reached; on a GPU each comes when later ones are queued behind it.
+
+    Raises:
+        _OverflowError: in place of the first other frame.
+    """
+    waiting: deque[tuple[int, Tensor, Download]] = deque()
+
+    def next_checked() -> tuple[int, Tensor]:
+        i, hr, overflows = waiting.popleft()
+        if overflows.result():
+            raise _OverflowError
+        return i, hr
+
+    for i, hr in restored:
+        waiting.append((i, hr, Download(guard.flag())))
+        if len(waiting) > _FRAMES_AHEAD * hr.is_cuda:
+            yield next_checked()
+    while waiting:
+        yield next_checked()
 
 
 def _first_segment(cache: TensorCache, wanted: int) -> int:
@@ -119,20 +151,19 @@ def restore_sequence(
                     on_step=on_step,
                     guard=guard,
                 )
-                for i, hr in restored:
-                    if guard is not None and guard.tripped():
-                        overflow = True
-                        break
+                for i, hr in restored if guard is None else _checked(restored, guard):
                     if i >= given:
                         given = i + 1
                         yield i, hr
-                if not overflow:
-                    return
+                return
+            except _OverflowError:
+                overflow = True
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
         # Out of the handler, whose traceback would keep the tensors of the failed attempt alive.
         del restored, cache
+        release_graphs(net)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

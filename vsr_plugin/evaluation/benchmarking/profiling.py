@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from unittest import mock
 
 import torch
@@ -12,6 +13,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from vsr_plugin.inference.acceleration.cuda_graphs import steps_unrecorded
+from vsr_plugin.inference.acceleration.tuning import cuda_seconds
 from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
 
 #: Steps of a network and what they are called; those within others are taken out of the outer ones.
@@ -46,13 +49,16 @@ def _clock() -> float:
 
 
 class _Stopwatch:
-    """Adds up what is spent in the innermost component at each moment."""
+    """Adds up what is spent in the innermost component at each moment.
+
+    On a GPU its own clock is read between the kernels, so nothing waits and the kernels follow each other as usual.
+    """
 
     def __init__(self, device: torch.device):
-        self.totals: defaultdict[str, float] = defaultdict(float)
         self._device = device
         self._open: list[str] = []
-        self._since = _clock()
+        self._laps: list[tuple] = []  # component, start and end of each stretch
+        self._since = self._now()
 
     @property
     def current(self) -> str:
@@ -68,12 +74,28 @@ class _Stopwatch:
             self._lap()
             self._open.pop()
 
+    def _now(self) -> "float | torch.cuda.Event":
+        if self._device.type != "cuda":
+            return _clock()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        return event
+
     def _lap(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        now = _clock()
-        self.totals[self.current] += now - self._since
+        now = self._now()
+        self._laps.append((self.current, self._since, now))
         self._since = now
+
+    def totals(self) -> dict[str, float]:
+        """Seconds of each component; waits for the device."""
+        totals: defaultdict[str, float] = defaultdict(float)
+        for component, start, stop in self._laps:
+            if isinstance(stop, float):
+                totals[component] += stop - start
+            else:
+                stop.synchronize()
+                totals[component] += start.elapsed_time(stop) / 1000
+        return totals
 
 
 @contextmanager
@@ -116,12 +138,13 @@ def convolution_peak(device: torch.device, dtype: torch.dtype, repetitions: int 
     x = torch.randn(1, 64, 180, 320, device=device).to(dtype, memory_format=torch.channels_last)
     weight = torch.randn(64, 64, 3, 3, device=device).to(dtype, memory_format=torch.channels_last)
     best = float("inf")
-    for _ in range(repetitions):
-        start = _clock()
-        F.conv2d(x, weight, padding=1)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        best = min(best, _clock() - start)
+    if device.type == "cuda":
+        best = min(cuda_seconds(partial(F.conv2d, padding=1), x, weight) for _ in range(repetitions))
+    else:
+        for _ in range(repetitions):
+            start = _clock()
+            F.conv2d(x, weight, padding=1)
+            best = min(best, _clock() - start)
     return 2 * x.numel() * 64 * 9 / best / 1e9
 
 
@@ -135,13 +158,14 @@ def profile(net: nn.Module, lrs: Tensor, work: dict[str, float], repetitions: in
         work: what :func:`count_work` says about the plain network and the same sequence.
         repetitions: runs after one of two frames to warm up.
     """
-    net(lrs[:, :2])
     runs = []
-    for _ in range(repetitions):
-        watch = _Stopwatch(lrs.device)
-        with _watched(net, watch), watch.section("rest"):
-            net(lrs)
-        runs.append(watch.totals)
+    with steps_unrecorded(net):  # within a graph nothing can be watched
+        net(lrs[:, :2])
+        for _ in range(repetitions):
+            watch = _Stopwatch(lrs.device)
+            with _watched(net, watch), watch.section("rest"):
+                net(lrs)
+            runs.append(watch.totals())
     names = dict.fromkeys(name for run in runs for name in run)
     return [Share(name, min(run[name] for run in runs) / lrs.size(1), work.get(name, 0.0)) for name in names]
 

@@ -16,13 +16,16 @@ class Worker:
             torch.set_num_threads(setting.threads)
         self.device = setting.device
         # MMagic's IconVSR fails on sequences shorter than its window of five frames.
-        self.warm_up = 5 if setting.model == "iconvsr" else 2
+        self.warm_up = [5 if setting.model == "iconvsr" else 2]
+        if setting.device != "cpu":
+            # All of it, twice: the first time algorithms are tried, the second time graphs are recorded.
+            self.warm_up = [None, None]
         self.net = build(name, setting)
         self.sequence = None
         self.hrs = None
 
     def load(self, clip: str, frames: int, size: list[int] | None) -> dict:
-        """Take a sequence, and run its first frames to warm up."""
+        """Take a sequence, and run it, on a CPU its first frames, to warm up."""
         self.hrs = None
         self.sequence = load_sequence(clip, frames, size)
         self.lrs = self.sequence.lrs.to(self.device)
@@ -30,7 +33,8 @@ class Worker:
         if self.device != "cpu":
             torch.cuda.reset_peak_memory_stats()
             self.before = torch.cuda.memory_allocated() / 1e6
-        self.net(self.lrs[:, : self.warm_up])
+        for length in self.warm_up:
+            self.net(self.lrs[:, :length])
         synchronise(self.device)
         return {}
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn as nn
 
 from vsr_plugin.errors import VSRError
-from vsr_plugin.inference.acceleration import cpu, generic
+from vsr_plugin.inference.acceleration import cpu, cuda, generic
 from vsr_plugin.inference.acceleration.precision import feature_dtype
 from vsr_plugin.models.vsr_net import VSRNet
 
@@ -45,6 +45,8 @@ def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
     fast = copy.deepcopy(net).requires_grad_(False).eval()
     if device.type == "cpu" and cpu.worthwhile(dtype):
         cpu.convert(fast, dtype)
+    elif device.type == "cuda":
+        cuda.convert(fast, dtype)
     else:
         generic.convert(fast, dtype)
     return fast

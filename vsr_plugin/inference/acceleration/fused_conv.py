@@ -8,6 +8,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from vsr_plugin.inference.acceleration import conv_with_epilogue
+
 Pair = tuple[int, int]
 
 
@@ -111,20 +113,19 @@ class FusedConv(nn.Module):
         x, padding = self.prepare(x), padding or self.padding
         if self._packed is not None:
             return _fused(x, self._packed, self.bias, padding, self.stride, self._name, self._scalars)
-        out = F.conv2d(x, self.weight, self.bias, self.stride, padding)
-        if self.slope is None:
-            return out
-        return F.relu_(out) if self.slope == 0 else F.leaky_relu_(out, self.slope)
+        convolve = conv_with_epilogue.convolve if x.is_cuda else conv_with_epilogue.by_operators
+        return convolve(x, self.weight, self.bias, self.stride, padding, self.slope)
 
     def add(self, x: Tensor, residual: Tensor) -> Tensor:
         """``residual + conv(x)``; there must be no activation."""
         x, residual = self.prepare(x), self.prepare(residual)
         if self._packed is not None:
             return _fused_residual(x, residual, self._packed, self.bias, self.padding, self.stride)
-        return residual + F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        convolve_and_add = conv_with_epilogue.convolve_and_add if x.is_cuda else conv_with_epilogue.add_by_operators
+        return convolve_and_add(x, residual, self.weight, self.bias, self.stride, self.padding)
 
     def add_(self, x: Tensor, residual: Tensor) -> Tensor:
-        """The same into ``residual``, which must have this convolution's precision and layout."""
+        """The same, perhaps into ``residual``, which must have this convolution's precision and layout."""
         if self._packed is not None:
             return _fused_residual_(self.prepare(x), residual, self._packed, self.bias, self.padding, self.stride)
-        return residual.add_(F.conv2d(self.prepare(x), self.weight, self.bias, self.stride, self.padding))
+        return self.add(x, residual)

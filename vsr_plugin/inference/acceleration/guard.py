@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 class FiniteGuard:
-    """Collects whether tensors were finite; the device is asked only by :meth:`tripped`.
+    """Collects whether tensors were finite; asking :meth:`tripped` waits for the device, :meth:`flag` does not.
 
     Half precision can overflow: float16 beyond 65504. Give it the restored frames; and the recurrent states as
     well, since fused kernels may turn NaN into 0 at a ReLU, and then the frames are finite and wrong.
@@ -30,9 +30,13 @@ class FiniteGuard:
             bad = torch.isfinite(tensor.sum(dtype=torch.float32)).logical_not_()
             self._bad = bad if self._bad is None else self._bad.logical_or_(bad)
 
+    def flag(self) -> Tensor:
+        """Whether anything watched since the last :meth:`reset` was not finite, as a tensor on the device."""
+        return torch.zeros((), dtype=torch.bool) if self._bad is None else self._bad
+
     def tripped(self) -> bool:
         """Whether anything watched since the last :meth:`reset` was not finite; waits for the device."""
-        return self._bad is not None and bool(self._bad)
+        return bool(self.flag())
 
     def reset(self) -> None:
         """Forget what was watched, before a part is repeated in float32."""

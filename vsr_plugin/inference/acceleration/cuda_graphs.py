@@ -1,0 +1,163 @@
+"""Replay a network's steps as CUDA graphs: one launch instead of some two hundred a step.
+
+At 180x320 a convolution takes about as long as Python needs to launch it, so without graphs the GPU waits.
+"""
+
+import contextlib
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+#: LR pixels of a batch beyond which kernels run longer than their launches and graphs would only take memory.
+_MAX_PIXELS = 2**18
+#: Kinds of steps: start, middle and keyframes of two branches, reconstruction, refill, in two sizes.
+_MAX_GRAPHS = 24
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A function recorded on fixed tensors.
+
+    Attributes:
+        inputs: what it reads; ``None`` for inputs that there are not.
+        output: what it writes, overwritten by each replay.
+        replay: computes ``output`` from what is in ``inputs`` now.
+    """
+
+    inputs: tuple[Tensor | None, ...]
+    output: Tensor
+    replay: Callable[[], None]
+
+    def __call__(self, inputs: tuple[Tensor | None, ...]) -> Tensor:
+        """The function of other inputs of the same kind; a tensor of its own."""
+        for fixed, given in zip(self.inputs, inputs, strict=True):
+            if fixed is not None:
+                fixed.copy_(given, non_blocking=True)
+        self.replay()
+        return self.output.clone(memory_format=torch.preserve_format)
+
+
+class CUDARecorder:
+    """Records functions as CUDA graphs; all share one pool of memory, since a result is copied out at once."""
+
+    def __init__(self) -> None:
+        self._pool = None
+
+    def __call__(self, function: Callable[..., Tensor], inputs: tuple[Tensor | None, ...]) -> Recording:
+        """Record ``function(*inputs)``.
+
+        Raises:
+            RuntimeError: something in it cannot be recorded, or the memory does not suffice.
+        """
+        with torch.cuda.device(inputs[0].device):
+            fixed = tuple(None if x is None else x.clone(memory_format=torch.preserve_format) for x in inputs)
+            if self._pool is None:
+                self._pool = torch.cuda.graph_pool_handle()
+            # What libraries set up at their first call on a stream must not happen during the recording.
+            aside = torch.cuda.Stream()
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):
+                for _ in range(2):
+                    function(*fixed)
+            torch.cuda.current_stream().wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            # Other threads decode and encode meanwhile and may pin memory; only this one must not.
+            with torch.cuda.graph(graph, pool=self._pool, stream=aside, capture_error_mode="thread_local"):
+                output = function(*fixed)
+        return Recording(fixed, output, graph.replay)
+
+
+def _kind(x: Tensor | None) -> tuple | None:
+    return None if x is None else (tuple(x.shape), x.dtype)
+
+
+class StepGraphs:
+    """The recorded steps of one network.
+
+    A step is computed as usual when a kind of input comes for the first time, since many come only once. The second
+    time it is recorded, and its replay must give the numbers of the usual way; else, or if it cannot be recorded,
+    this kind is always computed as usual.
+
+    Args:
+        net: the network that the steps belong to; steps of a copy, such as one that works in tiles, are not recorded.
+        record: makes recordings.
+
+    Attributes:
+        paused: compute every step as usual.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        record: Callable[[Callable[..., Tensor], tuple[Tensor | None, ...]], Recording] | None = None,
+    ) -> None:
+        self._net = weakref.ref(net)
+        self._record = CUDARecorder() if record is None else record
+        self.paused = False
+        self._seen: Counter[tuple] = Counter()
+        self._recordings: dict[tuple, Recording | None] = {}
+
+    def run(self, net: nn.Module, function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
+        """``function(*inputs)``, replayed if it was recorded for such inputs.
+
+        Args:
+            net: the network whose step it is.
+            function: from tensors ``(n, c, h, w)`` or ``(n, t, c, h, w)`` of one size to one tensor.
+            inputs: its inputs, the first never ``None``.
+        """
+        first = inputs[0]
+        pixels = first.size(0) * first.size(-2) * first.size(-1)
+        if net is not self._net() or self.paused or pixels > _MAX_PIXELS or torch.is_grad_enabled():
+            return function(*inputs)
+        kind = (function.__name__, *map(_kind, inputs))
+        if kind not in self._recordings:
+            self._seen[kind] += 1
+            if self._seen[kind] == 1 or len(self._recordings) == _MAX_GRAPHS:
+                return function(*inputs)
+            self._recordings[kind] = self._try(function, inputs)
+        recording = self._recordings[kind]
+        return function(*inputs) if recording is None else recording(inputs)
+
+    def clear(self) -> None:
+        """Give the memory of all recordings back."""
+        self._recordings.clear()
+        self._seen.clear()
+
+    def _try(self, function: Callable[..., Tensor], inputs: tuple[Tensor | None, ...]) -> Recording | None:
+        expected = function(*inputs)
+        try:
+            recording = self._record(function, inputs)
+        except torch.cuda.OutOfMemoryError:
+            raise  # the caller goes on with less
+        except RuntimeError:
+            return None
+        got = recording(inputs)
+        # Kernels may add in another order, no more.
+        close = torch.isclose(got, expected, rtol=1e-2, atol=1e-2, equal_nan=True)
+        return recording if bool(close.all()) else None
+
+
+def release_graphs(net: nn.Module) -> None:
+    """Give back what the recorded steps of a network hold, if it has any."""
+    graphs = getattr(net, "step_graphs", None)
+    if graphs is not None:
+        graphs.clear()
+
+
+@contextlib.contextmanager
+def steps_unrecorded(net: nn.Module) -> Iterator[None]:
+    """Compute the steps of a network as usual meanwhile, if they would be replayed."""
+    graphs = getattr(net, "step_graphs", None)
+    if graphs is None:
+        yield
+        return
+    graphs.paused = True
+    try:
+        yield
+    finally:
+        graphs.paused = False
