@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def start(*arguments: object) -> subprocess.Popen:
-    """Begin the tool in a process of its own."""
-    command = [sys.executable, ROOT / "tools" / "prepare_data.py", *arguments]
+    """Begin the tool in a process of its own, which yields to the one that watches it."""
+    command = ["nice", "-n", 19, sys.executable, ROOT / "tools" / "prepare_data.py", *arguments]
     environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
     return subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

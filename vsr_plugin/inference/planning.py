@@ -9,6 +9,7 @@ import torch
 import torch.nn as nn
 
 from vsr_plugin.errors import VSRError
+from vsr_plugin.inference.acceleration.cuda_graphs import records_steps
 from vsr_plugin.inference.tiling import MIN_TILE
 
 STRATEGIES = ("auto", "whole", "exact", "window")
@@ -109,7 +110,9 @@ class MemoryModel:
         refill = _REFILL_BYTES * width if self.net.keyframe_windows(1) else 0
         untiled = pixels * size * (1000 + refill)
         # The layers at HR size have 64 channels whatever the width of the others.
-        return int(_TEMPORARY_BYTES + untiled + tile_pixels * size * max(_STEP_BYTES * width, _UPSAMPLING_BYTES))
+        step = int(_TEMPORARY_BYTES + untiled + tile_pixels * size * max(_STEP_BYTES * width, _UPSAMPLING_BYTES))
+        # A step that is recorded has been computed the usual way before, whose memory stays with the allocator.
+        return 2 * step if records_steps(next(self.net.parameters()).device, pixels) else step
 
 
 def parse_memory(text: str) -> int:

@@ -19,6 +19,11 @@ _MAX_PIXELS = 2**18
 _MAX_GRAPHS = 24
 
 
+def records_steps(device: torch.device, pixels: int) -> bool:
+    """Whether steps on so many LR pixels are recorded on a device, and so keep temporary memory for themselves."""
+    return device.type == "cuda" and pixels <= _MAX_PIXELS
+
+
 @dataclass(frozen=True)
 class Recording:
     """A function recorded on fixed tensors.
