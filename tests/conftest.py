@@ -1,5 +1,7 @@
 """Fixtures that several test folders share."""
 
+import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -7,8 +9,11 @@ from types import ModuleType
 import clip_files
 import pytest
 
+from vsr_plugin.cli import run_command
 from vsr_plugin.datasets.sample_clips import sample_clip
 from vsr_plugin.errors import MediaError
+
+TOOLS = Path(__file__).parents[1] / "tools"
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +33,32 @@ def real_clip() -> Callable[[str], Path]:
 def media() -> ModuleType:
     """Return the helpers that make and examine small video files."""
     return clip_files
+
+
+@pytest.fixture(scope="session")
+def load_tool() -> Callable[[str], ModuleType]:
+    """Return a function that imports a tool by its name."""
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(f"tools_{name}", TOOLS / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture
+def run_tool(load_tool, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """Run a tool in this process as the shell would; returns (status, standard output, standard error)."""
+
+    def run(name: str, *args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, args)])
+        try:
+            status = run_command(load_tool(name).main)
+        except SystemExit as stop:
+            status = stop.code
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run

@@ -217,13 +217,17 @@ def write_clip(path: Path, frames: Iterator[np.ndarray], rate: Fraction) -> None
         shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
 
 
-def main() -> int:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("input", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--threads", type=int, default=0, help="threads of onnxruntime; 0 for its own choice")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
     try:
         model = load_model(args.model, args.threads)
         frames, rate = read_clip(args.input)

@@ -10,6 +10,17 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.host.mmagic_tools import run_mmagic_tool
 
 
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = argparse.ArgumentParser(prog="vsr-plugin", description="BasicVSR and IconVSR for MMagic.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("env", help="show versions, devices, weights, and conflicts with their cure")
+    mmagic = commands.add_parser("mmagic", help="run one of MMagic's own tools where MMagic would not import by itself")
+    mmagic.add_argument("tool", help="train, test, or another file of MMagic's tools/")
+    mmagic.add_argument("arguments", nargs=argparse.REMAINDER, help="the tool's arguments")
+    return parser
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
@@ -22,13 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: If the arguments are wrong, or with ``--help``.
     """
-    parser = argparse.ArgumentParser(prog="vsr-plugin", description="BasicVSR and IconVSR for MMagic.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("env", help="show versions, devices, weights, and conflicts with their cure")
-    mmagic = commands.add_parser("mmagic", help="run one of MMagic's own tools where MMagic would not import by itself")
-    mmagic.add_argument("tool", help="train, test, or another file of MMagic's tools/")
-    mmagic.add_argument("arguments", nargs=argparse.REMAINDER, help="the tool's arguments")
-    args = parser.parse_args(arguments)
+    args = build_parser().parse_args(arguments)
     try:
         if args.command == "mmagic":
             run_mmagic_tool(args.tool, args.arguments)

@@ -78,16 +78,3 @@ def run_whole() -> Callable[[Path, Tensor], Tensor]:
         return torch.from_numpy(session.run(None, dict(lrs=lrs.numpy()))[0])
 
     return run
-
-
-@pytest.fixture(scope="session")
-def load_tool() -> Callable[[str], object]:
-    """Return a function that imports a tool."""
-
-    def load(name: str) -> object:
-        spec = importlib.util.spec_from_file_location(f"tools_{name}", TOOLS / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load

@@ -17,18 +17,10 @@ from PIL import Image
 from vsr_plugin.datasets.degradations import bicubic_upsample
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.media import open_source
-from vsr_plugin.models import BasicVSRNet, SPyNet
+from vsr_plugin.models import SPyNet
 from vsr_plugin.weights import load_net
 
 TOOL = Path(__file__).parents[2] / "tools" / "restore_video.py"
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "small.pth"
-    torch.save(dict(state_dict=BasicVSRNet(mid_channels=8, num_blocks=1).state_dict()), path)
-    return path
 
 
 @pytest.fixture
