@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,8 +81,9 @@ def test_a_row_differs_from_its_recipe_in_one_thing() -> None:
     for name in STUDIES:
         reference = "iconvsr" if "key" in name or name in ("refill", "iconvsr") else "bidirectional"
         cfg, plain = (read_experiment(CONFIGS / "studies" / f"{n}.py").to_dict() for n in (name, reference))
-        differing = {key for key in cfg if cfg[key] != plain[key]}
-        assert differing <= ({"model", "optim_wrapper", "custom_hooks"} if name == "no_alignment" else {"model"}), name
+        differing = {key for key in cfg if cfg[key] != plain.get(key)}
+        more = dict(no_alignment={"optim_wrapper", "custom_hooks"}).get(name, {"find_unused_parameters"})
+        assert differing <= {"model", *more}, name
 
 
 def arguments(config: str, recipe: str | None) -> argparse.Namespace:
@@ -141,3 +144,19 @@ def test_components_that_make_no_sense_are_one_line(change: dict, message: str, 
     with pytest.raises(VSRError, match=message) as caught:
         build_runner(cfg)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["local_5", "keyframes_none"])
+def test_a_row_with_parts_that_are_idle_trains_in_two_processes(name: str, data: Path, tmp_path: Path) -> None:
+    cfg = shrink(f"studies/{name}", tmp_path / "run", "small_clips")
+    cfg.total_batch_size = 2
+    cfg.dump(tmp_path / "experiment.py")
+    where = os.pathsep.join(filter(None, sys.path))
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         CONFIGS.parent / "tools" / "train.py", tmp_path / "experiment.py", "--launcher", "pytorch"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": where, "CUDA_VISIBLE_DEVICES": ""},
+        cwd=data, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "iter_2.pth").exists()

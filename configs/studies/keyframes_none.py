@@ -3,3 +3,5 @@
 _base_ = "./iconvsr.py"
 
 model = dict(generator=dict(keyframe_stride=None))
+# In several processes: the keyframe extractor has nothing to do.
+find_unused_parameters = True

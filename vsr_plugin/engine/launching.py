@@ -158,7 +158,8 @@ def start_processes(cfg: Config) -> None:
     # mmengine would choose a GPU first, which fails in a build of PyTorch without CUDA.
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
-    cfg.model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None)
+    unused = cfg.get("find_unused_parameters", False)
+    cfg.model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None, find_unused_parameters=unused)
 
 
 def build_runner(cfg: Config) -> Runner:
