@@ -61,9 +61,10 @@ def test_block_conv(block, size, kernel):
     torch.testing.assert_close(BlockConv(conv, torch.float32, block)(x), conv(x), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(9, 13), (1, 5), (6, 1), (1, 1), (2, 2)])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 30.0, 1e9])
-def test_gather_warp(scale):
-    x, flow = torch.randn(2, 8, 9, 13), scale * torch.randn(2, 2, 9, 13)
+def test_gather_warp(scale, size):
+    x, flow = torch.randn(2, 8, *size), scale * torch.randn(2, 2, *size)
     torch.testing.assert_close(gather_warp(x, flow), flow_warp(x, flow), atol=2e-5, rtol=1e-4)
 
 

@@ -28,7 +28,10 @@ class GatherDCNPack(nn.Module):
         super().__init__()
         self.groups = plain.deform_groups
         # Displacements are positions, so they are predicted in float32 whatever the features' precision.
-        self.conv_offset = FusedConv.of(plain.conv_offset, torch.float32)
+        displacements = slice(2 * 9 * self.groups)
+        factors = slice(2 * 9 * self.groups, None)
+        self.conv_displacements = _some_channels(plain.conv_offset, displacements, torch.float32)
+        self.conv_factors = _some_channels(plain.conv_offset, factors, dtype)
         c_out, c_in = plain.weight.shape[:2]
         # Columns are in the order group, tap, channel of the group.
         weight = plain.weight.detach().reshape(c_out, self.groups, c_in // self.groups, 9).transpose(2, 3)
@@ -41,25 +44,34 @@ class GatherDCNPack(nn.Module):
     def _one(self, x: Tensor, offset_feat: Tensor) -> Tensor:
         _, c, h, w = x.shape
         taps = self.groups * 9
-        predicted = self.conv_offset(offset_feat).permute(0, 2, 3, 1)[0]
+        displacements = self.conv_displacements(offset_feat).permute(0, 2, 3, 1)[0]
+        factors = self.conv_factors(offset_feat).permute(0, 2, 3, 1)[0]
         table = x.permute(0, 2, 3, 1).reshape(h * w * self.groups, c // self.groups).float()
         tap_y = torch.arange(-1.0, 2).repeat_interleave(3).repeat(self.groups)
         tap_x = torch.arange(-1.0, 2).repeat(3 * self.groups)
-        group = torch.arange(self.groups, dtype=torch.int32).repeat_interleave(4 * 9)
+        # A row of the table is a pixel's channels of one group.
+        group = torch.arange(self.groups, dtype=torch.int32).repeat_interleave(9)
         columns_x = torch.arange(w, dtype=torch.float32)[:, None] + tap_x
         band = max(1, _MAX_COLUMNS // (w * taps * table.size(1)))
         out = []
         for top in range(0, h, band):
-            displaced = predicted[top : top + band]
+            displaced = displacements[top : top + band]
             rows = displaced.size(0)
             rows_y = torch.arange(top, top + rows, dtype=torch.float32)[:, None, None] + tap_y
             index, weight = bilinear_taps(
-                displaced[..., 1 : 2 * taps : 2] + columns_x, displaced[..., 0 : 2 * taps : 2] + rows_y, h, w
+                displaced[..., 1::2] + columns_x,
+                displaced[..., 0::2] + rows_y,
+                h,
+                w,
+                rows_per_pixel=self.groups,
+                first_row=group,
+                factor=factors[top : top + band].float().sigmoid_(),
             )
-            # A row of the table is a pixel's channels of one group.
-            index.view(rows, w, -1).mul_(self.groups).add_(group)
-            columns = weighted_rows(table, index, weight).view(rows * w * taps, -1)
-            columns *= displaced[..., 2 * taps :].sigmoid().view(-1, 1)
-            columns = columns.view(1, rows, w, -1)
+            columns = weighted_rows(table, index, weight).view(1, rows, w, -1)
             out.append(self.conv(columns.permute(0, 3, 1, 2)))
         return torch.cat(out, dim=2)
+
+
+def _some_channels(conv: nn.Conv2d, channels: slice, dtype: torch.dtype) -> FusedConv:
+    """A convolution with some of its output channels only."""
+    return FusedConv(conv.weight[channels], conv.bias[channels], dtype, tuple(conv.padding), tuple(conv.stride))

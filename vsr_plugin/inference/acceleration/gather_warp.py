@@ -23,8 +23,7 @@ def gather_warp(x: Tensor, flow: Tensor) -> Tensor:
     flow = flow.float()
     x_pos = flow[:, 0] + torch.arange(w, dtype=torch.float32)
     y_pos = flow[:, 1] + torch.arange(h, dtype=torch.float32)[:, None]
-    index, weight = bilinear_taps(x_pos, y_pos, h, w)
-    if n > 1:
-        index += torch.arange(n, dtype=torch.int32).view(n, 1, 1, 1) * (h * w)
+    image = torch.arange(n, dtype=torch.int32).view(n, 1, 1) * (h * w)
+    index, weight = bilinear_taps(x_pos, y_pos, h, w, first_row=image)
     pixels = x.permute(0, 2, 3, 1).reshape(n * h * w, c).float()
     return weighted_rows(pixels, index, weight).to(x.dtype).view(n, h, w, c).permute(0, 3, 1, 2)

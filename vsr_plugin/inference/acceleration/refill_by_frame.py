@@ -21,8 +21,9 @@ class ExtractionByFrame:
     def extract(self, pyramids: list[list[Tensor]]) -> Tensor:
         """Features of a window's reference frame from the pyramids of its frames, all sides multiples of 4."""
         ref = pyramids[self.center_frame_idx]
-        aligned = torch.stack([self.pcd_alignment(pyramid, ref) for pyramid in pyramids], dim=1)
-        return self.fusion(aligned if self.with_tsa else aligned.flatten(1, 2))
+        # Joined along the channels, so that a pixel's values of all frames lie side by side, as the fusion reads them.
+        aligned = torch.cat([self.pcd_alignment(pyramid, ref) for pyramid in pyramids], dim=1)
+        return self.fusion(aligned.unflatten(1, (len(pyramids), -1)) if self.with_tsa else aligned)
 
 
 def refill_by_frame(edvr: ExtractionByFrame, lrs: Tensor, windows: dict[int, list[int]]) -> dict[int, Tensor]:
