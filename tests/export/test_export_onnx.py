@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vsr_plugin.errors import ExportError, MediaError, WeightsError
-from vsr_plugin.models import SPyNet
+from vsr_plugin.models import BasicVSRNet, SPyNet
 from vsr_plugin.models.aggregation import keyframe_indices
 from vsr_plugin.models.padding import neighbourhood_indices
 
@@ -142,6 +142,27 @@ def test_weights_that_are_no_whole_network(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="weights of another model"):
         export_onnx(tmp_path / "other.pth", tmp_path / "x.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["flow.pth", "other.pth"]
+
+
+@pytest.mark.parametrize(
+    "components",
+    [
+        dict(propagation="unidirectional"),
+        dict(propagation="coupled"),
+        dict(alignment="image"),
+        dict(alignment="none"),
+    ],
+    ids=lambda components: "-".join(components.values()),
+)
+def test_other_components_are_refused(components: dict[str, str], tmp_path: Path) -> None:
+    from vsr_plugin.export import export_onnx
+
+    weights = tmp_path / "study.pth"
+    torch.save(BasicVSRNet(mid_channels=8, num_blocks=1, **components).state_dict(), weights)
+    with pytest.raises(ExportError, match=r"study\.pth: only networks of the published components are exp") as caught:
+        export_onnx(weights, tmp_path / "x.onnx")
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == [weights]
 
 
 def test_without_packages_the_tool_says_what_to_install(load_tool, tmp_path: Path, monkeypatch, capsys) -> None:
