@@ -1,7 +1,10 @@
 """Figures besides PSNR and SSIM through the metric of the runner and its report."""
 
+import functools
 import importlib.util
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import BaseDataElement
 
 from vsr_plugin.errors import VSRError
-from vsr_plugin.evaluation import ClipQuality, report_table
+from vsr_plugin.evaluation import ClipQuality, perceptual, report_table
 
 
 def as_tensor(frames: np.ndarray) -> torch.Tensor:
@@ -69,13 +72,62 @@ def test_lpips_is_asked_for_where_it_is_absent():
         ClipQuality("set", extra=["lpips"])
 
 
-@pytest.mark.skipif(importlib.util.find_spec("lpips") is None, reason="lpips is not installed")
-def test_lpips_of_equal_frames_is_zero(clip):
-    from vsr_plugin.evaluation.perceptual import lpips_distance
+@pytest.fixture
+def forget_network():
+    """Neither a network of before nor one of this test is used again."""
+    perceptual._network.cache_clear()
+    yield
+    perceptual._network.cache_clear()
 
+
+class MeanDistance(torch.nn.Module):
+    """Stands for LPIPS, and keeps what it was given."""
+
+    def __init__(self, net: str, verbose: bool):
+        super().__init__()
+        self.net = net
+        self.given: list[torch.Tensor] = []
+
+    def forward(self, restored: torch.Tensor, gt: torch.Tensor) -> torch.Tensor:
+        self.given += [restored, gt]
+        return (restored - gt).abs().mean().view(1, 1, 1, 1)
+
+
+@pytest.mark.usefixtures("forget_network")
+def test_what_the_package_is_given_and_where_its_figure_stands(clip, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lpips", types.SimpleNamespace(LPIPS=MeanDistance))
+    metric = ClipQuality("set", extra=["lpips"])
+    restored = clip.copy()
+    restored[1] = 255 - clip[1]
+    figures = evaluate(metric, clip, restored)
+    given = perceptual._network().given
+    assert perceptual._network().net == "alex"
+    assert not perceptual._network().training
+    assert all(frame.shape == (1, 3, 24, 32) for frame in given)
+    # Frames are scored at the same time, so in no order.
+    values = torch.from_numpy(clip).permute(0, 3, 1, 2)[:, None] / 127.5 - 1
+    assert all(any(torch.allclose(frame, value) for frame in given) for value in values)
+    expected = np.abs(2 * (clip[1] / 127.5 - 1)).mean()
+    assert figures["set/lpips"] == pytest.approx(expected / 3, rel=1e-5)
+    assert report_table([metric.report]).splitlines()[0].split("|")[6].strip() == "LPIPS"
+
+
+@pytest.mark.usefixtures("forget_network")
+def test_the_package_itself_with_random_features(clip, monkeypatch):
+    # AlexNet's own weights come from the network; the package brings only the layers behind them.
+    lpips = pytest.importorskip("lpips")
+    torch.manual_seed(0)
+    monkeypatch.setattr(lpips, "LPIPS", functools.partial(lpips.LPIPS, pnet_rand=True))
     frame = np.kron(clip[0], np.ones((3, 3, 1), np.uint8))
-    try:
-        assert lpips_distance(frame, frame) == 0
-    except VSRError as error:
-        pytest.skip(str(error))
-    assert lpips_distance(255 - frame, frame) > 0.1
+    assert perceptual.lpips_distance(frame, frame) == 0
+    assert perceptual.lpips_distance(255 - frame, frame) > 0
+
+
+@pytest.mark.usefixtures("forget_network")
+def test_weights_that_cannot_be_had_are_one_line(monkeypatch):
+    def fail(**options):
+        raise OSError("no route to host")
+
+    monkeypatch.setitem(sys.modules, "lpips", types.SimpleNamespace(LPIPS=fail))
+    with pytest.raises(VSRError, match=r"AlexNet's weights cannot be had .no route to host.; run it once with a net"):
+        ClipQuality("set", extra=["lpips"])
