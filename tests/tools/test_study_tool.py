@@ -60,6 +60,16 @@ def test_study_errors_are_one_line(run_tool, tmp_path, arguments, words):
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.slow
+def test_the_paper_size_without_reds_is_one_line(run_tool, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, error = study(run_tool, tmp_path, "propagation", "--paper-size", "--seeds", 1)
+    assert status == 1
+    assert error.splitlines()[-1].startswith(
+        "error: training failed with status 1: data/REDS/train_sharp: no such folder; check the path (log: "
+    )
+
+
 @pytest.mark.parametrize("kind", ["comparison", "error", "flow", "profile"])
 def test_pictures_of_a_clip(run_tool, tmp_path, frames, weights, kind):
     target = tmp_path / f"{kind}.png"

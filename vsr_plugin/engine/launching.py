@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import logging
 import os
 import re
 from pathlib import Path
@@ -90,10 +91,13 @@ def read_experiment(path: Path, recipe: str | None = None) -> Config:
         return load_config(path)
     if chosen not in recipes():
         raise VSRError(f"recipe {chosen!r}: no such recipe; there are {', '.join(recipes())}")
-    os.environ[RECIPE] = chosen  # mmengine puts it into the text of the config
+    os.environ[RECIPE] = chosen  # mmengine puts it into the text of the config, and logs that it did at every reading
+    logged = logging.root.manager.disable
+    logging.disable(max(logged, logging.INFO))
     try:
         cfg = load_config(path)
     finally:
+        logging.disable(logged)
         if before is None:
             del os.environ[RECIPE]
         else:

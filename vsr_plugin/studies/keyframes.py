@@ -129,7 +129,8 @@ class KeyframesStudy(Study):
 
 def _finding(clip: str, points: list[tuple[int, float, float]]) -> str:
     (_, without, time_without), (most, with_all, time_with) = points[0], points[-1]
-    slower = f"{most} keyframes take {time_with / time_without:.2f} times the processor time of none"
+    takes = "keyframes take" if most > 1 else "keyframe takes"
+    slower = f"{most} {takes} {time_with / time_without:.2f} times the processor time of none"
     if len({psnr for _, psnr, _ in points}) == 1:
         return (
             f"{clip}: the PSNR does not depend on the keyframes, whose features this network does not use: a warm "

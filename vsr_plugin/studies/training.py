@@ -143,8 +143,9 @@ class Training:
                 process.terminate()
                 process.wait()
         if process.returncode:
-            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-            raise TrainingError(f"training failed with status {process.returncode}: {''.join(last)} (log: {log})")
+            last = "".join(log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:])
+            reason = last.removeprefix("error: ")
+            raise TrainingError(f"training failed with status {process.returncode}: {reason} (log: {log})")
 
     def _config(self, settings: dict[str, Any], work_dir: Path) -> Config:
         cfg, steps = self.read(settings["leaf"]), settings["steps"]
