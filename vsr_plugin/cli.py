@@ -100,4 +100,6 @@ def _progress(total: int | None, unit: str) -> tqdm:
         dynamic_ncols=True,
         # A log file is not to fill with bars.
         mininterval=0.5 if sys.stderr.isatty() else 15,
+        # Else a whole part that was there already would make the bar wait for updates as large as that.
+        miniters=0,
     )
