@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -94,6 +96,8 @@ class Training:
     def run(self, settings: dict[str, Any], progress: Callable[[float], None]) -> dict[str, Any]:
         """Train, or go on with a training that was interrupted, or take what is finished.
 
+        Where another study is at the same training, wait for it.
+
         Returns:
             ``psnr`` per frame after the last step, mean over the clips of the validation set, ``psnr_bicubic`` if it
             was taken, ``protocol``, ``seconds`` of this process's part, and ``checkpoint``.
@@ -108,10 +112,11 @@ class Training:
         work_dir.mkdir(parents=True, exist_ok=True)
         checkpoint = work_dir / f"iter_{settings['steps']}.pth"
         begin = time.perf_counter()
-        if not (checkpoint.is_file() and _reports(work_dir)):
-            # A run that was stopped in the validation at its end would not validate again.
-            checkpoint.unlink(missing_ok=True)
-            self._train(settings, work_dir, progress)
+        with _one_at_a_time(work_dir):
+            if not (checkpoint.is_file() and _reports(work_dir)):
+                # A run that was stopped in the validation at its end would not validate again.
+                checkpoint.unlink(missing_ok=True)
+                self._train(settings, work_dir, progress)
         (report,) = _reports(work_dir)
         document = json.loads(report.read_text(encoding="utf-8"))
         clips = [clip["frames"] for clip in document["clips"]]
@@ -176,6 +181,17 @@ class Training:
         name, frames = f"{clip_path(self.held_out).stem}.npy", settings["held_out"]["frames"]
         _pack(folder / "val" / name, self.held_out, self.options.start, frames, self.options.size_of(self.held_out))
         return folder
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one process at a time into the block; the lock of one that was killed is gone with it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _reports(work_dir: Path) -> list[Path]:
