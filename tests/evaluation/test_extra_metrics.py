@@ -60,7 +60,7 @@ def test_a_clip_of_one_frame_has_no_motion(clip):
 
 
 def test_errors():
-    with pytest.raises(VSRError, match=r"ClipQuality of set: vmaf: no such metric .* there are tof, warping, lpips"):
+    with pytest.raises(VSRError, match=r"of set: vmaf: no such metric .* there are tof, warping, regions, lpips"):
         ClipQuality("set", extra=["vmaf"])
     with pytest.raises(VSRError, match="only the centre frames are scored"):
         ClipQuality("set", extra=["tof"], frames="centre")

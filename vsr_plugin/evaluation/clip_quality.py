@@ -33,7 +33,7 @@ class ClipQuality(BaseMetric):
         crop_border: pixels left out at every edge.
         frames: ``'all'``, or ``'centre'`` for the frame ``len(gt) // 2`` alone, as for Vimeo-90K-T.
         baseline: also score bicubic enlargement (MATLAB's) of the LR frames, once per clip.
-        extra: figures besides PSNR and SSIM: ``'tof'``, ``'warping'``, ``'lpips'``; see
+        extra: figures besides PSNR and SSIM: ``'tof'``, ``'warping'``, ``'regions'``, ``'lpips'``; see
             :mod:`vsr_plugin.evaluation.extra_metrics`.
         out_dir: where rank 0 writes ``DATASET.json`` and ``DATASET.csv``; ``None`` for no files.
         weights: what is evaluated, for the files.
@@ -116,9 +116,12 @@ class ClipQuality(BaseMetric):
         return ClipScores(clip, [int(indices[i]) for i in scored], figures)
 
     def _figures(self, scored: list[int], frame: Callable[[int], np.ndarray], gt: Tensor) -> dict[str, list]:
+        def extras(i: int) -> dict[str, float | None]:
+            return extra_figures(self.extra, frame, lambda k: _rgb(gt[k]), i, len(gt), self.protocol)
+
         def score(i: int) -> dict[str, float | None]:
             psnr, ssim = frame_quality(frame(i), _rgb(gt[i]), self.protocol)
-            return dict(psnr=psnr, ssim=ssim, **extra_figures(self.extra, frame, lambda k: _rgb(gt[k]), i))
+            return dict(psnr=psnr, ssim=ssim, **extras(i))
 
         # Scoring a frame of 720p takes 0.2 s, longer than a GPU needs to restore it; numpy and OpenCV work in threads.
         with ThreadPoolExecutor(min(len(scored), os.cpu_count() or 1, 16)) as pool:

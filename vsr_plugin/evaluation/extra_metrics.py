@@ -1,18 +1,26 @@
-"""Figures beside PSNR and SSIM by name: of single frames, and of frames with the one before."""
+"""Figures beside PSNR and SSIM by name: of single frames, and of frames with their neighbours."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from vsr_plugin.errors import VSRError
-from vsr_plugin.evaluation import perceptual, temporal
+from vsr_plugin.evaluation import perceptual, regions, temporal
+from vsr_plugin.evaluation.quality import Protocol
 
 #: What can be asked for, and its definition.
-DEFINITIONS = {**temporal.DEFINITIONS, "lpips": perceptual.DEFINITION}
-#: Those that compare a frame with the one before.
-TEMPORAL = tuple(temporal.DEFINITIONS)
+DEFINITIONS = {**temporal.DEFINITIONS, "regions": regions.DEFINITION, "lpips": perceptual.DEFINITION}
+#: Those that look at neighbouring frames.
+TEMPORAL = (*temporal.DEFINITIONS, "regions")
+
+
+def definitions_of(figures: Iterable[str]) -> list[str]:
+    """What the figures of a frame are, a line for each metric that they belong to."""
+    figures = set(figures)
+    first_of = {name: name for name in DEFINITIONS} | {"regions": f"psnr_{regions.REGIONS[0]}"}
+    return [text for name, text in DEFINITIONS.items() if first_of[name] in figures]
 
 
 def check_metrics(names: Sequence[str], *, all_frames: bool = True) -> None:
@@ -35,7 +43,12 @@ def check_metrics(names: Sequence[str], *, all_frames: bool = True) -> None:
 
 
 def extra_figures(
-    names: Sequence[str], restored: Callable[[int], np.ndarray], gt: Callable[[int], np.ndarray], index: int
+    names: Sequence[str],
+    restored: Callable[[int], np.ndarray],
+    gt: Callable[[int], np.ndarray],
+    index: int,
+    num_frames: int,
+    protocol: Protocol,
 ) -> dict[str, float | None]:
     """Figures of one frame of a clip.
 
@@ -44,20 +57,25 @@ def extra_figures(
         restored: gives frame ``i`` of the clip, RGB ``(h, w, 3)`` of ``uint8``.
         gt: gives its ground truth.
         index: of the frame.
+        num_frames: length of the clip.
+        protocol: channel and border for what is PSNR of a part of the frame.
 
     Returns:
         A value per figure, ``None`` for the first frame where it takes the one before; ``warping`` brings
-        ``warping_gt`` along.
+        ``warping_gt`` along, and ``regions`` is the figures of :func:`~vsr_plugin.evaluation.regions.region_psnr`.
     """
     figures: dict[str, float | None] = {}
     pair = None
-    if index > 0 and any(name in names for name in TEMPORAL):
+    if index > 0 and any(name in names for name in temporal.DEFINITIONS):
         pair = restored(index - 1), restored(index), gt(index - 1), gt(index)
     if "tof" in names:
         figures["tof"] = None if pair is None else temporal.tof(*pair)
     if "warping" in names:
         errors = (None, None) if pair is None else temporal.warping_errors(*pair)
         figures["warping"], figures["warping_gt"] = errors
+    if "regions" in names:
+        neighbours = [gt(i) for i in (index - 1, index + 1) if 0 <= i < num_frames]
+        figures |= regions.region_psnr(restored(index), gt(index), neighbours, protocol)
     if "lpips" in names:
         figures["lpips"] = perceptual.lpips_distance(restored(index), gt(index))
     return figures

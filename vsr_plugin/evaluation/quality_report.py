@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from statistics import fmean
 
-from vsr_plugin.evaluation.extra_metrics import DEFINITIONS
+from vsr_plugin.evaluation.extra_metrics import definitions_of
 from vsr_plugin.evaluation.quality import Protocol
 from vsr_plugin.media.atomic import write_whole
 
@@ -62,7 +62,7 @@ class QualityReport:
     @property
     def definitions(self) -> list[str]:
         """What figures besides PSNR and SSIM are, a line each."""
-        return [text for name, text in DEFINITIONS.items() if name in self.clips[0].figures]
+        return definitions_of(self.clips[0].figures)
 
     @property
     def short_protocol(self) -> str:

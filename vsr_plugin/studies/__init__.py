@@ -3,6 +3,7 @@
 from vsr_plugin.studies.alignment import AlignmentStudy
 from vsr_plugin.studies.complexity import ComplexityStudy
 from vsr_plugin.studies.components import ComponentsStudy
+from vsr_plugin.studies.coupling import CouplingStudy
 from vsr_plugin.studies.keyframes import KeyframesStudy
 from vsr_plugin.studies.options import StudyOptions
 from vsr_plugin.studies.propagation import PropagationStudy
@@ -10,7 +11,9 @@ from vsr_plugin.studies.run import Outcome, run_study
 from vsr_plugin.studies.segments import SegmentsStudy
 from vsr_plugin.studies.study import Part, Report, Study, Table
 
-_ALL = (SegmentsStudy, KeyframesStudy, ComplexityStudy, AlignmentStudy, PropagationStudy, ComponentsStudy)
+_ALL = (
+    SegmentsStudy, KeyframesStudy, ComplexityStudy, AlignmentStudy, PropagationStudy, CouplingStudy, ComponentsStudy
+)  # fmt: skip
 
 #: All studies by name, in the order in which ``all`` runs them.
 STUDIES: dict[str, type[Study]] = {study.name: study for study in _ALL}

@@ -13,3 +13,4 @@ class ComponentsStudy(TrainedStudy):
         Variant("+ refill", "refill"),
         Variant("+ coupled = IconVSR", "iconvsr"),
     )
+    regions = ("occluded", "outside")

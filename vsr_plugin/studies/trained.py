@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, stdev
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from scipy.stats import ttest_ind
 
+from vsr_plugin.evaluation.regions import REGIONS
 from vsr_plugin.models import VideoRestorer  # noqa: F401 (registers the networks)
 from vsr_plugin.registry import MODELS
 from vsr_plugin.studies.frame_psnr import describe_clip
@@ -49,6 +50,8 @@ class TrainedStudy(Study):
 
     #: From the worst to the best, according to the paper.
     variants: ClassVar[tuple[Variant, ...]]
+    #: Where the paper sees what the variants differ in; they are compared there as well.
+    regions: ClassVar[tuple[str, ...]] = ()
 
     def parts(self) -> list[Part]:
         """One for each seed and variant; seeds outermost, so that an interrupted study has whole comparisons."""
@@ -67,18 +70,12 @@ class TrainedStudy(Study):
 
     def report(self, results: Sequence[tuple[Part, dict[str, Any]]]) -> Report:
         """Mean and spread over the seeds, and whether the paper's order is seen."""
-        by_variant: dict[str, list[list[float]]] = {}
+        by_variant: dict[str, list[dict[str, Any]]] = {}
         for part, result in results:
-            by_variant.setdefault(part.settings["variant"], []).append(result["psnr"])
+            by_variant.setdefault(part.settings["variant"], []).append(result)
         first, figures = results[0]
         bicubic = fmean(figures["psnr_bicubic"]) if "psnr_bicubic" in figures else None
-        sizes = {part.settings["variant"]: count_trained(part.settings["model"]) / 1e3 for part, _ in results}
-        runs = {label: [fmean(psnr) for psnr in of_seed] for label, of_seed in by_variant.items()}
-        rows = [] if bicubic is None else [["bicubic", None, None, bicubic, None, None, None]]
-        for label, means in runs.items():
-            spread = stdev(means) if len(means) > 1 else None
-            rows.append([label, sizes[label], len(means), fmean(means), spread, min(means), max(means)])
-        columns = ["variant", "k parameters", "seeds", "mean PSNR dB", "standard deviation", "lowest", "highest"]
+        runs = {label: [fmean(result["psnr"]) for result in of_seed] for label, of_seed in by_variant.items()}
         details = [
             [part.settings["variant"], part.settings["seed"], i, value]
             for part, result in results
@@ -86,18 +83,32 @@ class TrainedStudy(Study):
         ]
         protocol = [
             *self._describe(first.settings),
-            f"PSNR: {figures['protocol']}",
+            "PSNR: " + "; ".join(figures["protocol"]),
             f"separated: p < {SEPARATED:g} in Welch's t-test of the seeds' means, two-sided",
         ]
-        curves = {label: np.array(of_seed) for label, of_seed in by_variant.items()}
+        findings = [compare(a, b, runs[a], runs[b]) for a, b in pairwise(runs)]
+        findings += self._compare_regions(by_variant)
+        if bicubic is not None and max(map(fmean, runs.values())) < bicubic:
+            findings.append("no network is above bicubic enlargement so far: they were trained too little to compare")
+        curves = {label: np.array([run["psnr"] for run in of_seed]) for label, of_seed in by_variant.items()}
         return Report(
-            Table(columns, rows, {"k parameters": ".1f"} | dict.fromkeys(columns[3:], ".3f")),
+            _table(results, by_variant),
             Table(["variant", "seed", "frame", "psnr"], details),
             protocol,
-            [compare(a, b, runs[a], runs[b]) for a, b in pairwise(runs)],
+            findings,
             lambda figure: _draw(figure, curves, runs, bicubic),
             (11, 4),
         )
+
+    def _compare_regions(self, by_variant: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+        for region in self.regions:
+            k = REGIONS.index(region)
+            runs = {label: [result["regions"][k] for result in of_seed] for label, of_seed in by_variant.items()}
+            for a, b in pairwise(runs):
+                if None in runs[a] + runs[b]:
+                    yield f"{region}: the clip has no such places, so nothing is said of {a} and {b} there"
+                else:
+                    yield f"{region}: {compare(a, b, runs[a], runs[b])}"
 
     def _describe(self, settings: dict[str, Any]) -> list[str]:
         generator = settings["model"]["generator"]
@@ -112,6 +123,27 @@ class TrainedStudy(Study):
                 describe_clip(settings["held_out"]),
             ]
         return lines
+
+
+def _table(results: Sequence[tuple[Part, dict[str, Any]]], by_variant: dict[str, list[dict[str, Any]]]) -> Table:
+    """Sizes, means and spread of the variants, below what bicubic enlargement has."""
+    columns = ["variant", "k parameters", "seeds", "mean PSNR dB", "standard deviation", "lowest", "highest", *REGIONS]
+    rows = []
+    _, first = results[0]
+    if "psnr_bicubic" in first:
+        rows.append(["bicubic", None, None, fmean(first["psnr_bicubic"]), None, None, None, *first["regions_bicubic"]])
+    sizes = {part.settings["variant"]: count_trained(part.settings["model"]) / 1e3 for part, _ in results}
+    for label, of_seed in by_variant.items():
+        means = [fmean(result["psnr"]) for result in of_seed]
+        spread = stdev(means) if len(means) > 1 else None
+        regions = [_mean(of_region) for of_region in zip(*(result["regions"] for result in of_seed), strict=True)]
+        rows.append([label, sizes[label], len(means), fmean(means), spread, min(means), max(means), *regions])
+    return Table(columns, rows, {"k parameters": ".1f"} | dict.fromkeys(columns[3:], ".3f"))
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return fmean(there) if there else None
 
 
 def compare(worse: str, better: str, of_worse: Sequence[float], of_better: Sequence[float]) -> str:

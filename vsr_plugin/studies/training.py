@@ -23,6 +23,7 @@ from vsr_plugin.datasets.clips.packing import PackedWriter
 from vsr_plugin.datasets.degraded_clip import clip_path, crop, read_frames
 from vsr_plugin.engine.launching import read_experiment
 from vsr_plugin.errors import TrainingError, VSRError
+from vsr_plugin.evaluation.regions import REGIONS
 from vsr_plugin.studies.options import StudyOptions
 from vsr_plugin.visualization.training_curve import read_curves
 
@@ -100,7 +101,8 @@ class Training:
 
         Returns:
             ``psnr`` per frame after the last step, mean over the clips of the validation set, ``psnr_bicubic`` if it
-            was taken, ``protocol``, ``seconds`` of this process's part, and ``checkpoint``.
+            was taken; ``regions`` and ``regions_bicubic``, PSNR in each of ``REGIONS``, ``None`` for what there is not;
+            ``protocol``, a line each; ``seconds`` of this process's part; ``checkpoint``.
 
         Raises:
             TrainingError: the process failed; its log is named.
@@ -125,7 +127,9 @@ class Training:
             for name in ("psnr", "psnr_bicubic")
             if name in clips[0][0]
         }
-        protocol = f"{document['dataset']}, {document['protocol']}"
+        for suffix in ("", "_bicubic"):
+            figures[f"regions{suffix}"] = [document["mean"].get(f"psnr_{name}{suffix}") for name in REGIONS]
+        protocol = [f"{document['dataset']}, {document['protocol']}", *document["definitions"]]
         return dict(figures, protocol=protocol, seconds=time.perf_counter() - begin, checkpoint=str(checkpoint))
 
     def _train(self, settings: dict[str, Any], work_dir: Path, progress: Callable[[float], None]) -> None:
@@ -162,7 +166,7 @@ class Training:
         # With the last one lost, an interrupted run still has one to go on from.
         checkpoints.update(interval=min(checkpoints.interval, steps), max_keep_ckpts=2)
         checkpoints.pop("save_best", None)
-        cfg.val_evaluator.out_dir = str(work_dir)
+        cfg.val_evaluator.update(out_dir=str(work_dir), extra=["regions"])
         if not self.options.paper_size:
             data = self._data(settings)
             cfg.train_cfg.val_interval = steps
