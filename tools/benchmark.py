@@ -11,7 +11,14 @@ from vsr_plugin.cli import run_command
 from vsr_plugin.datasets.sample_clips import SAMPLE_CLIPS
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.benchmarking import data, profiling, speed, training
-from vsr_plugin.evaluation.benchmarking.contenders import CONTENDERS, MODELS, Setting, build, plain_net
+from vsr_plugin.evaluation.benchmarking.contenders import (
+    CONTENDERS,
+    MODELS,
+    Setting,
+    build,
+    plain_net,
+    usual_contenders,
+)
 from vsr_plugin.evaluation.benchmarking.inputs import load_sequence
 from vsr_plugin.evaluation.benchmarking.json_report import as_json
 from vsr_plugin.evaluation.benchmarking.machine import describe_machine
@@ -57,7 +64,10 @@ def parse_args() -> argparse.Namespace:
     defaults = argparse.ArgumentDefaultsHelpFormatter
 
     part = commands.add_parser("speed", help="speed, memory and PSNR, contenders in turn", formatter_class=defaults)
-    part.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=["mmagic", "fp32", "bf16"])
+    part.add_argument(
+        "--contenders", nargs="+", choices=CONTENDERS, default=argparse.SUPPRESS,
+        help="(default: mmagic fp32, and bf16 where the device computes in it)",
+    )  # fmt: skip
     part.add_argument("--clips", nargs="+", choices=SAMPLE_CLIPS, default=["bigbuckbunny"])
     part.add_argument(
         "--sizes", nargs="+", type=_size, default=[(180, 320)], metavar="HxW",
@@ -132,9 +142,11 @@ def run_speed(args: argparse.Namespace) -> None:
         + "; median and spread of seconds per frame; memory: highest beyond what was in use before the first run"
     )
     print(*(f"{key}: {value}" for key, value in machine.items()), f"model: {setting.model}", sep="\n")
-    print(f"protocol: {protocol}\n")
+    print(f"protocol: {protocol}")
+    contenders, left_out = (args.contenders, []) if "contenders" in args else usual_contenders(setting.device)
+    print(*left_out, "", sep="\n")
     results = speed.measure(
-        args.contenders, cases, setting, args.repetitions, report=lambda line: print(line, file=sys.stderr)
+        contenders, cases, setting, args.repetitions, report=lambda line: print(line, file=sys.stderr)
     )
     print(speed.table(results))
     if args.json:

@@ -8,9 +8,10 @@ import torch
 from vsr_plugin.datasets.sample_clips import sample_clip
 from vsr_plugin.errors import MediaError, VSRError
 from vsr_plugin.evaluation.benchmarking import profiling, speed
-from vsr_plugin.evaluation.benchmarking.contenders import Setting
+from vsr_plugin.evaluation.benchmarking.contenders import Setting, usual_contenders
 from vsr_plugin.evaluation.benchmarking.json_report import as_json
 from vsr_plugin.evaluation.benchmarking.machine import describe_machine
+from vsr_plugin.inference.acceleration import precision
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.weights import PUBLISHED
 from vsr_plugin.weights.zoo import locate
@@ -51,6 +52,15 @@ def test_workers_take_turns(offline_material, monkeypatch):
 def test_worker_says_what_is_wrong_in_one_line(offline_material):
     with pytest.raises(VSRError, match="weights of BasicVSRNet, not of IconVSRNet"):
         speed.measure(["plain"], [], Setting("iconvsr", "basicvsr_reds4"), 1)
+
+
+@pytest.mark.parametrize("computes", [True, False])
+def test_a_precision_that_the_processor_lacks_is_left_out_and_said(computes, monkeypatch):
+    monkeypatch.setattr(precision, "_cpu_computes", lambda dtype: computes)
+    contenders, lines = usual_contenders("cpu")
+    assert contenders == ["mmagic", "fp32", *(["bf16"] if computes else [])]
+    line = "bf16 is left out: this CPU has no arithmetic for precision 'bf16'; use fp32"
+    assert lines == ([] if computes else [line])
 
 
 @pytest.mark.parametrize("net_class", [BasicVSRNet, IconVSRNet])

@@ -40,6 +40,16 @@ def onednn_fuses(dtype: torch.dtype) -> bool:
     )
 
 
+@functools.cache
+def _layout_is_that_of_any_size() -> bool:
+    """Whether oneDNN's kernels want weights in one layout whatever the size of the image, so that packing once will do.
+
+    With AVX2 small images have another kernel; given weights in the layout of large ones oneDNN does not reorder them
+    but falls back to one that is eleven times slower (64 channels, 16x16).
+    """
+    return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
+
 def _pack(weight: Tensor, padding: Pair, stride: Pair, input_shape: Sequence[int]) -> Tensor:
     return torch.ops.mkldnn._reorder_convolution_weight(
         weight.contiguous(memory_format=torch.channels_last), padding, stride, (1, 1), 1, list(input_shape)
@@ -65,8 +75,8 @@ def _fused_residual_(x: Tensor, other: Tensor, packed: Tensor, bias: Tensor, pad
 class FusedConv(nn.Module):
     """A frozen ``nn.Conv2d`` in one precision and in channels-last layout, with its activation.
 
-    On CPUs with oneDNN the activation or the residual is added before the result leaves the cache, and the
-    weights are in the layout of the kernel; elsewhere the same is done by separate operators.
+    On CPUs with oneDNN the activation or the residual is added before the result leaves the cache, and where
+    possible the weights are in the layout of the kernel; elsewhere the same is done by separate operators.
 
     Args:
         weight, bias: of the convolution.
@@ -94,10 +104,11 @@ class FusedConv(nn.Module):
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.bias = nn.Parameter(bias, requires_grad=False)
         self._name, self._scalars = {None: ("none", []), 0: ("relu", [])}.get(slope, ("leaky_relu", [slope]))
-        self._packed = None
+        self._for_onednn = None
         if weight.device.type == "cpu" and onednn_fuses(dtype):
-            # The layout of the kernel does not depend on the size of the image, so any usual one will do.
-            self._packed = _pack(weight, padding, stride, (1, weight.size(1), 180, 320))
+            # Weights that are not packed are reordered at every call, in some microseconds.
+            any_size = _layout_is_that_of_any_size()
+            self._for_onednn = _pack(weight, padding, stride, (1, weight.size(1), 180, 320)) if any_size else weight
 
     @classmethod
     def of(cls, conv: nn.Conv2d, dtype: torch.dtype, slope: float | None = None) -> "FusedConv":
@@ -111,21 +122,21 @@ class FusedConv(nn.Module):
     def forward(self, x: Tensor, padding: Pair | None = None) -> Tensor:
         """Convolve and activate; ``padding`` replaces the usual one."""
         x, padding = self.prepare(x), padding or self.padding
-        if self._packed is not None:
-            return _fused(x, self._packed, self.bias, padding, self.stride, self._name, self._scalars)
+        if self._for_onednn is not None:
+            return _fused(x, self._for_onednn, self.bias, padding, self.stride, self._name, self._scalars)
         convolve = conv_with_epilogue.convolve if x.is_cuda else conv_with_epilogue.by_operators
         return convolve(x, self.weight, self.bias, self.stride, padding, self.slope)
 
     def add(self, x: Tensor, residual: Tensor) -> Tensor:
         """``residual + conv(x)``; there must be no activation."""
         x, residual = self.prepare(x), self.prepare(residual)
-        if self._packed is not None:
-            return _fused_residual(x, residual, self._packed, self.bias, self.padding, self.stride)
+        if self._for_onednn is not None:
+            return _fused_residual(x, residual, self._for_onednn, self.bias, self.padding, self.stride)
         convolve_and_add = conv_with_epilogue.convolve_and_add if x.is_cuda else conv_with_epilogue.add_by_operators
         return convolve_and_add(x, residual, self.weight, self.bias, self.stride, self.padding)
 
     def add_(self, x: Tensor, residual: Tensor) -> Tensor:
         """The same, perhaps into ``residual``, which must have this convolution's precision and layout."""
-        if self._packed is not None:
-            return _fused_residual_(self.prepare(x), residual, self._packed, self.bias, self.padding, self.stride)
+        if self._for_onednn is not None:
+            return _fused_residual_(self.prepare(x), residual, self._for_onednn, self.bias, self.padding, self.stride)
         return self.add(x, residual)
