@@ -15,14 +15,14 @@ from vsr_plugin.datasets.degraded_clip import DegradedClip, degraded_clip
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.media.atomic import write_whole
+from vsr_plugin.models import IconVSRNet
 from vsr_plugin.models.vsr_net import VSRNet
-from vsr_plugin.studies.keyframes import studied_iconvsr
 from vsr_plugin.visualization.comparison import comparison_picture
 from vsr_plugin.visualization.error_map import error_picture
 from vsr_plugin.visualization.flow_picture import flow_picture
 from vsr_plugin.visualization.refill_picture import refill_picture, refill_stages
 from vsr_plugin.visualization.temporal_profile import busiest_row, profile_picture
-from vsr_plugin.weights import load_net
+from vsr_plugin.weights import load_net, locate_published
 
 GT = "ground truth"
 
@@ -103,11 +103,21 @@ def draw_flow(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
 
 
 def draw_refill(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
-    net, words = studied_iconvsr(args.weights, pick_device(args.device))
+    name = args.weights or "iconvsr_reds4"
+    if args.weights is None and not locate_published()[name]:
+        raise VSRError(
+            "a refill picture needs weights of IconVSR, and the official ones are not on this machine; give --weights, "
+            "such as the checkpoint that tools/study.py keyframes trains and names"
+        )
+    net = load_net(name, device=pick_device(args.device))
+    if not isinstance(net, IconVSRNet):
+        raise VSRError(
+            f"{name}: weights of {type(net).__name__}, which has no refill; a refill picture takes IconVSR's"
+        )
     h, w = (side // 4 * 4 for side in clip.lqs.shape[1:3])
     lrs = clip.tensor(pick_device(args.device))[..., :h, :w]
     stages = refill_stages(net, lrs, args.frame)
-    lines = [f"{clip.name}, frame {args.start + args.frame}", words]
+    lines = [f"{clip.name}, frame {args.start + args.frame}", f"IconVSR ({name})"]
     return refill_picture(clip.lqs[args.frame, :h, :w], stages, lines)
 
 

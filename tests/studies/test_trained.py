@@ -5,11 +5,16 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from vsr_plugin.errors import VSRError
+from vsr_plugin.inference import restore_frames
+from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.studies import STUDIES, StudyOptions, run_study
+from vsr_plugin.studies.frame_psnr import frame_psnr
 from vsr_plugin.studies.trained import TrainedStudy, Variant, count_trained
 from vsr_plugin.studies.training import Training
+from vsr_plugin.weights import load_net
 
 
 @pytest.fixture
@@ -78,6 +83,49 @@ def test_variants_have_comparable_complexity(name, clips, tmp_path):
     *others, reference = map(count_trained, models)
     for count in others:
         assert count == pytest.approx(reference, rel=0.05)
+
+
+@pytest.fixture
+def from_basicvsr(clips, tmp_path):
+    torch.manual_seed(0)
+    torch.save(BasicVSRNet(mid_channels=4, num_blocks=1).state_dict(), tmp_path / "basicvsr.pth")
+    return dataclasses.replace(clips, weights=str(tmp_path / "basicvsr.pth"))
+
+
+def test_keyframes_of_a_basicvsr_are_trained_first(from_basicvsr, tmp_path):
+    training, *measured = STUDIES["keyframes"](from_basicvsr, tmp_path / "out" / "keyframes").parts()
+    generator = training.settings["model"]["generator"]
+    assert generator["init_cfg"] == dict(type="WarmStart", checkpoint=from_basicvsr.weights)
+    assert (generator["type"], generator["mid_channels"], generator["num_blocks"]) == ("IconVSRNet", 4, 1)
+    assert training.settings["steps"] == 2
+    assert [part.settings["keyframes"] for part in measured] == [0, 2, 3]
+    # The weights that it starts from decide what comes out.
+    torch.save(BasicVSRNet(mid_channels=4, num_blocks=1).state_dict(), from_basicvsr.weights)
+    again, *_ = STUDIES["keyframes"](from_basicvsr, tmp_path / "out" / "keyframes").parts()
+    assert again.settings != training.settings
+
+
+@pytest.mark.slow
+def test_without_keyframes_the_trained_network_is_the_basicvsr(from_basicvsr, tmp_path):
+    # Sides of LR frames are multiples of 4, which is what IconVSR extends frames to, and BasicVSR does not.
+    options = dataclasses.replace(from_basicvsr, steps=10, size=(96, 112))
+    outcome = run_study(STUDIES["keyframes"](options, tmp_path / "out" / "keyframes"))
+    start = load_net(options.weights)
+    material = options.read(options.clips[0], 3)
+    expected = frame_psnr(np.stack(list(restore_frames(start, material.lqs))), material.gts)
+    rows = outcome.report.table.rows
+    assert rows[0][1] == 0
+    assert rows[0][3] == pytest.approx(np.mean(expected), abs=1e-3)
+    assert rows[-1][3] != rows[0][3]
+    checkpoint = next(line for line in outcome.report.protocol if "checkpoint: " in line).split("checkpoint: ")[1]
+    assert isinstance(load_net(checkpoint), IconVSRNet)
+
+
+def test_parts_of_networks_have_no_keyframes(clips, tmp_path):
+    torch.save(BasicVSRNet(mid_channels=4, num_blocks=1).spynet.state_dict(), tmp_path / "flow.pth")
+    study = STUDIES["keyframes"](dataclasses.replace(clips, weights=str(tmp_path / "flow.pth")), tmp_path / "out")
+    with pytest.raises(VSRError, match="weights of SPyNet; this study takes an IconVSR's or a BasicVSR's"):
+        study.parts()
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from vsr_plugin.models import IconVSRNet
+from vsr_plugin.weights import locate_published
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,17 @@ def test_a_refill_picture(run_tool, tmp_path, frames, iconvsr):
     status, _, error = run_tool("picture", *arguments, "--device", "cpu")
     assert status == 0, error
     assert target.is_file()
+
+
+def test_a_refill_picture_wants_a_network_with_refill(run_tool, tmp_path, frames, weights):
+    arguments = ("refill", frames, tmp_path / "a.png", "--start", 0, "--frames", 8, "--lr", "--device", "cpu")
+    status, _, error = run_tool("picture", *arguments, "--weights", weights)
+    assert status == 1
+    assert "weights of BasicVSRNet, which has no refill" in error
+    if locate_published()["iconvsr_reds4"] is None:
+        status, _, error = run_tool("picture", *arguments)
+        assert status == 1
+        assert error.startswith("error: a refill picture needs weights of IconVSR, and the official ones are not on")
 
 
 @pytest.mark.parametrize(

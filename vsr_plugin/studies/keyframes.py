@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +13,12 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.benchmarking.machine import timed
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.fingerprint import of_net
-from vsr_plugin.models import IconVSRNet
+from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.models.aggregation import keyframe_indices
 from vsr_plugin.studies.frame_psnr import PROTOCOL, describe_clip, frame_psnr
 from vsr_plugin.studies.study import Part, Report, Study, Table
-from vsr_plugin.weights import load_net, locate_published, warm_start
+from vsr_plugin.studies.training import Training
+from vsr_plugin.weights import PUBLISHED, load_net, locate_published
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,46 +26,35 @@ if TYPE_CHECKING:
 #: Distances of the keyframes, from none to all frames; 5 is what IconVSR is trained with.
 STRIDES = (None, 30, 10, 5, 3, 2, 1)
 _BASICVSR, _ICONVSR = "basicvsr_reds4", "iconvsr_reds4"
-
-
-def studied_iconvsr(weights: str | None, device: torch.device) -> tuple[IconVSRNet, str]:
-    """IconVSR with the weights that can be had, and what they are in words.
-
-    Args:
-        weights: published name or path, of an IconVSR or of a BasicVSR to start from. By default the official
-            IconVSR if it is on this machine, else a start from official BasicVSR weights.
-        device: where it is to compute.
-
-    Raises:
-        VSRError: the weights cannot be had, or are a part's.
-    """
-    name = weights or (_ICONVSR if locate_published()[_ICONVSR] else _BASICVSR)
-    net = load_net(name, device=device)
-    if isinstance(net, IconVSRNet):
-        return net, f"IconVSR ({name})"
-    torch.manual_seed(0)
-    sizes = dict(mid_channels=net.mid_channels, num_blocks=len(net.backward_resblocks.main[2]))
-    net = IconVSRNet(**sizes)
-    warm_start(net, name)
-    return net.to(device).eval(), f"IconVSR warm-started from BasicVSR ({name}), keyframe extractor random, NOT trained"
+#: Config of the network that is trained on the spot where there are no weights of IconVSR.
+_ON_THE_SPOT = "iconvsr_small_clips_from_basicvsr"
 
 
 class KeyframesStudy(Study):
-    """PSNR and seconds per frame against the number of keyframes."""
+    """PSNR and seconds per frame against the number of keyframes.
+
+    No package carries IconVSR's weights. Where they are not on the machine, information-refill is added to a trained
+    BasicVSR and its parts are trained, before anything is measured.
+    """
 
     name = "keyframes"
-    title = "IconVSR: quality and time against the number of keyframes"
+    title = "IconVSR: quality and time against the number of keyframes (without its weights, trains first)"
 
     def parts(self) -> list[Part]:
-        """One for each clip and distance of the keyframes."""
+        """The training, if there is one, and then one for each clip and distance of the keyframes."""
         frames = self.options.frames or 30
-        self._net, self._words = studied_iconvsr(self.options.weights, self.options.device)
-        weights = of_net(self._net)
         distinct = {tuple(keyframe_indices(frames, stride)): stride for stride in STRIDES}
         if len(distinct) < 2:
             raise VSRError(f"{self.name}: of {frames} frames there is no choice of keyframes; use --frames 2 or more")
+        self._choose_network()
+        clips = self.options.clips or ("carphone_pristine", "bigbuckbunny")
+        if self._settings is None:
+            training, weights = [], of_net(self._net)
+        else:
+            clips = self.options.clips or (self._training.held_out,)
+            training, weights = [Part("training", self._settings)], self._settings
         on = torch.get_num_threads() if self.options.device.type == "cpu" else torch.cuda.get_device_name()
-        return [
+        return training + [
             Part(
                 f"{clip}, {len(keys)} keyframes",
                 dict(
@@ -74,12 +65,44 @@ class KeyframesStudy(Study):
                     on=on,
                 ),
             )
-            for clip in self.options.clips or ("carphone_pristine", "bigbuckbunny")
+            for clip in clips
             for keys, stride in distinct.items()
         ]
 
+    def _choose_network(self) -> None:
+        """Load an IconVSR, or plan to train one that is started from a BasicVSR.
+
+        Raises:
+            VSRError: the weights cannot be had, or are a part's.
+        """
+        name = self.options.weights or (_ICONVSR if locate_published()[_ICONVSR] else _BASICVSR)
+        net = load_net(name, device=self.options.device)
+        if isinstance(net, IconVSRNet):
+            self._net, self._settings, self._words = net, None, f"IconVSR ({name})"
+            return
+        if not isinstance(net, BasicVSRNet):
+            raise VSRError(f"{name}: weights of {type(net).__name__}; this study takes an IconVSR's or a BasicVSR's")
+        self._training = Training(self.folder.parent, self.options)
+        start = str(name) if name in PUBLISHED else str(Path(name).resolve())
+        self._settings = self._training.settings(
+            "iconvsr" if self.options.paper_size else _ON_THE_SPOT,
+            mid_channels=net.mid_channels,
+            num_blocks=len(net.forward_resblocks.main[2]),
+            init_cfg=dict(type="WarmStart", checkpoint=start),
+            spynet_pretrained=None,
+        )
+        self._settings["start"] = of_net(net)
+        self._net = None
+        steps = self._settings["steps"]
+        self._words = f"IconVSR warm-started from BasicVSR ({name}), extractor from random weights, {steps} steps"
+
     def measure(self, part: Part, progress: Callable[[float], None]) -> dict[str, Any]:
-        """Restore one clip with so many keyframes."""
+        """Train, or restore one clip with so many keyframes."""
+        if part.settings is self._settings:
+            return self._training.run(self._settings, progress)
+        if self._net is None:
+            trained = self._training.run(self._settings, lambda fraction: None)
+            self._net = load_net(trained["checkpoint"], device=self.options.device)
         frames = part.settings["frames"]
         material = self.options.read(part.settings["clip"], frames)
         self._net.keyframe_stride = part.settings["keyframe_stride"]
@@ -98,6 +121,8 @@ class KeyframesStudy(Study):
 
     def report(self, results: Sequence[tuple[Part, dict[str, Any]]]) -> Report:
         """PSNR and time, and their differences to no keyframes."""
+        training = [result for part, result in results if part.settings is self._settings]
+        results = [(part, result) for part, result in results if part.settings is not self._settings]
         curves: dict[str, list[tuple[int, float, float]]] = {}
         rows, details = [], []
         for part, result in results:
@@ -111,6 +136,7 @@ class KeyframesStudy(Study):
         columns = ["clip", "keyframes", "stride", "PSNR dB", gain, "s/frame", "CPU s/frame"]
         protocol = [
             f"network: {self._words}",
+            *(self._describe(result) for result in training),
             f"PSNR: {PROTOCOL}",
             "time: one run of the whole sequence after a warm-up of two frames, accelerated network in float32; CPU s: "
             "of all threads, which other processes on the machine disturb less",
@@ -126,16 +152,21 @@ class KeyframesStudy(Study):
             (10, 4.2),
         )
 
+    def _describe(self, training: dict[str, Any]) -> str:
+        model, learnt = self._settings["model"], ", ".join(clip for clip, *_ in self._settings.get("train", ()))
+        kept = ", ".join(name.removeprefix("generator.") for name in model.get("frozen", ()))
+        return (
+            f"trained on {learnt or 'REDS'}; not trained: {kept or 'nothing'}; propagation: "
+            f"{model['generator'].get('propagation', 'coupled')}; checkpoint: {training['checkpoint']}"
+        )
+
 
 def _finding(clip: str, points: list[tuple[int, float, float]]) -> str:
     (_, without, time_without), (most, with_all, time_with) = points[0], points[-1]
     takes = "keyframes take" if most > 1 else "keyframe takes"
     slower = f"{most} {takes} {time_with / time_without:.2f} times the processor time of none"
     if len({psnr for _, psnr, _ in points}) == 1:
-        return (
-            f"{clip}: the PSNR does not depend on the keyframes, whose features this network does not use: a warm "
-            f"start passes the propagated ones on unchanged; {slower}"
-        )
+        return f"{clip}: the PSNR does not depend on the keyframes, whose features this network does not use; {slower}"
     return (
         f"{clip}: from none to {most} keyframes the PSNR changes by {with_all - without:+.3f} dB; {slower} (the paper: "
         "fewer keyframes are faster and cost PSNR)"

@@ -38,7 +38,7 @@ HELD_OUT = "held_out"
 
 @dataclass(frozen=True)
 class Training:
-    """Trains networks of ``configs/studies`` through ``tools/train.py``.
+    """Trains networks of ``configs/studies``, or experiments of ``configs``, through ``tools/train.py``.
 
     Small ones learn from ``train_clips`` and are validated on the first of ``clips``; those of the paper's size have
     the data of their config.
@@ -62,22 +62,25 @@ class Training:
         return (self.options.clips or ("carphone_pristine",))[0]
 
     def read(self, leaf: str) -> Config:
-        """The config of a network, by the name of its file."""
-        return read_experiment(
-            _ROOT / "configs" / "studies" / f"{leaf}.py", PAPER if self.options.paper_size else SMALL
-        )
+        """The config of a network, by the name of its file in ``configs/studies``, or else in ``configs``."""
+        row = _ROOT / "configs" / "studies" / f"{leaf}.py"
+        if row.is_file():
+            return read_experiment(row, PAPER if self.options.paper_size else SMALL)
+        return read_experiment(_ROOT / "configs" / f"{leaf}.py")
 
-    def settings(self, leaf: str, seed: int = 0) -> dict[str, Any]:
+    def settings(self, leaf: str, seed: int = 0, **generator: Any) -> dict[str, Any]:
         """What the result of a run depends on.
 
         Args:
-            leaf: name of the network's config in ``configs/studies``.
+            leaf: name of the network's config.
             seed: of initial weights and data.
+            generator: settings of the network that replace those of the config.
 
         Raises:
             VSRError: a clip is not there, or is used for both.
         """
         cfg = self.read(leaf)
+        cfg.merge_from_dict({f"model.generator.{key}": value for key, value in generator.items()})
         settings = dict(
             leaf=leaf,
             recipe=PAPER if self.options.paper_size else SMALL,
@@ -158,6 +161,7 @@ class Training:
 
     def _config(self, settings: dict[str, Any], work_dir: Path) -> Config:
         cfg, steps = self.read(settings["leaf"]), settings["steps"]
+        cfg.model = settings["model"]
         cfg.randomness = dict(seed=settings["seed"])
         cfg.train_cfg.update(max_iters=steps, val_interval=min(cfg.train_cfg.val_interval, steps))
         schedule = cfg.param_scheduler if isinstance(cfg.param_scheduler, list) else [cfg.param_scheduler]
