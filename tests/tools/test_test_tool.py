@@ -128,7 +128,7 @@ def test_figures_beside_psnr_and_ssim(run_tool, two_sets, weights, tmp_path):
     [
         (
             ["--metrics", "vmaf"],
-            "ClipQuality of A: vmaf: no such metric beside PSNR and SSIM; there are tof, warping, lpips",
+            "ClipQuality of A: vmaf: no such metric beside PSNR and SSIM; there are tof, warping, regions, lpips",
         ),
         (["--only", "REDS4"], "--only REDS4: the config has no test set of that name; it has A, B, C"),
         (["--only", "C"], "no test set is on this machine: there is no "),
