@@ -14,11 +14,12 @@ from vsr_plugin.evaluation.benchmarking import data, profiling, speed, training
 from vsr_plugin.evaluation.benchmarking.contenders import (
     CONTENDERS,
     MODELS,
+    USUAL,
     Setting,
     build,
+    computable,
     plain_net,
-    usual_contenders,
-)
+)  # fmt: skip
 from vsr_plugin.evaluation.benchmarking.inputs import load_sequence
 from vsr_plugin.evaluation.benchmarking.json_report import as_json
 from vsr_plugin.evaluation.benchmarking.machine import describe_machine
@@ -58,6 +59,12 @@ def read_setting(args: argparse.Namespace) -> Setting:
     return Setting(args.model, args.weights, read_device(args), args.threads)
 
 
+def choose_contenders(args: argparse.Namespace, usual: dict[str, str], device: str) -> list[str]:
+    contenders, left_out = (args.contenders, []) if "contenders" in args else computable(usual, device)
+    print(*left_out, "", sep="\n", flush=True)
+    return contenders
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -84,8 +91,8 @@ def parse_args() -> argparse.Namespace:
 
     part = commands.add_parser("train", help="time and memory of a training step", formatter_class=defaults)
     part.add_argument(
-        "--contenders", nargs="+", choices=training.CONTENDERS,
-        default=["mmagic", "fp32", "fp32+cp", "bf16", "bf16+cp"], help="cp: gradient checkpointing",
+        "--contenders", nargs="+", choices=training.CONTENDERS, default=argparse.SUPPRESS,
+        help="cp: gradient checkpointing (default: mmagic fp32 fp32+cp, and bf16 bf16+cp if the device can)",
     )  # fmt: skip
     for field, words in (("batch", "sequences"), ("frames", "length of the sequences"), ("patch", "LR side")):
         part.add_argument(
@@ -143,8 +150,7 @@ def run_speed(args: argparse.Namespace) -> None:
     )
     print(*(f"{key}: {value}" for key, value in machine.items()), f"model: {setting.model}", sep="\n")
     print(f"protocol: {protocol}")
-    contenders, left_out = (args.contenders, []) if "contenders" in args else usual_contenders(setting.device)
-    print(*left_out, "", sep="\n")
+    contenders = choose_contenders(args, USUAL, setting.device)
     results = speed.measure(
         contenders, cases, setting, args.repetitions, report=lambda line: print(line, file=sys.stderr)
     )
@@ -161,10 +167,9 @@ def run_train(args: argparse.Namespace) -> None:
     machine = describe_machine(setting.device, setting.threads)
     protocol = training.protocol(setting, args.repetitions)
     print(*(f"{key}: {value}" for key, value in machine.items()), f"model: {setting}", sep="\n")
-    print(f"protocol: {protocol}\n", flush=True)
-    results = training.measure(
-        args.contenders, setting, args.repetitions, report=lambda line: print(line, file=sys.stderr)
-    )
+    print(f"protocol: {protocol}")
+    contenders = choose_contenders(args, training.USUAL, setting.device)
+    results = training.measure(contenders, setting, args.repetitions, report=lambda line: print(line, file=sys.stderr))
     print(training.table(results))
     if args.json:
         args.json.write_text(as_json(results, machine, setting, protocol))

@@ -18,7 +18,9 @@ from vsr_plugin.engine.launching import (
     forget_pretrained,
     read_config,
 )
-from vsr_plugin.errors import TrainingError, advise
+from vsr_plugin.engine.optim_wrapper import PRECISIONS
+from vsr_plugin.errors import TrainingError, VSRError, advise
+from vsr_plugin.inference.acceleration.precision import feature_dtype
 
 AUTO = "auto"
 
@@ -45,6 +47,21 @@ def set_precision(cfg: Config, amp: str) -> None:
         lacks_bf16 = torch.cuda.is_available() and not torch.cuda.is_bf16_supported()
         amp = "fp16" if lacks_bf16 else "bf16"
     cfg.optim_wrapper.precision = amp
+
+
+def check_precision(cfg: Config) -> None:
+    """Refuse a precision that a CPU can only imitate: bfloat16 without its arithmetic takes sixty times as long.
+
+    Raises:
+        TrainingError: there is no GPU, and the CPU has no arithmetic for the precision.
+    """
+    precision = cfg.optim_wrapper.get("precision", "fp32")
+    if torch.cuda.is_available() or precision not in PRECISIONS:
+        return
+    try:
+        feature_dtype(precision, torch.device("cpu"))
+    except VSRError as error:
+        raise TrainingError(f"{error}: leave --amp out, or add --cfg-options optim_wrapper.precision=fp32") from None
 
 
 def set_start(cfg: Config, resume: str | None) -> None:
@@ -80,6 +97,7 @@ def main() -> None:
     divide_batch(cfg)
     if args.amp:
         set_precision(cfg, args.amp)
+    check_precision(cfg)
     set_start(cfg, args.resume)
     runner = build_runner(cfg)
     try:

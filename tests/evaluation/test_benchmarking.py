@@ -8,7 +8,7 @@ import torch
 from vsr_plugin.datasets.sample_clips import sample_clip
 from vsr_plugin.errors import MediaError, VSRError
 from vsr_plugin.evaluation.benchmarking import profiling, speed
-from vsr_plugin.evaluation.benchmarking.contenders import Setting, usual_contenders
+from vsr_plugin.evaluation.benchmarking.contenders import USUAL, Setting, computable
 from vsr_plugin.evaluation.benchmarking.json_report import as_json
 from vsr_plugin.evaluation.benchmarking.machine import describe_machine
 from vsr_plugin.inference.acceleration import precision
@@ -57,7 +57,7 @@ def test_worker_says_what_is_wrong_in_one_line(offline_material):
 @pytest.mark.parametrize("computes", [True, False])
 def test_a_precision_that_the_processor_lacks_is_left_out_and_said(computes, monkeypatch):
     monkeypatch.setattr(precision, "_cpu_computes", lambda dtype: computes)
-    contenders, lines = usual_contenders("cpu")
+    contenders, lines = computable(USUAL, "cpu")
     assert contenders == ["mmagic", "fp32", *(["bf16"] if computes else [])]
     line = "bf16 is left out: this CPU has no arithmetic for precision 'bf16'; use fp32"
     assert lines == ([] if computes else [line])

@@ -163,6 +163,17 @@ def test_bad_input_is_one_line_before_the_first_step(run_tool, tmp_path: Path, a
     assert not list((tmp_path / "run").glob("*.pth"))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to compute on")
+def test_a_precision_that_the_processor_only_imitates_is_refused(run_tool, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("vsr_plugin.inference.acceleration.precision._cpu_computes", lambda dtype: False)
+    status, _, err = run_tool("train", write_experiment(tmp_path), "--work-dir", tmp_path / "run", "--amp")
+    assert status == 1
+    assert err.strip().splitlines()[-1] == (
+        "error: this CPU has no arithmetic for precision 'bf16'; use fp32: leave --amp out, or add --cfg-options "
+        "optim_wrapper.precision=fp32"
+    )
+
+
 def test_an_earlier_run_is_not_overwritten(run_tool, straight: Path) -> None:
     before = (straight / "run" / "iter_40.pth").stat().st_mtime_ns
     status, _, err = run_tool("train", straight / "experiment.py", "--work-dir", straight / "run")

@@ -1,5 +1,6 @@
 """The networks that are compared."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,7 @@ import torch.nn as nn
 from vsr_plugin.errors import VSRError
 from vsr_plugin.host import import_quietly
 from vsr_plugin.inference.acceleration import accelerate
-from vsr_plugin.inference.acceleration.precision import PRECISIONS, feature_dtype
+from vsr_plugin.inference.acceleration.precision import feature_dtype
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.weights import load_net, warm_start
 
@@ -21,23 +22,24 @@ CONTENDERS = {
     "fp16": "ours, accelerated, features in float16",
 }
 MODELS = ("basicvsr", "iconvsr")
-_USUAL = ("mmagic", "fp32", "bf16")
+#: What is compared unless a person chooses, with its precision.
+USUAL = {"mmagic": "fp32", "fp32": "fp32", "bf16": "bf16"}
 
 
-def usual_contenders(device: str) -> tuple[list[str], list[str]]:
-    """What is compared unless a person chooses.
+def computable(precisions: Mapping[str, str], device: str) -> tuple[list[str], list[str]]:
+    """Contenders that a device can compute.
 
     Args:
+        precisions: of each contender.
         device: ``'cpu'`` or ``'cuda'``.
 
     Returns:
-        Names of :data:`CONTENDERS`, and for each that is left out because of the device a line that says why.
+        Their names, and for each that is left out a line that says why.
     """
     usable, left_out = [], []
-    for name in _USUAL:
+    for name, precision in precisions.items():
         try:
-            if name in PRECISIONS:
-                feature_dtype(name, torch.device(device))
+            feature_dtype(precision, torch.device(device))
             usable.append(name)
         except VSRError as error:
             left_out.append(f"{name} is left out: {error}")

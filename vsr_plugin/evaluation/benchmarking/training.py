@@ -27,6 +27,8 @@ CONTENDERS = {
     "fp16": Contender("ours, mixed precision with float16", "fp16"),
     "fp16+cp": Contender("ours, mixed precision with float16, gradient checkpointing", "fp16", with_cp=True),
 }
+#: What is compared unless a person chooses, with its precision.
+USUAL = {name: CONTENDERS[name].precision for name in ("mmagic", "fp32", "fp32+cp", "bf16", "bf16+cp")}
 
 
 @dataclasses.dataclass(frozen=True)
