@@ -126,7 +126,7 @@ class JobFolder:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
-        for name in ("records", "chunks", "pieces"):
+        for name in ("records", "chunks", "pieces", "tails"):
             (self.path / name).mkdir()
 
     def holds_work(self) -> bool:
@@ -194,6 +194,11 @@ class JobFolder:
     def pieces(self) -> Path:
         """Where long pieces keep their frames and tensors."""
         return self.path / "pieces"
+
+    @property
+    def tails(self) -> Path:
+        """Where windows leave what they contribute to the frames of the next one."""
+        return self.path / "tails"
 
     def record(self, record: ChunkRecord) -> None:
         """Let a chunk count.
