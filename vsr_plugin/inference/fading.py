@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vsr_plugin.errors import MediaError
 from vsr_plugin.inference.frame_tensors import Frame
 from vsr_plugin.inference.record_file import RecordFile
 from vsr_plugin.inference.transfers import FrameDownload
@@ -85,10 +86,17 @@ class ContributionFile:
             file.write(position, bits)
 
     def commit(self) -> None:
-        """Give the file its name."""
-        with open(self._partial, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(self._partial, self.path)
+        """Give the file its name.
+
+        Raises:
+            MediaError: the disk is full or fails.
+        """
+        try:
+            with open(self._partial, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(self._partial, self.path)
+        except OSError as error:
+            raise MediaError(f"{self.path}: cannot be written ({error.strerror}); free space") from error
 
     def read(self, position: int, shape: tuple[int, ...]) -> np.ndarray:
         """The contribution to frame ``position``, ``(H, W, 3)`` of ``uint16``.

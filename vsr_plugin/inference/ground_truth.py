@@ -7,7 +7,9 @@ from vsr_plugin.media import FrameSource
 
 
 class GroundTruth:
-    """Frames of the ground truth by number: in rising order at no cost, and back at that of opening it again.
+    """Frames of the ground truth by number, read once.
+
+    They are asked for in rising order, but for those that :meth:`hold` was told of.
 
     Args:
         source: the video or folder.
@@ -16,16 +18,19 @@ class GroundTruth:
     """
 
     def __init__(self, source: FrameSource, start: int, num_frames: int | None) -> None:
-        self._source, self._start, self._num_frames = source, start, num_frames
-        self._open(0)
-
-    def _open(self, index: int) -> None:
-        left = None if self._num_frames is None else self._num_frames - index
-        self._frames, self._next = self._source.frames(self._start + index, left), index
+        self._path, self._start = source.path, start
+        self._reader = source.frames(start, num_frames)
+        self._frames = enumerate(self._reader)
+        self._later: set[int] = set()
+        self._held: dict[int, np.ndarray] = {}
 
     def close(self) -> None:
         """Close the file."""
-        self._frames.close()
+        self._reader.close()
+
+    def hold(self, indices: range) -> None:
+        """Keep frames when they are passed, until they are asked for: each will be, after later ones."""
+        self._later.update(indices)
 
     def at(self, index: int) -> np.ndarray:
         """Frame ``index``, ``(4h, 4w, 3)``.
@@ -33,14 +38,16 @@ class GroundTruth:
         Raises:
             MediaError: there are not so many.
         """
-        if index < self._next:
-            self.close()
-            self._open(index)
-        for frame in self._frames:
-            self._next += 1
-            if self._next > index:
+        if index in self._held:
+            return self._held.pop(index)
+        for number, frame in self._frames:
+            if number == index:
+                self._later.discard(index)
                 return frame.rgb
+            if number in self._later:
+                self._later.discard(number)
+                self._held[number] = frame.rgb
         raise MediaError(
-            f"{self._source.path}: ground truth ends before frame {self._start + index}; it must have as many frames "
-            "as the input"
+            f"{self._path}: ground truth ends before frame {self._start + index}; it must have as many frames as the "
+            "input"
         )

@@ -237,6 +237,12 @@ class JobFolder:
                 return position - start
         return 0
 
+    def has_end(self, stop: int) -> bool:
+        """Whether the last finished chunk of those that begin before frame ``stop`` ends there."""
+        firsts = [int(path.stem) for path in (self.path / "records").glob("*.json")]
+        record = self.find(max((first for first in firsts if first < stop), default=0))
+        return record is not None and record.chunk.first + record.chunk.frames == stop
+
     def keep_versions(self, index: int, versions: dict[str, np.ndarray]) -> None:
         """Keep versions of frame ``index`` for a comparison picture.
 

@@ -3,7 +3,7 @@
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 
 import numpy as np
@@ -79,13 +79,20 @@ class PieceWorker:
             if self._gt is not None:
                 stack.enter_context(closing(self._gt))
             current = stack.enter_context(closing(_ChunkTask.Current()))
+            # The writer may wait for another process: told to stop before it is waited for, and while it is.
+            stack.enter_context(self._stopping_on_error())
             writer = stack.enter_context(BackgroundWriter())
-            try:
-                for piece in pieces:
-                    self._restore(piece, writer, current)
-            except BaseException:
-                self._stopping.set()  # the writer may wait for another process
-                raise
+            stack.enter_context(self._stopping_on_error())
+            for piece in pieces:
+                self._restore(piece, writer, current)
+
+    @contextmanager
+    def _stopping_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._stopping.set()
+            raise
 
     def _restore(self, piece: Piece, writer: BackgroundWriter, current: "_ChunkTask.Current") -> None:
         shift = piece.start - piece.margin
@@ -161,6 +168,8 @@ class PieceWorker:
         task = _ChunkTask(self, piece, core, current) if core in missing else None
         own = ContributionFile(piece.folder / "lead")
         left = ContributionFile(self._job.tails / f"{piece.start + len(piece.infos):08d}")
+        if self._gt is not None:
+            self._gt.hold(range(piece.start, piece.start + len(lead)))
         for i, hr in restored:
             if i in lead:
                 writer.submit(partial(own.write, i - lead.start, contribution(hr)))
@@ -181,7 +190,12 @@ class PieceWorker:
 
     def _write_lead(self, piece: Piece, lead: range, own: ContributionFile, current: "_ChunkTask.Current") -> None:
         before = ContributionFile(self._job.tails / f"{piece.start:08d}")
-        if not self._wait_until(lambda: before.is_whole or self._stopping.is_set()) or not before.is_whole:
+
+        def is_decided() -> bool:
+            # The window before counts only when what it leaves is there.
+            return before.is_whole or self._stopping.is_set() or self._job.has_end(piece.start)
+
+        if not self._wait_until(is_decided) or not before.is_whole:
             return  # this process ends, or a file of the job was removed, which shows when the chunks are joined
         task = _ChunkTask(self, piece, lead, current)
         for position, i in enumerate(lead):
