@@ -17,6 +17,7 @@ from vsr_plugin.inference.frame_tensors import Frame
 from vsr_plugin.inference.record_file import RecordFile
 from vsr_plugin.inference.transfers import FrameDownload
 
+_FADE = 2
 #: Contributions are kept finer than 8 bits, since what is rounded twice is rounded worse.
 _FINE = np.empty(0, np.uint16)
 _TOP = float(np.iinfo(_FINE.dtype).max)
@@ -27,14 +28,15 @@ CONTRIBUTION_BYTES = 4 * 4 * 3 * _FINE.itemsize
 def fade_frames(window: int, overlap: int) -> int:
     """Frames on each side of a joint that both windows contribute to.
 
-    Half of the overlap, so that each contributes where it still has context; and few enough that the last windows of a
-    scene, which may be half as long, keep frames between two joints too.
+    Few, since there both have nearly the whole overlap as context; farther out one is near its end, and where content
+    changes there, worse than the other alone (docs/restoring.md). Few enough, too, that the last windows of a scene,
+    which may be half as long, keep frames between two joints.
 
     Args:
         window: frames kept of each window.
         overlap: frames that it reads beyond each end.
     """
-    return max(0, min(overlap // 2, (window // 2 - 1) // 2))
+    return max(0, min(_FADE, overlap // 2, (window // 2 - 1) // 2))
 
 
 def contribution(hr: Tensor) -> FrameDownload:

@@ -63,8 +63,8 @@ def restore_frames(
         tile: side of spatial tiles in LR pixels; by default only where a frame does not fit otherwise. Tiles do not
             change the result.
         window: frames kept of each window.
-        overlap: frames that a window reads beyond each end. Around a joint of two windows, half as many on each side,
-            frames are the mean of both.
+        overlap: frames that a window reads beyond each end. Around a joint of two windows the last and first frames are
+            the mean of both.
         scene_cuts: restart propagation where the picture changes to another shot. The tool does so for video files;
             here it is off, since a sequence of an evaluation must not be cut.
         num_frames: how many frames will come, if known; windows are then made of equal length.
