@@ -6,7 +6,7 @@ keyframes this network is the BasicVSR that it was started from.
 
 _base_ = "./iconvsr_small_clips.py"
 
-max_iters = 300
+max_iters = 200
 
 model = dict(
     generator=dict(
@@ -31,6 +31,6 @@ model = dict(
 
 train_dataloader = dict(batch_size=1)
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
+optim_wrapper = dict(optimizer=dict(lr=2e-4))
 param_scheduler = _base_.param_scheduler
 param_scheduler[-1].update(T_max=max_iters)

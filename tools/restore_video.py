@@ -84,7 +84,7 @@ def parse_args() -> argparse.Namespace:
         "--overlap",
         type=natural,
         metavar="N",
-        help=f"frames of a window discarded at each end (default: {OVERLAP})",
+        help=f"frames that a window reads beyond each end (default: {OVERLAP})",
     )
     speed.add_argument(
         "--keyframe-stride",

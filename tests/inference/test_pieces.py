@@ -1,4 +1,5 @@
 from contextlib import closing
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -60,16 +61,38 @@ def test_unwanted_pieces_are_counted_but_not_kept(tmp_path):
 
 
 @pytest.mark.parametrize("n", [1, 4, 9, 10, 11, 14, 17, 23, 40])
-@pytest.mark.parametrize(("window", "overlap"), [(1, 0), (4, 0), (4, 3), (5, 2), (7, 10)])
+@pytest.mark.parametrize(("window", "overlap"), [(1, 0), (4, 0), (4, 3), (5, 2), (7, 10), (6, 4), (12, 5), (14, 9)])
 def test_windows_keep_every_frame_once_with_its_context(tmp_path, n, window, overlap):
-    found, _ = cut(tmp_path, PiecePlan(False, window, overlap), frames(n))
+    plan = PiecePlan(False, window, overlap)
+    found, _ = cut(tmp_path, plan, frames(n))
     assert [i for *_, kept in found for i in kept] == list(range(n))
-    for start, read, kept in found:
+    for k, (start, read, kept) in enumerate(found):
         assert start == kept[0]
-        assert read == list(range(max(0, kept[0] - overlap), min(n, kept[-1] + 1 + overlap)))
-        assert len(kept) <= window or len(found) == 1
-    if len(found) > 1:
-        assert min(len(kept) for *_, kept in found) >= window // 2
+        # Joints lie in the middle of the frames that two windows contribute to.
+        before, after = (0 if end else plan.fade for end in (k == 0, k == len(found) - 1))
+        joint, next_joint = kept[0] + before, kept[-1] + 1 + after
+        assert read == list(range(max(0, joint - overlap), min(n, next_joint + overlap)))
+        assert next_joint - joint <= window or len(found) == 1
+        if len(found) > 1:
+            assert next_joint - joint >= window // 2
+
+
+@pytest.mark.parametrize("n", [25, 26, 31, 40])
+def test_frames_around_a_joint_are_read_by_both_windows_and_kept_by_the_second(tmp_path, n):
+    plan = PiecePlan(False, 12, 5)
+    assert plan.fade == 2
+    cutter = PieceCutter(plan, tmp_path, lambda number, start: True)
+    pieces = list(cutter.pieces(iter(frames(n))))
+    assert len(pieces) > 1
+    assert (pieces[0].lead, pieces[-1].tail) == (0, 0)
+    for piece, after in pairwise(pieces):
+        assert piece.tail == after.lead == 4
+        # What the first contributes to follows what it keeps, and it has read context behind it.
+        assert after.start == piece.start + len(piece.infos)
+        assert len(piece.frames) - piece.keep.stop >= piece.tail + 1
+        lead, core = after.chunks()
+        assert (len(lead), lead.stop) == (4, core.start)
+        assert after.margin >= 1
 
 
 def test_windows_end_at_cuts(tmp_path):

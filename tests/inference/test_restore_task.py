@@ -9,8 +9,12 @@ import pytest
 import torch
 
 from vsr_plugin.errors import MediaError, advice
+from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference import RestoreOptions, restore_video
+from vsr_plugin.inference.fading import fade_frames
+from vsr_plugin.inference.pieces import PieceCutter, PiecePlan
 from vsr_plugin.inference.sharing import Sharing
+from vsr_plugin.media import Frame
 from vsr_plugin.models import BasicVSRNet
 
 
@@ -98,6 +102,9 @@ class Half(Sharing):
     def wait(self):
         pass
 
+    def wait_until(self, condition):
+        return condition()
+
 
 def test_the_order_of_processes_does_not_matter(net, clip, tmp_path):
     options = RestoreOptions(strategy="window", window=12, overlap=5)
@@ -109,6 +116,59 @@ def test_the_order_of_processes_does_not_matter(net, clip, tmp_path):
     options = RestoreOptions(strategy="window", window=12, overlap=5, resume=True)
     restore_video(clip, tmp_path / "two.mp4", net, options, sharing=Half(0, 2))
     assert (tmp_path / "two.mp4").read_bytes() == (tmp_path / "one.mp4").read_bytes()
+
+
+def restored_windows(net, lqs, window, overlap, folder):
+    """What :func:`restore_video` should give, by the network alone."""
+    fade = fade_frames(window, overlap)
+    cutter = PieceCutter(PiecePlan(False, window, overlap), folder, lambda number, start: True)
+    outputs, before = [], []
+    for piece in cutter.pieces(Frame(lq) for lq in lqs):
+        lrs = torch.from_numpy(np.stack(piece.frames)).permute(0, 3, 1, 2)[None] / 255
+        with torch.no_grad():
+            hrs = net(lrs)[0].clamp(0, 1).permute(0, 2, 3, 1).numpy() * 255
+        kept = list(hrs[piece.keep.start : piece.keep.stop])
+        for i in range(piece.lead):
+            weight = (i + 0.5) / (2 * fade)
+            kept[i] = (1 - weight) * before[i] + weight * kept[i]
+        before = hrs[piece.keep.stop : piece.keep.stop + piece.tail]
+        outputs += kept
+    return outputs
+
+
+def test_windows_and_the_frames_around_their_joints(net, tmp_path):
+    rng = np.random.default_rng(0)
+    wide = cv2.resize(rng.integers(0, 256, (4, 24, 3), np.uint8), (64, 16), interpolation=cv2.INTER_CUBIC)
+    lqs = [np.ascontiguousarray(wide[:, i : i + 24]) for i in range(40)]
+    for name, frames, scale in (("in", lqs, 1), ("gt", lqs, 4)):
+        (tmp_path / name).mkdir()
+        for i, frame in enumerate(frames):
+            large = frame.repeat(scale, 0).repeat(scale, 1)
+            cv2.imwrite(str(tmp_path / name / f"{i:03d}.png"), np.ascontiguousarray(large[..., ::-1]))
+    options = RestoreOptions(strategy="window", window=12, overlap=5, gt=tmp_path / "gt")
+    result = restore_video(tmp_path / "in", tmp_path / "out", net, options)
+    expected = restored_windows(net, lqs, 12, 5, tmp_path)
+    assert len(expected) == result.num_frames == 40
+    written = [cv2.imread(str(path))[..., ::-1] for path in sorted((tmp_path / "out").glob("*.png"))]
+    for i, (hr, want) in enumerate(zip(written, expected, strict=True)):
+        assert np.abs(hr - want).max() <= 0.52, i
+    # Frames around joints are written last, and compared with their own ground truth all the same.
+    assert [row["frame"] for row in result.quality.rows] == list(range(40))
+    for i, row in enumerate(result.quality.rows):
+        gt = lqs[i].repeat(4, 0).repeat(4, 1)
+        assert row["psnr"] == pytest.approx(frame_quality(written[i], gt)[0], abs=1e-6)
+
+
+def test_a_lost_contribution_is_said_at_the_end(net, clip, tmp_path):
+    options = RestoreOptions(strategy="window", window=12, overlap=5, resume=True)
+    with pytest.raises(StopError):
+        restore_video(clip, tmp_path / "out.mp4", net, options, progress=stop_after(45))
+    tails = list((tmp_path / ".out.mp4.job" / "tails").iterdir())
+    assert tails
+    for tail in tails:
+        tail.unlink()
+    with pytest.raises(MediaError, match=r"frame \d+ is missing among the finished ones; .* start afresh"):
+        restore_video(clip, tmp_path / "out.mp4", net, options)
 
 
 def test_an_error_before_any_work_leaves_nothing(net, clip, tmp_path):

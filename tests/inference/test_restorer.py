@@ -9,6 +9,7 @@ from vsr_plugin.datasets.degradations import bicubic_downsample, bicubic_upsampl
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference import restore_frames
+from vsr_plugin.inference.fading import blend, fade_frames
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.media import open_source
@@ -29,19 +30,52 @@ def test_a_clip_that_fits_is_restored_as_one_sequence(small_net, t):
     torch.testing.assert_close(restored, whole, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("window", "overlap"), [(1, 0), (1, 3), (4, 0), (4, 2), (5, 1), (7, 3), (30, 2)])
-@pytest.mark.parametrize("t", [1, 4, 8, 9, 13])
+@pytest.mark.parametrize(
+    ("window", "overlap"), [(1, 0), (1, 3), (4, 0), (4, 2), (5, 1), (7, 3), (6, 8), (10, 4), (30, 2)]
+)
+@pytest.mark.parametrize("t", [1, 4, 8, 9, 13, 31])
 def test_windows_restore_every_frame_once_with_its_context(small_net, t, window, overlap):
     clip = random_clip(t)
     restored = list(restore_frames(small_net, iter(clip), strategy="window", window=window, overlap=overlap))
     assert len(restored) == t
-    capacity, step = window + 2 * overlap, window
+    capacity, fade = window + 2 * overlap, fade_frames(window, overlap)
+    # The k-th window reads `capacity` frames from k * window on; joints are in the middle of what two windows read.
+    count = 1 if t <= capacity else 1 + -(-(t - capacity) // window)
+    joints = [k * window + overlap for k in range(1, count)]
+    with torch.no_grad():
+        outputs = [
+            small_net(torch.stack(clip[k * window : k * window + capacity])[None])[0].clamp(0, 1) for k in range(count)
+        ]
     for i in range(t):
-        # The k-th window reads frames [k * step, k * step + capacity) and answers for all but its margins.
-        k = 0 if t <= capacity else max(0, min((i - overlap) // step, -(-(t - capacity) // step)))
-        with torch.no_grad():
-            expected = small_net(torch.stack(clip[k * step : k * step + capacity])[None])[0, i - k * step]
-        torch.testing.assert_close(restored[i], expected.clamp(0, 1), atol=1e-5, rtol=0)
+        k = sum(joint <= i for joint in joints)
+        expected = outputs[k][i - k * window]
+        for before, joint in enumerate(joints):
+            if joint - fade <= i < joint + fade:
+                weight = (i - (joint - fade) + 0.5) / (2 * fade)
+                own = [outputs[k][i - k * window] for k in (before, before + 1)]
+                expected = (1 - weight) * own[0] + weight * own[1]
+        torch.testing.assert_close(restored[i], expected, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_blended_arrays_are_rounded_once(small_net, dtype):
+    top = np.iinfo(dtype).max
+    arrays = [np.ascontiguousarray((f.permute(1, 2, 0).numpy() * top).round().astype(dtype)) for f in random_clip(31)]
+    tensors = [torch.from_numpy(f.astype(np.float32)).permute(2, 0, 1) / top for f in arrays]
+    options = dict(strategy="window", window=10, overlap=4)
+    for array, tensor in zip(
+        restore_frames(small_net, arrays, **options), restore_frames(small_net, tensors, **options), strict=True
+    ):
+        assert np.abs(array - tensor.permute(1, 2, 0).numpy() * top).max() <= 0.5 + 2 * top / 65535
+
+
+def test_a_step_between_two_windows_is_spread_over_the_frames_around_the_joint():
+    window, overlap = 12, 6
+    fade = fade_frames(window, overlap)
+    assert fade == 2
+    before, after = np.zeros((4, 4, 3), np.uint16), np.full((4, 4, 3), 65535, np.uint16)
+    values = [int(blend(before, after, i, 2 * fade, np.empty(0, np.uint8))[0, 0, 0]) for i in range(2 * fade)]
+    assert values == [32, 96, 159, 223]
 
 
 def test_holds_no_more_than_a_window(small_net):

@@ -34,14 +34,17 @@ def kill_until_done(start, arguments: list, kills: int, longest: float, seed: in
     return kills
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_again_and_again(start, clip, tmp_path, kills):
+WINDOWS = ("--strategy", "window", "--window", 24, "--overlap", 6)
+
+
+@pytest.mark.parametrize(("kills", "options"), [(6, ()), pytest.param(20, (), marks=pytest.mark.slow), (6, WINDOWS)])
+def test_killed_again_and_again(start, clip, tmp_path, kills, options):
     whole, killed = tmp_path / "whole.mp4", tmp_path / "killed.mp4"
     begin = time.perf_counter()
-    command = start(clip, whole)
+    command = start(clip, whole, *options)
     assert command.wait() == 0, command.log
     seconds = time.perf_counter() - begin
-    assert kill_until_done(start, [clip, killed], kills, 1.5 * seconds / kills, seed=kills) > 0
+    assert kill_until_done(start, [clip, killed, *options], kills, 1.5 * seconds / kills, seed=kills) > 0
     assert content(killed) == content(whole)
     assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "whole.mp4", "killed.mp4"}
 

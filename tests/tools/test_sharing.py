@@ -42,6 +42,16 @@ def pair(start):
     return run
 
 
+def test_windows_of_two_processes_fade_into_each_other_as_those_of_one(start, pair, clip, tmp_path):
+    windows = ("--strategy", "window", "--window", 20, "--overlap", 6, "--scene-cuts", "off")
+    command = start(clip, tmp_path / "one.mp4", *windows)
+    assert command.wait() == 0, command.log
+    for command in pair(clip, tmp_path / "two.mp4", *windows):
+        assert command.wait() == 0, command.log
+    assert content(tmp_path / "two.mp4") == content(tmp_path / "one.mp4")
+    assert not (tmp_path / ".two.mp4.job").exists()
+
+
 def test_killed_processes_resume_as_one_and_the_other_way_round(start, pair, clip, tmp_path):
     command = start(clip, tmp_path / "whole.mp4")
     assert command.wait() == 0, command.log

@@ -10,6 +10,9 @@ import torch.nn as nn
 import vsr_plugin
 from vsr_plugin.media import FrameSource, ImageFolderSource
 
+#: Of what a job keeps; one begun with another layout cannot be resumed. 2: windows fade into each other.
+_LAYOUT = 2
+
 
 def of_net(net: nn.Module) -> str:
     """SHA-256 of a network's kind, settings and weights, whatever device, layout or file they are in."""
@@ -55,6 +58,7 @@ def of_job(source: FrameSource, net: nn.Module, options) -> dict[str, object]:
     }
     return {
         "version": vsr_plugin.__version__,
+        "layout of the job": _LAYOUT,
         "input": str(source.path.resolve()),
         "input content": of_input(source),
         "network": type(net).__name__,

@@ -126,7 +126,7 @@ class JobFolder:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
-        for name in ("records", "chunks", "pieces"):
+        for name in ("records", "chunks", "pieces", "tails"):
             (self.path / name).mkdir()
 
     def holds_work(self) -> bool:
@@ -195,6 +195,11 @@ class JobFolder:
         """Where long pieces keep their frames and tensors."""
         return self.path / "pieces"
 
+    @property
+    def tails(self) -> Path:
+        """Where windows leave what they contribute to the frames of the next one."""
+        return self.path / "tails"
+
     def record(self, record: ChunkRecord) -> None:
         """Let a chunk count.
 
@@ -231,6 +236,12 @@ class JobFolder:
             if position >= record.piece_stop:
                 return position - start
         return 0
+
+    def has_end(self, stop: int) -> bool:
+        """Whether the last finished chunk of those that begin before frame ``stop`` ends there."""
+        firsts = [int(path.stem) for path in (self.path / "records").glob("*.json")]
+        record = self.find(max((first for first in firsts if first < stop), default=0))
+        return record is not None and record.chunk.first + record.chunk.frames == stop
 
     def keep_versions(self, index: int, versions: dict[str, np.ndarray]) -> None:
         """Keep versions of frame ``index`` for a comparison picture.

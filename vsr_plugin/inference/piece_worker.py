@@ -1,16 +1,18 @@
 """The work of one process at a job: pieces in, finished chunks out."""
 
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 
 import numpy as np
 import torch.nn as nn
 
 from vsr_plugin.datasets.degradations import bicubic_upsample
-from vsr_plugin.errors import MediaError
 from vsr_plugin.evaluation import Protocol
+from vsr_plugin.inference.fading import ContributionFile, blend, contribution
+from vsr_plugin.inference.ground_truth import GroundTruth
 from vsr_plugin.inference.job import ChunkRecord, JobFolder
 from vsr_plugin.inference.pieces import Piece
 from vsr_plugin.inference.pipeline import BackgroundWriter
@@ -20,39 +22,6 @@ from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.transfers import FrameDownload
 from vsr_plugin.media import Frame, FrameSource
 from vsr_plugin.media.chunked import ChunkedOutput, ChunkWriter
-
-
-class GroundTruth:
-    """Frames of the ground truth by number, asked for in rising order.
-
-    Args:
-        source: the video or folder.
-        start: its frame that belongs to frame 0.
-        num_frames: how many are wanted at most.
-    """
-
-    def __init__(self, source: FrameSource, start: int, num_frames: int | None) -> None:
-        self._path, self._start = source.path, start
-        self._reader = source.frames(start, num_frames)
-        self._frames = enumerate(self._reader)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._reader.close()
-
-    def at(self, index: int) -> np.ndarray:
-        """Frame ``index``, ``(4h, 4w, 3)``.
-
-        Raises:
-            MediaError: there are not so many.
-        """
-        for number, frame in self._frames:
-            if number == index:
-                return frame.rgb
-        raise MediaError(
-            f"{self._path}: ground truth ends before frame {self._start + index}; it must have as many frames as the "
-            "input"
-        )
 
 
 class PieceWorker:
@@ -67,6 +36,7 @@ class PieceWorker:
         job: what is finished, and where to put what becomes so.
         output: makes the chunks.
         plan_for: called with a piece for how to restore it.
+        wait_until: waits for a condition that another process brings about; false if there is none to wait for.
         first_pts: called for the timestamp of frame 0.
         gt: the ground truth.
         protocol: how quality is measured against it.
@@ -88,6 +58,7 @@ class PieceWorker:
         job: JobFolder,
         output: ChunkedOutput,
         plan_for: Callable[[Piece], Plan],
+        wait_until: Callable[[Callable[[], bool]], bool],
         first_pts: Callable[[], int | None],
         gt: GroundTruth | None,
         protocol: Protocol,
@@ -96,10 +67,11 @@ class PieceWorker:
     ) -> None:
         self._net, self._source, self._start = net, source, start
         self._precise_net, self._label = precise_net, label
-        self._job, self._output, self._plan_for = job, output, plan_for
+        self._job, self._output, self._plan_for, self._wait_until = job, output, plan_for, wait_until
         self._first_pts, self._gt, self._protocol = first_pts, gt, protocol
         self._picture_index, self._progress = picture_index, progress
         self.notes: dict[str, None] = {}
+        self._stopping = threading.Event()
 
     def run(self, pieces: Iterable[Piece]) -> None:
         """Restore all pieces; frames are encoded in a thread beside the computation."""
@@ -107,9 +79,20 @@ class PieceWorker:
             if self._gt is not None:
                 stack.enter_context(closing(self._gt))
             current = stack.enter_context(closing(_ChunkTask.Current()))
+            # The writer may wait for another process: told to stop before it is waited for, and while it is.
+            stack.enter_context(self._stopping_on_error())
             writer = stack.enter_context(BackgroundWriter())
+            stack.enter_context(self._stopping_on_error())
             for piece in pieces:
                 self._restore(piece, writer, current)
+
+    @contextmanager
+    def _stopping_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._stopping.set()
+            raise
 
     def _restore(self, piece: Piece, writer: BackgroundWriter, current: "_ChunkTask.Current") -> None:
         shift = piece.start - piece.margin
@@ -134,13 +117,14 @@ class PieceWorker:
                 plan,
                 folder=piece.folder,
                 persistent=True,
-                first_frame=missing[0].start,
+                first_frame=piece.margin if piece.is_window else missing[0].start,
                 precise_net=self._precise_net,
                 on_step=on_step,
                 on_note=lambda line: self.notes.update({line: None}),
             )
+            write = self._write_window if piece.is_window else self._write
             with closing(restored):
-                self._write(piece, missing, restored, writer, current)
+                write(piece, missing, restored, writer, current)
         writer.submit(partial(_clean_up, piece))
         self._progress(len(piece.infos) - told)
 
@@ -162,10 +146,66 @@ class PieceWorker:
             if i in chunk:
                 if task is None:
                     task = _ChunkTask(self, piece, chunk, current)
-                writer.submit(partial(task.write, i, FrameDownload(hr, piece.frames[i])))
+                writer.submit(partial(task.write, i, FrameDownload(hr, piece.frames[i]).frame))
             if i + 1 == missing[-1].stop:
                 break
         writer.submit(task.commit)
+
+    def _write_window(
+        self,
+        piece: Piece,
+        missing: list[range],
+        restored: Iterator[tuple[int, object]],
+        writer: BackgroundWriter,
+        current: "_ChunkTask.Current",
+    ) -> None:
+        """Write what is the window's own, and last of all the frames that the one before contributes to.
+
+        That one may be in the hands of another process, which is not waited for before there is nothing else to do.
+        """
+        core = piece.chunks()[-1]
+        lead, tail = range(piece.margin, core.start), range(core.stop, core.stop + piece.tail)
+        task = _ChunkTask(self, piece, core, current) if core in missing else None
+        own = ContributionFile(piece.folder / "lead")
+        left = ContributionFile(self._job.tails / f"{piece.start + len(piece.infos):08d}")
+        if self._gt is not None:
+            self._gt.hold(range(piece.start, piece.start + len(lead)))
+        for i, hr in restored:
+            if i in lead:
+                writer.submit(partial(own.write, i - lead.start, contribution(hr)))
+            elif i in tail:
+                writer.submit(partial(left.write, i - tail.start, contribution(hr)))
+            elif task is not None:
+                writer.submit(partial(task.write, i, FrameDownload(hr, piece.frames[i]).frame))
+            if i + 1 == (tail or core).stop:
+                break
+        # A window counts when its chunks do, so what it leaves to the next one must be there before.
+        if tail:
+            writer.submit(left.commit)
+        if task is not None:
+            writer.submit(task.commit)
+        if lead:
+            writer.submit(own.commit)
+            writer.submit(partial(self._write_lead, piece, lead, own, current))
+
+    def _write_lead(self, piece: Piece, lead: range, own: ContributionFile, current: "_ChunkTask.Current") -> None:
+        before = ContributionFile(self._job.tails / f"{piece.start:08d}")
+
+        def is_decided() -> bool:
+            # The window before counts only when what it leaves is there.
+            return before.is_whole or self._stopping.is_set() or self._job.has_end(piece.start)
+
+        if not self._wait_until(is_decided) or not before.is_whole:
+            return  # this process ends, or a file of the job was removed, which shows when the chunks are joined
+        task = _ChunkTask(self, piece, lead, current)
+        for position, i in enumerate(lead):
+            like = piece.frames[i]
+            h, w, c = like.shape
+            shape = self._net.scale * h, self._net.scale * w, c
+            contributions = before.read(position, shape), own.read(position, shape)
+            task.write(i, partial(blend, *contributions, position, len(lead), like))
+        task.commit()
+        before.remove()
 
     def open_chunk(self, first: int) -> ChunkWriter:
         """Begin a chunk."""
@@ -229,10 +269,10 @@ class _ChunkTask:
         self._chunk = chunk
         self._log = worker.new_log()
 
-    def write(self, i: int, download: FrameDownload) -> None:
-        """Encode and examine a frame."""
+    def write(self, i: int, frame: Callable[[], np.ndarray]) -> None:
+        """Encode and examine a frame, which ``frame`` brings."""
         worker, current = self._worker, self._current
-        hr = download.frame()
+        hr = frame()
         if current.writer is None:
             current.writer = worker.open_chunk(self._chunk.start + self._shift)
         current.writer.write(worker.to_frame(self._piece, i, hr))

@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 import numpy as np
 
+from vsr_plugin.inference.fading import fade_frames
 from vsr_plugin.inference.frame_store import FrameStore
 from vsr_plugin.inference.scene_cuts import CutDetector
 from vsr_plugin.media import Frame
@@ -30,12 +31,17 @@ class PiecePlan:
         scene_cuts: pieces end where the picture changes to another shot.
         window: pieces have at most about so many frames beside their margins, which makes the result approximate;
             ``None`` for pieces of any length and the exact result.
-        overlap: margin of a window in frames, on each side, restored and discarded.
+        overlap: margin of a window in frames, on each side, read for context.
     """
 
     scene_cuts: bool
     window: int | None = None
     overlap: int = 0
+
+    @property
+    def fade(self) -> int:
+        """Frames on each side of a joint of two windows that both contribute to."""
+        return 0 if self.window is None else fade_frames(self.window, self.overlap)
 
 
 class FrameInfo(NamedTuple):
@@ -64,6 +70,8 @@ class Piece:
         frames: pixels, margins included.
         infos: of the kept frames, one each.
         margin: kept frames begin at this index of ``frames``.
+        lead: so many of the kept frames, the first ones, are blended with what the piece before contributes.
+        tail: to so many frames behind the kept ones it contributes in turn; the piece after keeps them.
     """
 
     number: int
@@ -72,6 +80,8 @@ class Piece:
     frames: FrameStore
     infos: list[FrameInfo] = field(default_factory=list)
     margin: int = 0
+    lead: int = 0
+    tail: int = 0
 
     @property
     def keep(self) -> range:
@@ -86,7 +96,7 @@ class Piece:
     def chunks(self) -> list[range]:
         """The kept frames, as indices into ``frames``, in runs that are written apart."""
         if self.is_window:
-            return [self.keep]
+            return [part for part in (self.keep[: self.lead], self.keep[self.lead :]) if part]
         return [range(i, min(i + CHUNK_FRAMES, len(self.infos))) for i in range(0, len(self.infos), CHUNK_FRAMES)]
 
 
@@ -188,13 +198,16 @@ class PieceCutter:
                 kept = left if left <= window else -(-left // 2)
             else:
                 kept = window
-            piece = self._begin(scene.start, scene.held[0][1].nbytes)
+            # Both sides of a joint contribute to the frames around it, which belong to the piece behind it.
+            before = self._plan.fade if scene.margin else 0
+            after = 0 if ended and kept == left else self._plan.fade
+            piece = self._begin(scene.start - before, scene.held[0][1].nbytes)
             stop = scene.margin + kept
             if piece is not None:
-                piece.margin = scene.margin
+                piece.margin, piece.lead, piece.tail = scene.margin - before, 2 * before, 2 * after
                 for i, (info, rgb) in enumerate(list(scene.held)[: stop + overlap]):
                     piece.frames.append(rgb)
-                    if scene.margin <= i < stop:
+                    if piece.margin <= i < stop - after:
                         piece.infos.append(info)
                 yield piece
             scene.start += kept

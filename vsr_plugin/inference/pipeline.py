@@ -125,7 +125,11 @@ class BackgroundWriter:
     def __exit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
         if exc_type is not None:
             self._dropping.set()
-        self._queue.put(_END)
-        self._thread.join()
+        try:
+            self._queue.put(_END)
+            self._thread.join()
+        except BaseException:  # interrupted while it waits
+            self._dropping.set()
+            raise
         if exc_type is None:
             self._raise()

@@ -10,11 +10,12 @@ import torch.nn as nn
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.acceleration.cuda_graphs import records_steps
+from vsr_plugin.inference.fading import CONTRIBUTION_BYTES, fade_frames
 from vsr_plugin.inference.tiling import MIN_TILE
 
 STRATEGIES = ("auto", "whole", "exact", "window")
 
-#: Frames computed and discarded beyond each end of a window; what they cost in dB stands in docs/restoring.md.
+#: Frames read beyond each end of a window; what is lost by there being no more stands in docs/restoring.md.
 OVERLAP = 15
 #: Frames kept of a window, unless the memory allows fewer.
 WINDOW = 60
@@ -34,7 +35,7 @@ class Plan:
         strategy: ``'whole'``: all in memory; ``'exact'``: the same result in bounded memory; ``'window'``: overlapping
             windows, an approximation.
         segment: frames in memory together; of ``'window'`` all that a window reads.
-        overlap: frames of a window that are discarded at each end.
+        overlap: frames that a window reads beyond each end.
         tile: side of the spatial tiles in LR pixels, ``None`` for none.
     """
 
@@ -101,6 +102,11 @@ class MemoryModel:
         """What a frame in memory takes: its state, flows in both directions, the frame and its neighbours' share."""
         return (self.net.state_channels * self.feature_bytes + 2 * 8 + 3 * 12) * self.height * self.width
 
+    @property
+    def contribution(self) -> int:
+        """What a window leaves of a frame to the next one."""
+        return CONTRIBUTION_BYTES * self.height * self.width
+
     def working(self, tile: int | None) -> int:
         """What a step takes while it runs, besides the frames."""
         width = self.net.mid_channels / 64
@@ -149,7 +155,7 @@ def make_plan(
         strategy: one of :data:`STRATEGIES`; ``'auto'`` takes whole if that fits, else exact.
         tile: spatial tiles, by default only where a frame does not fit.
         window: frames kept of each window.
-        overlap: frames discarded at each end of a window.
+        overlap: frames that a window reads beyond each end.
 
     Raises:
         VSRError: the budget does not hold one frame, or the arguments do not fit together.
@@ -177,6 +183,8 @@ def make_plan(
         )
     if strategy == "window":
         overlap = OVERLAP if overlap is None else overlap
+        # A window leaves to the next one what it contributes to its frames.
+        room -= -(-2 * fade_frames(WINDOW, overlap) * model.contribution // model.per_frame)
         keep = max(min(WINDOW, room - 2 * overlap), 1) if window is None else window
         return Plan("window", keep + 2 * overlap, overlap, tile)
     if strategy == "whole" or (strategy == "auto" and num_frames is not None and num_frames <= room):

@@ -12,8 +12,9 @@ from vsr_plugin.errors import MediaError
 from vsr_plugin.evaluation.quality import to_uint8
 from vsr_plugin.inference import fingerprint
 from vsr_plugin.inference.acceleration import PRECISIONS, accelerate_with_fallback
+from vsr_plugin.inference.ground_truth import GroundTruth
 from vsr_plugin.inference.job import ChunkRecord, JobFolder
-from vsr_plugin.inference.piece_worker import GroundTruth, PieceWorker
+from vsr_plugin.inference.piece_worker import PieceWorker
 from vsr_plugin.inference.pieces import Piece, PieceCutter, PiecePlan
 from vsr_plugin.inference.pipeline import Prefetcher
 from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
@@ -94,6 +95,7 @@ class RestoreTask:
             job=job,
             output=self._output,
             plan_for=lambda piece: self._plan(piece, budget),
+            wait_until=self._sharing.wait_until,
             first_pts=lambda: cutter.first_pts,
             gt=None if gt is None else GroundTruth(gt, options.start, options.num_frames),
             protocol=options.protocol,

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
 import torch.nn as nn
 from torch import Tensor
 
 from vsr_plugin.inference.acceleration import PRECISIONS, accelerate_with_fallback
+from vsr_plugin.inference.fading import blend, contribution, fade_frames
 from vsr_plugin.inference.frame_store import FrameStore
 from vsr_plugin.inference.frame_tensors import (
     Frame,
@@ -61,7 +63,8 @@ def restore_frames(
         tile: side of spatial tiles in LR pixels; by default only where a frame does not fit otherwise. Tiles do not
             change the result.
         window: frames kept of each window.
-        overlap: frames of a window computed and discarded at each end.
+        overlap: frames that a window reads beyond each end. Around a joint of two windows the last and first frames are
+            the mean of both.
         scene_cuts: restart propagation where the picture changes to another shot. The tool does so for video files;
             here it is off, since a sequence of an evaluation must not be cut.
         num_frames: how many frames will come, if known; windows are then made of equal length.
@@ -154,19 +157,27 @@ def _restore_windows(
         # Equal windows rather than full ones and a short last.
         keep = -(-(num_frames - 2 * overlap) // -(-(num_frames - 2 * overlap) // keep))
         capacity = keep + 2 * overlap
+    fade = fade_frames(keep, overlap)
     held: deque[Frame] = deque()
-    start = 0  # position in `held` of the first frame not handed out yet
+    start = 0  # position in `held` of the first frame that the window answers for
+    before: deque[np.ndarray] = deque()  # what the last window has contributed to the frames around `start`
     while True:
         for frame in islice(incoming, capacity - len(held)):
             check_same_kind(frame, first)
             held.append(frame)
         following = next(incoming, None)
         stop = len(held) if following is None else capacity - overlap
+        after = 0 if following is None else fade
         on_step = None if progress is None else functools.partial(_report, progress, range(start, stop))
         window = Plan("whole", len(held), tile=plan.tile)
-        # The frames beyond `stop` have served the backward branch; going forward through them would be wasted.
-        restored = islice(run(list(held), window, on_step=on_step), stop)
-        yield from downloaded((hr for i, hr in restored if i >= start), first)
+        # The frames beyond have served the backward branch; going forward through them would be wasted.
+        restored = islice(run(list(held), window, on_step=on_step), stop + after)
+        kept = islice(restored, start - len(before) // 2, None)
+        for position, (_, hr) in enumerate(islice(kept, len(before))):
+            yield blend(before[position], contribution(hr).frame(), position, len(before), first)
+        own = islice(kept, stop - after - (start + len(before) // 2))
+        yield from downloaded((hr for _, hr in own), first)
+        before = deque(contribution(hr).frame() for _, hr in kept)
         if following is None:
             return
         for _ in range(stop - overlap):

@@ -7,6 +7,7 @@ may have hours more to do than another) and needs no GPU.
 
 import os
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 import torch
@@ -80,6 +81,23 @@ class Sharing:
         key = f"vsr_plugin/wait/{self._waits}"
         self._count(key, 1)
         self._wait_for(key)
+
+    def wait_until(self, condition: Callable[[], bool]) -> bool:
+        """Wait for something that another process does; alone there is none to wait for.
+
+        Returns:
+            Whether it has been done.
+
+        Raises:
+            EndedElsewhereError: one of them has failed.
+        """
+        while not condition():
+            if self._store is None:
+                return False
+            if self._count("vsr_plugin/failed", 0):
+                raise EndedElsewhereError("another process has failed; nothing was written under the final name")
+            time.sleep(_POLL_SECONDS)
+        return True
 
     def _count(self, key: str, amount: int) -> int:
         try:

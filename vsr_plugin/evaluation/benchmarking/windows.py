@@ -18,7 +18,7 @@ class WindowCost:
 
     Attributes:
         window: frames kept of a window.
-        overlap: frames discarded at each end.
+        overlap: frames that a window reads beyond each end.
         difference: ``(t,)``; negative where the window is worse.
     """
 
