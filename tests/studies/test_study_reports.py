@@ -9,7 +9,7 @@ import torch
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
-from vsr_plugin.studies import STUDIES, Part, Report, Study, StudyOptions, Table, run_study
+from vsr_plugin.studies import STUDIES, Part, Report, Study, StudyOptions, Table, keyframes, run_study
 from vsr_plugin.studies.complexity import count_parameters
 from vsr_plugin.studies.segments import near_cuts, segment_bounds
 from vsr_plugin.studies.trained import compare
@@ -83,6 +83,26 @@ class TestKeyframes:
         psnr = [row[3] for row in outcome.report.table.rows]
         assert len(set(psnr)) == len(psnr)
         assert outcome.report.protocol[0].startswith("network: IconVSR (")
+
+
+@pytest.mark.parametrize(
+    ("psnr", "words"),
+    [
+        (
+            (30.0, 30.1, 30.3),
+            "clip: 8 keyframes are best, +0.300 dB to none at 2.00 times the time; 8 keyframes",
+        ),
+        (
+            (30.0, 30.1, 29.7),
+            "clip: 2 keyframes are best, +0.100 dB to none at 1.25 times the time, 8 have -0.300",
+        ),
+        ((30.0, 29.9, 29.7), "clip: no keyframes are best, 8 have -0.300 dB; 8 keyframes take 2.00 times"),
+        ((30.0, 30.0, 30.0), "clip: the PSNR does not depend on the keyframes, whose features this network does not"),
+    ],
+)
+def test_what_keyframes_have_shown(psnr, words):
+    points = list(zip((0, 2, 8), psnr, (1.0, 1.25, 2.0), strict=True))
+    assert keyframes._finding("clip", points).startswith(words)
 
 
 def test_parameters_of_the_components():

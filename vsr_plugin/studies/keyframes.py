@@ -167,10 +167,16 @@ def _finding(clip: str, points: list[tuple[int, float, float]]) -> str:
     slower = f"{most} {takes} {time_with / time_without:.2f} times the processor time of none"
     if len({psnr for _, psnr, _ in points}) == 1:
         return f"{clip}: the PSNR does not depend on the keyframes, whose features this network does not use; {slower}"
-    return (
-        f"{clip}: from none to {most} keyframes the PSNR changes by {with_all - without:+.3f} dB; {slower} (the paper: "
-        "fewer keyframes are faster and cost PSNR)"
-    )
+    best, psnr, time = max(points, key=lambda point: point[1])
+    if best == 0:
+        at_best = f"no keyframes are best, {most} have {with_all - without:+.3f} dB"
+    else:
+        at_best = (
+            f"{best} keyframes are best, {psnr - without:+.3f} dB to none at {time / time_without:.2f} times the time"
+        )
+        if best < most:
+            at_best += f", {most} have {with_all - without:+.3f} dB"
+    return f"{clip}: {at_best}; {slower} (the paper: fewer keyframes are faster and cost PSNR)"
 
 
 def _draw(figure: Figure, curves: dict[str, list[tuple[int, float, float]]], words: str) -> None:
