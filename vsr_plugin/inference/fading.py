@@ -1,8 +1,8 @@
 """Windows that fade into each other: the frames around a joint are restored by both, and are the mean of the two.
 
 Near its end a window knows little of what comes, near its beginning little of what was, so the two err differently.
-Weights that pass from one to the other leave no jump between two frames, and a mean of two restorations is nearer to
-the truth than either.
+Weights that pass from one to the other leave no jump between two frames; what that gives and costs in dB stands in
+docs/restoring.md.
 """
 
 import os
@@ -17,6 +17,7 @@ from vsr_plugin.inference.frame_tensors import Frame
 from vsr_plugin.inference.record_file import RecordFile
 from vsr_plugin.inference.transfers import FrameDownload
 
+#: Frames on each side of a joint, at most.
 _FADE = 2
 #: Contributions are kept finer than 8 bits, since what is rounded twice is rounded worse.
 _FINE = np.empty(0, np.uint16)
