@@ -183,6 +183,7 @@ def _draw(figure: Figure, curves: dict[str, np.ndarray], runs: dict[str, list[fl
     means.set_title("mean of each seed, and of all", fontsize=10)
     frames.set_title("mean of the seeds; band: lowest to highest", fontsize=10)
     frames.set_xlabel("frame")
+    frames.xaxis.get_major_locator().set_params(integer=True)
     frames.set_ylabel("PSNR in dB")
     frames.legend(fontsize=8)
     for axes in (frames, means):
