@@ -58,14 +58,15 @@ class TrainedStudy(Study):
         self._training = Training(self.folder.parent, self.options)
         settings = {v.label: self._training.settings(v.leaf) for v in self.variants}
         return [
-            Part(f"{label}, seed {seed}", dict(of_leaf, variant=label, seed=seed))
+            # By what was measured too: records that lack the regions are of an earlier version.
+            Part(f"{label}, seed {seed}", dict(of_leaf, variant=label, seed=seed, measured=["psnr", *REGIONS]))
             for seed in range(self.options.seeds)
             for label, of_leaf in settings.items()
         ]
 
     def measure(self, part: Part, progress: Callable[[float], None]) -> dict[str, Any]:
         """Train one variant with one seed, and restore what it is validated on."""
-        own = {key: value for key, value in part.settings.items() if key != "variant"}
+        own = {key: value for key, value in part.settings.items() if key not in ("variant", "measured")}
         return self._training.run(own, progress)
 
     def report(self, results: Sequence[tuple[Part, dict[str, Any]]]) -> Report:
