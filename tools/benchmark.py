@@ -1,4 +1,4 @@
-"""Measure against MMagic: `speed`, `train`, `data`; ours alone: `profile` (shares of time), `windows` (their cost)."""
+"""Measure against MMagic: `speed`, `train`, `data`; ours alone: `profile`, `windows` (their cost), `drift`."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ import torch
 from vsr_plugin.cli import run_command
 from vsr_plugin.datasets.sample_clips import SAMPLE_CLIPS
 from vsr_plugin.errors import VSRError
-from vsr_plugin.evaluation.benchmarking import data, profiling, speed, training
+from vsr_plugin.evaluation.benchmarking import data, drift, profiling, speed, training
 from vsr_plugin.evaluation.benchmarking.contenders import (
     CONTENDERS,
     MODELS,
@@ -20,11 +20,12 @@ from vsr_plugin.evaluation.benchmarking.contenders import (
     computable,
     plain_net,
 )  # fmt: skip
-from vsr_plugin.evaluation.benchmarking.inputs import load_sequence
+from vsr_plugin.evaluation.benchmarking.inputs import load_gt, load_sequence
 from vsr_plugin.evaluation.benchmarking.json_report import as_json
 from vsr_plugin.evaluation.benchmarking.machine import describe_machine
-from vsr_plugin.evaluation.benchmarking.windows import load_gt, measure_windows
+from vsr_plugin.evaluation.benchmarking.windows import measure_windows
 from vsr_plugin.inference.acceleration.precision import PRECISIONS
+from vsr_plugin.models.propagation.forgetting import USUAL_RATE, with_forgetting
 from vsr_plugin.weights import load_net
 
 
@@ -46,6 +47,13 @@ def add_setting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", choices=MODELS, default="basicvsr")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto for a GPU if there is one")
     parser.add_argument("--threads", type=int, default=0, help="PyTorch's threads, 0 for its own choice")
+
+
+def add_shots(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--clips", nargs="+", choices=SAMPLE_CLIPS, default=list(SAMPLE_CLIPS))
+    parser.add_argument("--crop", type=_size, default=(144, 256), metavar="HxW", help="HR crop at the bottom left")
+    parser.add_argument("--frames", type=int, default=125, metavar="N", help="first frames of each clip")
+    parser.add_argument("--weights", default="basicvsr_reds4", help="published name or path")
 
 
 def read_device(args: argparse.Namespace) -> str:
@@ -113,14 +121,21 @@ def parse_args() -> argparse.Namespace:
     add_weights(part)
 
     part = commands.add_parser("windows", help="cost of windows against the whole sequence", formatter_class=defaults)
-    part.add_argument("--clips", nargs="+", choices=SAMPLE_CLIPS, default=list(SAMPLE_CLIPS))
-    part.add_argument("--crop", type=_size, default=(144, 256), metavar="HxW", help="HR crop at the bottom left")
-    part.add_argument("--frames", type=int, default=125, metavar="N", help="first frames of each clip")
+    add_shots(part)
     part.add_argument(
         "--settings", nargs="+", type=_size, default=[(30, 5), (30, 15), (60, 5), (60, 15)], metavar="WxO",
         help="window x overlap, in frames",
     )  # fmt: skip
-    part.add_argument("--weights", default="basicvsr_reds4", help="published name or path")
+    part.add_argument("--forgetting", type=float, default=0.0, metavar="R", help="of the whole sequence and of windows")
+
+    part = commands.add_parser("drift", help="quality along a long shot, by forgetting", formatter_class=defaults)
+    add_shots(part)
+    part.add_argument("--rates", nargs="+", type=float, default=[0.0, USUAL_RATE], metavar="R", help="of forgetting")
+    part.add_argument("--strategies", nargs="+", choices=("whole", "window"), default=["whole", "window"])
+    part.add_argument("--stretch", type=int, default=25, metavar="N", help="frames that a column is the mean of")
+    part.add_argument(
+        "--freeze", type=int, default=argparse.SUPPRESS, metavar="N", help="show frame N of the clip all the time"
+    )
 
     part = commands.add_parser("data", help="loading of training samples", formatter_class=defaults)
     part.add_argument("--contenders", nargs="+", choices=data.CONTENDERS, default=list(data.CONTENDERS))
@@ -193,14 +208,32 @@ def run_profile(args: argparse.Namespace) -> None:
 
 
 def run_windows(args: argparse.Namespace) -> None:
-    net = load_net(args.weights)
-    print(f"weights: {args.weights}; PSNR in dB on the Y channel, per frame, less that of the whole sequence")
+    net = with_forgetting(load_net(args.weights), args.forgetting)
+    print(f"weights: {args.weights}, forgetting {args.forgetting:g}")
+    print("PSNR in dB on the Y channel, per frame, less that of the whole sequence")
     for clip in args.clips:
         gt = load_gt(clip, args.frames, *args.crop)
         whole, costs = measure_windows(net, gt, args.settings)
         print(f"{clip}, {len(gt)} frames of {gt[0].shape[1]}x{gt[0].shape[0]}: whole sequence {whole:.3f} dB")
         for cost in costs:
             print(f"  {cost}", flush=True)
+
+
+def run_drift(args: argparse.Namespace) -> None:
+    net = load_net(args.weights)
+    print(f"weights: {args.weights}; PSNR in dB on the Y channel, means over frames")
+    for clip in args.clips:
+        if "freeze" in args:
+            still = load_gt(clip, args.freeze + 1, *args.crop)
+            if len(still) <= args.freeze:
+                raise VSRError(f"--freeze {args.freeze}: {clip} has {len(still)} frames, counted from 0")
+            gt, shown = [still[-1]] * args.frames, f"frame {args.freeze}, {args.frames} times"
+        else:
+            gt = load_gt(clip, args.frames, *args.crop)
+            shown = f"{len(gt)} frames"
+        print(f"\n{clip}, {shown}, {gt[0].shape[1]}x{gt[0].shape[0]}\n")
+        for line in drift.table(drift.measure_drift(net, gt, args.rates, args.strategies), args.stretch):
+            print(line, flush=True)
 
 
 def run_data(args: argparse.Namespace) -> None:
@@ -224,7 +257,9 @@ def run_data(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    commands = dict(speed=run_speed, train=run_train, profile=run_profile, windows=run_windows, data=run_data)
+    commands = dict(
+        speed=run_speed, train=run_train, profile=run_profile, windows=run_windows, drift=run_drift, data=run_data
+    )
     commands[args.command](args)
 
 

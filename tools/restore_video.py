@@ -17,6 +17,7 @@ from vsr_plugin.inference.planning import OVERLAP, STRATEGIES, WINDOW, parse_mem
 from vsr_plugin.inference.restore_options import expected_frames
 from vsr_plugin.inference.sharing import Sharing
 from vsr_plugin.media import Encoding
+from vsr_plugin.models.propagation.forgetting import USUAL_RATE
 from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.weights import load_net
 
@@ -32,10 +33,16 @@ def parse_args() -> argparse.Namespace:
             raise ValueError
         return number
 
+    def share(text: str) -> float:
+        if not 0 <= (number := float(text)) < 1:
+            raise ValueError
+        return number
+
     def memory_size(text: str) -> int:
         return parse_memory(text)
 
     natural.__name__, positive.__name__ = "number (0 or more)", "number (1 or more)"
+    share.__name__ = "share (0 to less than 1)"
     memory_size.__name__ = "size such as 8G or 500M"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument("inputs", nargs="+", metavar="input", help="video file, folder of images, or one image")
@@ -52,11 +59,19 @@ def parse_args() -> argparse.Namespace:
     part.add_argument("--start", type=natural, default=0, metavar="N", help="first frame, counted from 0")
     part.add_argument("--num-frames", type=positive, metavar="N", help="number of frames (default: to the end)")
 
-    part.add_argument(
+    propagation = parser.add_argument_group("propagation")
+    propagation.add_argument(
         "--scene-cuts",
         choices=("auto", "on", "off"),
         default=RestoreOptions.scene_cuts,
         help="restart propagation where the picture changes to another shot; auto: in videos, not in folders",
+    )
+    propagation.add_argument(
+        "--forgetting",
+        type=share,
+        metavar="R",
+        help="share of its propagated features that a still pixel loses per frame, so that long shots do not drift "
+        f"(default: {USUAL_RATE} in videos, 0 as in the paper in folders)",
     )
 
     speed = parser.add_argument_group("speed, memory and quality")
@@ -162,6 +177,7 @@ def make_options(args: argparse.Namespace) -> RestoreOptions:
         window=args.window,
         overlap=args.overlap,
         scene_cuts=args.scene_cuts,
+        forgetting=args.forgetting,
         resume=args.resume,
         gt=args.gt,
         protocol=Protocol(args.channel, args.crop_border),

@@ -71,6 +71,7 @@ def of_job(source: FrameSource, net: nn.Module, options) -> dict[str, object]:
         "window": options.window,
         "overlap": options.overlap,
         "scene-cuts": options.scene_cuts,
+        "forgetting": options.forgetting,
         "gt": None if options.gt is None else str(options.gt),
         "protocol": str(options.protocol),
         "comparison": options.comparison is not None,

@@ -110,7 +110,9 @@ class PieceWorker:
                     self._progress(0.5)
 
             plan = self._plan_for(piece)
-            self.notes[f"restored as {plan}"] = None
+            rate = self._net.forgetting
+            forgetting = f", still pixels forget {rate:g} per frame (--forgetting)" if rate else ""
+            self.notes[f"restored as {plan}{forgetting}"] = None
             restored = restore_sequence(
                 self._net,
                 piece.frames,

@@ -19,6 +19,8 @@ class RestoreOptions:
         strategy, memory_budget, precision, tile, window, overlap: see :func:`vsr_plugin.inference.restore_frames`.
         scene_cuts: restart propagation where the picture changes to another shot: ``'on'``, ``'off'``, or
             ``'auto'`` for videos only.
+        forgetting: share of its propagated features that a still pixel loses per frame, against the drift of long
+            shots; ``None`` for the network's own, or in videos 0.1 if that is 0.
         resume: go on with a job of the same output, input and settings that was stopped, if there is one.
         gt: ground truth, a video or a folder, whose frame ``i`` belongs to frame ``i`` of the input.
         protocol: how quality is measured against it.
@@ -36,6 +38,7 @@ class RestoreOptions:
     precision: str = "fp32"
     tile: int | None = None
     scene_cuts: str = "auto"
+    forgetting: float | None = None
     resume: bool = False
     gt: str | os.PathLike | None = None
     protocol: Protocol = Protocol()

@@ -24,6 +24,7 @@ from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, mak
 from vsr_plugin.inference.scene_cuts import split_shots
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.transfers import downloaded
+from vsr_plugin.models.propagation.forgetting import with_forgetting
 
 
 def _report(progress: Callable[[float], None], counted: range, i: int) -> None:
@@ -42,6 +43,7 @@ def restore_frames(
     window: int | None = None,
     overlap: int | None = None,
     scene_cuts: bool = False,
+    forgetting: float | None = None,
     num_frames: int | None = None,
     work_dir: str | None = None,
     progress: Callable[[float], None] | None = None,
@@ -67,6 +69,8 @@ def restore_frames(
             the mean of both.
         scene_cuts: restart propagation where the picture changes to another shot. The tool does so for video files;
             here it is off, since a sequence of an evaluation must not be cut.
+        forgetting: share of its propagated features that a still pixel loses per frame, against the drift of long
+            shots; by default the network's own, which is 0 as in the paper. The tool takes 0.1 for video files.
         num_frames: how many frames will come, if known; windows are then made of equal length.
         work_dir: folder for what goes to disk; by default the system's folder for temporary files.
         progress: called during the work with the number of frames done since the last call, in halves: a frame
@@ -79,7 +83,8 @@ def restore_frames(
         Frames of the same kind and dtype, ``4h`` by ``4w``, clipped to the range of the kind.
 
     Raises:
-        ValueError: a frame is of another kind or size, or ``window`` < 1 or ``overlap`` < 0.
+        ValueError: a frame is of another kind or size, ``window`` < 1 or ``overlap`` < 0, ``forgetting`` is not in
+            [0, 1), or the network has no flow to tell what is still.
         VSRError: the budget is too small for one frame, a strategy or precision does not exist, or the device has no
             arithmetic for the precision.
         MediaError: the disk is full.
@@ -94,6 +99,8 @@ def restore_frames(
     if (window is not None and window < 1) or (overlap is not None and overlap < 0):
         raise ValueError(f"`window` must be at least 1 and `overlap` at least 0, got {window} and {overlap}")
     frames = iter(frames)
+    if forgetting is not None:
+        net = with_forgetting(net, forgetting)
     if scene_cuts:
         options = dict(
             strategy=strategy, memory_budget=memory_budget, precision=precision, tile=tile, window=window,

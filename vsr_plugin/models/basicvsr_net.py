@@ -25,9 +25,10 @@ class BasicVSRNet(VSRNet):
         propagation: ``'local'``, ``'unidirectional'``, ``'bidirectional'`` or ``'coupled'``.
         segments: for local propagation, the number of segments that a sequence is cut into.
         alignment: ``'none'``, ``'image'``, ``'feature'``, or one of your own.
+        forgetting: share of its propagated features that a still pixel loses per frame, against drift in long shots.
 
     Raises:
-        ComponentError: components do not exist or do not go together.
+        ComponentError: components do not exist or do not go together, or ``forgetting`` is not in [0, 1).
 
     Example:
         >>> net = BasicVSRNet(mid_channels=8, num_blocks=1)
@@ -48,12 +49,14 @@ class BasicVSRNet(VSRNet):
         propagation: str = "bidirectional",
         segments: int | None = None,
         alignment: str | Mapping[str, Any] = "feature",
+        forgetting: float = 0.0,
     ):
         super().__init__(
             mid_channels,
             propagation=propagation,
             segments=segments,
             alignment=alignment,
+            forgetting=forgetting,
             with_cp=with_cp,
             init_cfg=init_cfg,
         )

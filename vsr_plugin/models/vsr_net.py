@@ -11,7 +11,8 @@ from torch import Tensor
 from vsr_plugin.errors import ComponentError
 from vsr_plugin.models.alignment import ALIGNMENTS, Alignment, FeatureAlignment, SPyNet
 from vsr_plugin.models.base_module import VSRModule, pretrained
-from vsr_plugin.models.propagation import PROPAGATIONS, Propagation, Recurrence, ResidualBlocksWithInputConv
+from vsr_plugin.models.propagation import PROPAGATIONS, Propagation, Recurrence, ResidualBlocksWithInputConv, forget
+from vsr_plugin.models.propagation.forgetting import check_forgetting
 from vsr_plugin.models.upsampling import PixelShuffleUpsampling
 
 
@@ -37,11 +38,12 @@ class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
         segments: for local propagation, the number of segments that a sequence is cut into.
         alignment: ``'none'``, ``'image'``, ``'feature'``, or another that was registered; with arguments of its own
             as ``dict(type=..., ...)``.
+        forgetting: share of its propagated features that a still pixel loses per frame; 0 in the paper.
         with_cp: gradient checkpointing.
         init_cfg: see :class:`VSRModule`.
 
     Raises:
-        ComponentError: components do not exist or do not go together.
+        ComponentError: components do not exist or do not go together, or ``forgetting`` is not in [0, 1).
     """
 
     #: Of the published network of the class.
@@ -54,6 +56,7 @@ class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
         propagation: str,
         segments: int | None,
         alignment: str | Mapping[str, Any],
+        forgetting: float,
         with_cp: bool,
         init_cfg: dict | None,
     ):
@@ -63,6 +66,7 @@ class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
         self.propagation: Propagation = choose_propagation(propagation, segments)
         # A module without layers, unless it is one's own: published state dicts know nothing of it.
         self.alignment: Alignment = ALIGNMENTS.build(alignment, mid_channels=mid_channels)
+        self.forgetting = check_forgetting(forgetting, has_flow=self.alignment.needs_flow)
 
     @property
     def state_channels(self) -> int:
@@ -123,7 +127,7 @@ class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
             return self.spynet.neighbour_flows(lrs)
 
     def align(self, state: Tensor | None, flow: Tensor | None, lr: Tensor) -> Tensor:
-        """Bring the state of the neighbouring frame onto the current one: W in the paper.
+        """Bring the state of the neighbouring frame onto the current one: W in the paper, and then some forgetting.
 
         Args:
             state: of the neighbouring frame ``(n, state_channels, h, w)``, or ``None`` at the start of a sequence.
@@ -136,7 +140,11 @@ class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
         if state is None:
             n, _, h, w = lr.shape
             return lr.new_zeros(n, self.state_channels, h, w)
-        return self.alignment(state, flow, lr)
+        aligned = self.alignment(state, flow, lr)
+        if not self.forgetting:
+            return aligned
+        feat = forget(self.features(aligned), flow, self.forgetting)
+        return torch.cat((feat, aligned[:, self.mid_channels :]), dim=1) if self.alignment.carried_channels else feat
 
     def features(self, state: Tensor | None) -> Tensor | None:
         """The features ``(n, mid_channels, h, w)`` in a state, without what the alignment carries behind them."""

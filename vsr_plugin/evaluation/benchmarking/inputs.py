@@ -1,5 +1,6 @@
 """Real sequences to measure with, and the quality of what is made of them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vsr_plugin.datasets.degradations import bicubic_downsample
-from vsr_plugin.datasets.degraded_clip import read_frames
+from vsr_plugin.datasets.degraded_clip import crop, read_frames
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.quality import frame_quality
 
@@ -58,3 +59,14 @@ def load_sequence(clip: str, frames: int, size: tuple[int, int] | None = None) -
     gts = np.stack(taken)
     lqs = np.stack([bicubic_downsample(gt) for gt in gts])
     return Sequence(torch.from_numpy(lqs).permute(0, 3, 1, 2)[None].float() / 255, gts)
+
+
+def load_gt(clip: str, num_frames: int, height: int, width: int) -> list[np.ndarray]:
+    """First frames of a sample clip, cropped to at most ``height`` x ``width`` at the bottom left."""
+    frames = read_frames(clip, num_frames=num_frames)
+    return [np.ascontiguousarray(crop(frame, height, width, bottom=True)) for frame in frames]
+
+
+def psnr_per_frame(frames: Iterable[np.ndarray], gt: list[np.ndarray]) -> np.ndarray:
+    """Y-PSNR of RGB arrays in dB, ``(t,)``."""
+    return np.array([frame_quality(frame, true)[0] for frame, true in zip(frames, gt, strict=True)])

@@ -7,8 +7,7 @@ import numpy as np
 import torch.nn as nn
 
 from vsr_plugin.datasets.degradations import bicubic_downsample
-from vsr_plugin.datasets.degraded_clip import crop, read_frames
-from vsr_plugin.evaluation import frame_quality
+from vsr_plugin.evaluation.benchmarking.inputs import psnr_per_frame
 from vsr_plugin.inference import restore_frames
 
 
@@ -33,12 +32,6 @@ class WindowCost:
         return f"window {self.window:3}, overlap {self.overlap:2}: {figures}"
 
 
-def load_gt(clip: str, num_frames: int, height: int, width: int) -> list[np.ndarray]:
-    """First frames of a sample clip, cropped to at most ``height`` x ``width`` at the bottom left."""
-    frames = read_frames(clip, num_frames=num_frames)
-    return [np.ascontiguousarray(crop(frame, height, width, bottom=True)) for frame in frames]
-
-
 def measure_windows(
     net: nn.Module, gt: list[np.ndarray], settings: Iterable[tuple[int, int]]
 ) -> tuple[float, Iterable[WindowCost]]:
@@ -46,8 +39,7 @@ def measure_windows(
     lrs = [bicubic_downsample(frame) for frame in gt]
 
     def psnr(**options: object) -> np.ndarray:
-        restored = restore_frames(net, lrs, num_frames=len(lrs), **options)
-        return np.array([frame_quality(hr, frame)[0] for hr, frame in zip(restored, gt, strict=True)])
+        return psnr_per_frame(restore_frames(net, lrs, num_frames=len(lrs), **options), gt)
 
     whole = psnr(strategy="whole")
     costs = (

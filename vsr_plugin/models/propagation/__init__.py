@@ -2,6 +2,7 @@
 
 from vsr_plugin.models.propagation.bidirectional import Bidirectional
 from vsr_plugin.models.propagation.coupled import Coupled
+from vsr_plugin.models.propagation.forgetting import forget
 from vsr_plugin.models.propagation.local import Local
 from vsr_plugin.models.propagation.propagation import PROPAGATIONS, Propagation
 from vsr_plugin.models.propagation.recurrence import Recurrence
@@ -18,4 +19,5 @@ __all__ = [
     "ResidualBlockNoBN",
     "ResidualBlocksWithInputConv",
     "Unidirectional",
+    "forget",
 ]
