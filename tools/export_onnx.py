@@ -23,6 +23,11 @@ def parse_args() -> argparse.Namespace:
         help="operator for IconVSR's deformable convolutions; GridSample for runtimes without the other",
     )  # fmt: skip
     parser.add_argument("--keyframe-stride", type=int, default=5, metavar="N", help="IconVSR: keyframes; 0 for none")
+    parser.add_argument(
+        "--forgetting", type=float, default=0.0, metavar="R",
+        help="share of its propagated features that a still pixel loses per frame, so that long shots do not drift; "
+        "restore_video.py takes 0.1 for videos",
+    )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace files of the same names")
     return parser.parse_args()
 
@@ -50,6 +55,7 @@ def main() -> None:
         opset=args.opset,
         deform_conv=args.deform_conv,
         keyframe_stride=args.keyframe_stride or None,
+        forgetting=args.forgetting,
         overwrite=args.overwrite,
         on_file=report,
     )

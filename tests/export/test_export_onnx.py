@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from vsr_plugin.errors import ExportError, MediaError, WeightsError
 from vsr_plugin.models import BasicVSRNet, SPyNet
 from vsr_plugin.models.aggregation import keyframe_indices
 from vsr_plugin.models.padding import neighbourhood_indices
+from vsr_plugin.models.propagation.forgetting import with_forgetting
 
 
 @pytest.mark.parametrize("padding", [0, 2, 3])
@@ -33,6 +35,28 @@ def test_one_file_serves_every_batch_length_and_size(n, t, h, w, small, exported
     lrs = torch.rand(n, t, 3, h, w, generator=torch.Generator().manual_seed(t))
     expected = small[0](lrs)
     torch.testing.assert_close(run_whole(exported["whole"], lrs), expected, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_forgetting_is_in_the_file(tmp_path, small, run_whole) -> None:
+    import onnx
+
+    from vsr_plugin.export import export_onnx
+
+    # A flow network that sees no motion, so that every pixel is still.
+    net = copy.deepcopy(small[0])
+    for level in net.spynet.basic_module:
+        torch.nn.init.zeros_(level.basic_module[-1].conv.weight)
+        torch.nn.init.zeros_(level.basic_module[-1].conv.bias)
+    torch.save(dict(state_dict=net.state_dict()), tmp_path / "still.pth")
+    lrs = torch.rand(1, 6, 3, 12, 20, generator=torch.Generator().manual_seed(0))
+    expected = with_forgetting(net, 0.3)(lrs)
+    assert (expected - net(lrs)).abs().max() > 1e-3
+    out = tmp_path / "still.onnx"
+    export_onnx(tmp_path / "still.pth", out, keyframe_stride=3, forgetting=0.3)
+    torch.testing.assert_close(run_whole(out, lrs), expected, rtol=0, atol=1e-5)
+    about = {entry.key: entry.value for entry in onnx.load(str(out)).metadata_props}
+    assert about["forgetting"] == "0.3"
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from vsr_plugin.export.verify import TOLERANCE, open_session, part_difference, s
 from vsr_plugin.export.whole_graph import build_whole_graph
 from vsr_plugin.media.atomic import PartialFile, PartialFolder
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.models.propagation.forgetting import with_forgetting
 from vsr_plugin.weights import load_net
 
 #: The first opset with ``DeformConv``.
@@ -47,13 +48,14 @@ def export_onnx(
     opset: int = DEFAULT_OPSET,
     deform_conv: str = "DeformConv",
     keyframe_stride: int | None = 5,
+    forgetting: float = 0.0,
     overwrite: bool = False,
     on_file: Callable[[Export], None] | None = None,
 ) -> list[Export]:
     """Export a network and compare it with PyTorch; what does not compute the same gets no final name.
 
     Batch, length, height and width are open. The metadata of each file tell the network, the weights' name, scale,
-    width, size multiple, keyframes and versions.
+    width, size multiple, keyframes, forgetting and versions.
 
     Args:
         weights: published name or path of BasicVSR or IconVSR weights.
@@ -63,6 +65,7 @@ def export_onnx(
         opset: version of the ONNX operators.
         deform_conv: what deformable convolutions become, one of :data:`vsr_plugin.export.onnx_layers.DEFORM_CONVS`.
         keyframe_stride: for IconVSR, which keyframes to use; ``None`` for none.
+        forgetting: share of its propagated features that a still pixel loses per frame, against drift in long shots.
         overwrite: replace files of the same names.
         on_file: called with every file when it is verified.
 
@@ -72,6 +75,7 @@ def export_onnx(
     Raises:
         WeightsError: the weights cannot be loaded.
         ExportError: this network or opset cannot be exported, or the result differs from PyTorch's.
+        ComponentError: ``forgetting`` is not in [0, 1).
         MediaError: the files cannot be written there.
     """
     out = Path(out)
@@ -83,6 +87,7 @@ def export_onnx(
     try:
         net = load_net(weights, keyframe_stride=keyframe_stride)
         _check(net, str(weights), opset, deform_conv)
+        net = with_forgetting(net, forgetting)
         copy = exportable_copy(net, deform_conv)
         common = _metadata(net, str(weights), opset, deform_conv)
         found = []
@@ -124,6 +129,7 @@ def _metadata(net: nn.Module, weights: str, opset: int, deform_conv: str) -> dic
         scale=net.scale,
         mid_channels=net.mid_channels,
         size_multiple=net.size_multiple,
+        forgetting=net.forgetting,
         opset=opset,
         vsr_plugin=vsr_plugin.__version__,
     )
