@@ -1,8 +1,9 @@
-"""Draw what a network does with a clip: KIND is comparison, error, flow, profile or refill."""
+"""Draw what a network does with a clip: KIND is comparison, drift, error, flow, profile or refill."""
 
 import argparse
 import sys
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,16 @@ from vsr_plugin.cli import HelpFormatter, frame_progress, pick_device, run_comma
 from vsr_plugin.datasets.degradations import bicubic_upsample
 from vsr_plugin.datasets.degraded_clip import DegradedClip, degraded_clip
 from vsr_plugin.errors import VSRError
+from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.media.atomic import write_whole
 from vsr_plugin.models import IconVSRNet
+from vsr_plugin.models.propagation.forgetting import USUAL_RATE
 from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.visualization.comparison import comparison_picture
 from vsr_plugin.visualization.error_map import error_picture
 from vsr_plugin.visualization.flow_picture import flow_picture
+from vsr_plugin.visualization.panels import Panel, enlarged, fitting_factor, panel_rows
 from vsr_plugin.visualization.refill_picture import refill_picture, refill_stages
 from vsr_plugin.visualization.temporal_profile import busiest_row, profile_picture
 from vsr_plugin.weights import load_net, locate_published
@@ -59,11 +63,16 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def restored_versions(clip: DegradedClip, args: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Bicubic enlargement, restored frames and ground truth if there is any, each ``(t, H, W, 3)``."""
+def load_restorer(args: argparse.Namespace) -> VSRNet:
     net = load_net(args.weights or "basicvsr_reds4", device=pick_device(args.device))
     if not isinstance(net, VSRNet):
         raise VSRError(f"{args.weights}: weights of {type(net).__name__}, which is a part and cannot restore a video")
+    return net
+
+
+def restored_versions(clip: DegradedClip, args: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Bicubic enlargement, restored frames and ground truth if there is any, each ``(t, H, W, 3)``."""
+    net = load_restorer(args)
     with frame_progress(len(clip.lqs)) as bar:
         restored = np.stack(list(restore_frames(net, clip.lqs, num_frames=len(clip.lqs), progress=bar.update)))
     versions = {"bicubic": bicubic_upsample(clip.lqs), type(net).__name__.removesuffix("Net"): restored}
@@ -73,6 +82,20 @@ def restored_versions(clip: DegradedClip, args: argparse.Namespace) -> dict[str,
 def draw_comparison(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
     versions = restored_versions(clip, args)
     return comparison_picture({label: frames[args.frame] for label, frames in versions.items()}, list(versions)[1])
+
+
+def draw_drift(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
+    net, t, i = load_restorer(args), len(clip.lqs), args.frame
+    versions = {}
+    with frame_progress(2 * t) as bar:
+        for label, rate in (("as in the paper", 0.0), (f"forgetting {USUAL_RATE:g}", USUAL_RATE)):
+            restored = restore_frames(net, clip.lqs, num_frames=t, forgetting=rate, progress=bar.update)
+            versions[f"frame {args.start + i}, {label}"] = next(islice(restored, i, None))
+    if clip.gts is not None:
+        gt = clip.gts[i]
+        versions = {f"{label}: {frame_quality(rgb, gt)[0]:.2f} dB": rgb for label, rgb in versions.items()} | {GT: gt}
+    factor = fitting_factor(next(iter(versions.values())).shape[1], len(versions))
+    return panel_rows([[Panel(label, enlarged(rgb, factor)) for label, rgb in versions.items()]])
 
 
 def draw_error(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
@@ -123,6 +146,7 @@ def draw_refill(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
 
 KINDS = {
     "comparison": draw_comparison,
+    "drift": draw_drift,
     "error": draw_error,
     "flow": draw_flow,
     "profile": draw_profile,

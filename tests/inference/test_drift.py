@@ -125,7 +125,7 @@ def test_a_job_is_not_resumed_with_another_rate(tmp_path, small_net, media):
     in_windows = dict(strategy="window", window=2, overlap=1)
     with pytest.raises(StopError):
         restore_video(video, tmp_path / "out", small_net, RestoreOptions(**in_windows), progress=stop)
-    with pytest.raises(MediaError, match="forgetting"):
+    with pytest.raises(MediaError, match=r"other settings or another input: forgetting was 0\.1 and is 0\.2; use"):
         restore_video(video, tmp_path / "out", small_net, RestoreOptions(forgetting=0.2, resume=True, **in_windows))
 
 

@@ -71,7 +71,7 @@ def test_the_paper_size_without_reds_is_one_line(run_tool, tmp_path, monkeypatch
     )
 
 
-@pytest.mark.parametrize("kind", ["comparison", "error", "flow", "profile"])
+@pytest.mark.parametrize("kind", ["comparison", "drift", "error", "flow", "profile"])
 def test_pictures_of_a_clip(run_tool, tmp_path, frames, weights, kind):
     target = tmp_path / f"{kind}.png"
     arguments = (kind, frames, target, "--start", 0, "--frames", 4, "--weights", weights, "--device", "cpu")
@@ -104,7 +104,7 @@ def test_a_refill_picture_wants_a_network_with_refill(run_tool, tmp_path, frames
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("sketch", "bikes", "a.png"), "error: sketch: no such picture; there are comparison, error, flow"),
+        (("sketch", "bikes", "a.png"), "error: sketch: no such picture; there are comparison, drift, error, flow"),
         (("flow", "bikes", "a.jpg"), "error: a.jpg: pictures are PNG files"),
         (("flow", "bikes", "a.png", "--frame", 99), "error: --frame 99: must be from 0 to 14"),
         (("flow", "bikes", "a.png", "--frame", 0), "error: --frame 0: the flows to both neighbours are drawn"),

@@ -9,6 +9,7 @@ import torch.nn as nn
 
 import vsr_plugin
 from vsr_plugin.media import FrameSource, ImageFolderSource
+from vsr_plugin.models.propagation.forgetting import with_forgetting
 
 #: Of what a job keeps; one begun with another layout cannot be resumed. 2: windows fade into each other.
 _LAYOUT = 2
@@ -18,6 +19,8 @@ def of_net(net: nn.Module) -> str:
     """SHA-256 of a network's kind, settings and weights, whatever device, layout or file they are in."""
     digest = hashlib.sha256(type(net).__name__.encode())
     settings = {k: v for k, v in vars(net).items() if isinstance(v, int | float | str) and not k.startswith("_")}
+    if not settings.get("forgetting"):
+        settings.pop("forgetting", None)  # so that records of studies from before there was forgetting stay valid
     digest.update(repr(sorted(settings.items())).encode())
     # What local propagation cuts, and alignments without layers, show neither in settings nor in weights.
     digest.update(net.components.encode())
@@ -59,10 +62,11 @@ def of_job(source: FrameSource, net: nn.Module, options) -> dict[str, object]:
     return {
         "version": vsr_plugin.__version__,
         "layout of the job": _LAYOUT,
+        "forgetting": net.forgetting,
         "input": str(source.path.resolve()),
         "input content": of_input(source),
         "network": type(net).__name__,
-        "weights": of_net(net),
+        "weights": of_net(with_forgetting(net, 0)),
         "start": options.start,
         "num-frames": options.num_frames,
         "strategy": options.strategy,
@@ -71,7 +75,6 @@ def of_job(source: FrameSource, net: nn.Module, options) -> dict[str, object]:
         "window": options.window,
         "overlap": options.overlap,
         "scene-cuts": options.scene_cuts,
-        "forgetting": options.forgetting,
         "gt": None if options.gt is None else str(options.gt),
         "protocol": str(options.protocol),
         "comparison": options.comparison is not None,
