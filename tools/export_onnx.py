@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--forgetting", type=float, default=0.0, metavar="R",
         help="share of its propagated features that a still pixel loses per frame, so that long shots do not drift; "
-        "restore_video.py takes 0.1 for videos",
+        "restore_video.py takes 0.1 for long scenes of videos",
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace files of the same names")
     return parser.parse_args()

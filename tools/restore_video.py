@@ -17,7 +17,7 @@ from vsr_plugin.inference.planning import OVERLAP, STRATEGIES, WINDOW, parse_mem
 from vsr_plugin.inference.restore_options import expected_frames
 from vsr_plugin.inference.sharing import Sharing
 from vsr_plugin.media import Encoding
-from vsr_plugin.models.propagation.forgetting import USUAL_RATE
+from vsr_plugin.models.propagation.forgetting import LONG, USUAL_RATE
 from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.weights import load_net
 
@@ -71,7 +71,7 @@ def parse_args() -> argparse.Namespace:
         type=share,
         metavar="R",
         help="share of its propagated features that a still pixel loses per frame, so that long shots do not drift "
-        f"(default: {USUAL_RATE} in videos, 0 as in the paper in folders)",
+        f"(default: {USUAL_RATE} in scenes of videos of {LONG} frames or more, elsewhere 0 as in the paper)",
     )
 
     speed = parser.add_argument_group("speed, memory and quality")

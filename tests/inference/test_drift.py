@@ -12,7 +12,7 @@ from vsr_plugin.datasets.degraded_clip import crop, read_frames
 from vsr_plugin.errors import MediaError
 from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference import RestoreOptions, restore_frames, restore_video
-from vsr_plugin.models.propagation.forgetting import USUAL_RATE, with_forgetting
+from vsr_plugin.models.propagation.forgetting import LONG, USUAL_RATE, with_forgetting
 from vsr_plugin.weights import PUBLISHED, load_net
 from vsr_plugin.weights.zoo import locate
 
@@ -83,19 +83,26 @@ def pixels(folder):
     return np.stack([np.asarray(Image.open(path)) for path in sorted(folder.iterdir())])
 
 
-def test_videos_forget_and_folders_do_not_unless_told(tmp_path, still_net, media):
-    video = media.make_clip(tmp_path / "in.mp4", n=8)
+def test_long_videos_forget_and_folders_do_not_unless_told(tmp_path, still_net, media):
+    video = media.make_clip(tmp_path / "in.mp4", n=LONG, size=(16, 16))
     images = tmp_path / "images"
     images.mkdir()
     for i, frame in enumerate(random_clip(8)):
         Image.fromarray((frame.permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(images / f"{i}.png")
-    by_default, said = restored(tmp_path, video, still_net)
-    told, _ = restored(tmp_path, video, still_net, forgetting=USUAL_RATE)
-    none, said_none = restored(tmp_path, video, still_net, forgetting=0)
+    by_default, said = restored(tmp_path, video, still_net, scene_cuts="off")
+    told, _ = restored(tmp_path, video, still_net, scene_cuts="off", forgetting=USUAL_RATE)
+    none, said_none = restored(tmp_path, video, still_net, scene_cuts="off", forgetting=0)
     assert said
     assert not said_none
     assert np.array_equal(pixels(by_default), pixels(told))
     assert not np.array_equal(pixels(by_default), pixels(none))
+    short, said_short = restored(tmp_path, video, still_net, scene_cuts="off", num_frames=LONG - 1)
+    short_none, _ = restored(tmp_path, video, still_net, scene_cuts="off", num_frames=LONG - 1, forgetting=0)
+    short_told, said_told = restored(tmp_path, video, still_net, scene_cuts="off", num_frames=LONG - 1, forgetting=0.1)
+    assert not said_short
+    assert said_told
+    assert np.array_equal(pixels(short), pixels(short_none))
+    assert not np.array_equal(pixels(short), pixels(short_told))
     by_default, said = restored(tmp_path, images, still_net)
     none, _ = restored(tmp_path, images, still_net, forgetting=0)
     told, said_told = restored(tmp_path, images, still_net, forgetting=0.2)
@@ -125,7 +132,8 @@ def test_a_job_is_not_resumed_with_another_rate(tmp_path, small_net, media):
     in_windows = dict(strategy="window", window=2, overlap=1)
     with pytest.raises(StopError):
         restore_video(video, tmp_path / "out", small_net, RestoreOptions(**in_windows), progress=stop)
-    with pytest.raises(MediaError, match=r"other settings or another input: forgetting was 0\.1 and is 0\.2; use"):
+    words = r"another input: forgetting was .?0\.1 in scenes of 45 frames or more.? and is .?0\.2.?; use"
+    with pytest.raises(MediaError, match=words):
         restore_video(video, tmp_path / "out", small_net, RestoreOptions(forgetting=0.2, resume=True, **in_windows))
 
 

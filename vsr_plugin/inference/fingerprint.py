@@ -47,13 +47,14 @@ def _date(nanoseconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M:%S}.{rest:09d}"
 
 
-def of_job(source: FrameSource, net: nn.Module, options) -> dict[str, object]:
+def of_job(source: FrameSource, net: nn.Module, options, forgets_from: int) -> dict[str, object]:
     """Everything that the result of restoring ``source`` with ``net`` depends on.
 
     Args:
         source: the input.
         net: the network.
         options: a :class:`vsr_plugin.inference.restore_video.RestoreOptions`.
+        forgets_from: length in frames from which on a scene is restored with the network's forgetting.
     """
     encoding = {
         f"encoding {name.replace('_', ' ')}": value if value is None or isinstance(value, int) else str(value)
@@ -62,7 +63,7 @@ def of_job(source: FrameSource, net: nn.Module, options) -> dict[str, object]:
     return {
         "version": vsr_plugin.__version__,
         "layout of the job": _LAYOUT,
-        "forgetting": net.forgetting,
+        "forgetting": f"{net.forgetting:g}" + (f" in scenes of {forgets_from} frames or more" if forgets_from else ""),
         "input": str(source.path.resolve()),
         "input content": of_input(source),
         "network": type(net).__name__,

@@ -22,6 +22,7 @@ from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.transfers import FrameDownload
 from vsr_plugin.media import Frame, FrameSource
 from vsr_plugin.media.chunked import ChunkedOutput, ChunkWriter
+from vsr_plugin.models.propagation.forgetting import with_forgetting
 
 
 class PieceWorker:
@@ -31,6 +32,7 @@ class PieceWorker:
         net: the network, in evaluation mode, on the device that computes.
         source: where the frames come from, for the transparency of images.
         precise_net: see :func:`vsr_plugin.inference.sequence.restore_sequence`.
+        forgets_from: length in frames from which on a piece is restored with the network's forgetting; shorter without.
         label: what results are called in a comparison picture.
         start: frame of the source that is frame 0 of the output.
         job: what is finished, and where to put what becomes so.
@@ -53,6 +55,7 @@ class PieceWorker:
         source: FrameSource,
         *,
         precise_net: Callable[[], nn.Module] | None,
+        forgets_from: int,
         label: str,
         start: int,
         job: JobFolder,
@@ -66,7 +69,7 @@ class PieceWorker:
         progress: Callable[[float], None],
     ) -> None:
         self._net, self._source, self._start = net, source, start
-        self._precise_net, self._label = precise_net, label
+        self._precise_net, self._forgets_from, self._label = precise_net, forgets_from, label
         self._job, self._output, self._plan_for, self._wait_until = job, output, plan_for, wait_until
         self._first_pts, self._gt, self._protocol = first_pts, gt, protocol
         self._picture_index, self._progress = picture_index, progress
@@ -110,17 +113,17 @@ class PieceWorker:
                     self._progress(0.5)
 
             plan = self._plan_for(piece)
-            rate = self._net.forgetting
+            rate = self._net.forgetting if len(piece.frames) >= self._forgets_from else 0
             forgetting = f", still pixels forget {rate:g} per frame (--forgetting)" if rate else ""
             self.notes[f"restored as {plan}{forgetting}"] = None
             restored = restore_sequence(
-                self._net,
+                _at_rate(self._net, rate),
                 piece.frames,
                 plan,
                 folder=piece.folder,
                 persistent=True,
                 first_frame=piece.margin if piece.is_window else missing[0].start,
-                precise_net=self._precise_net,
+                precise_net=self._precise_net and (lambda: _at_rate(self._precise_net(), rate)),
                 on_step=on_step,
                 on_note=lambda line: self.notes.update({line: None}),
             )
@@ -287,6 +290,11 @@ class _ChunkTask:
         self._current.writer = None
         stop = self._piece.start + len(self._piece.infos)
         self._worker.record(ChunkRecord(chunk, stop, self._log.rows))
+
+
+def _at_rate(net: nn.Module, rate: float) -> nn.Module:
+    # The network itself where it is the same: only that one's steps are recorded on a GPU.
+    return net if net.forgetting == rate else with_forgetting(net, rate)
 
 
 def _clean_up(piece: Piece) -> None:

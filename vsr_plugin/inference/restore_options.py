@@ -20,7 +20,7 @@ class RestoreOptions:
         scene_cuts: restart propagation where the picture changes to another shot: ``'on'``, ``'off'``, or
             ``'auto'`` for videos only.
         forgetting: share of its propagated features that a still pixel loses per frame, against the drift of long
-            shots; ``None`` for the network's own, or in videos 0.1 if that is 0.
+            shots; ``None`` for the network's own, or if that is 0, for 0.1 in scenes of videos of 45 frames or more.
         resume: go on with a job of the same output, input and settings that was stopped, if there is one.
         gt: ground truth, a video or a folder, whose frame ``i`` belongs to frame ``i`` of the input.
         protocol: how quality is measured against it.

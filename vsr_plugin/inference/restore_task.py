@@ -24,6 +24,7 @@ from vsr_plugin.inference.sharing import Sharing
 from vsr_plugin.media import FrameSource
 from vsr_plugin.media.atomic import PartialFile
 from vsr_plugin.media.chunked import ChunkedOutput
+from vsr_plugin.models.propagation.forgetting import LONG, USUAL_RATE, with_forgetting
 from vsr_plugin.visualization import comparison_picture
 
 #: On a CPU longer pieces are restored with the exact strategy where ``auto`` would take the whole sequence: it costs
@@ -43,7 +44,9 @@ class RestoreTask:
         output: ChunkedOutput,
         sharing: Sharing,
     ) -> None:
-        self._source, self._net, self._options = source, net, options
+        self._source, self._options = source, options
+        rate, self._forgets_from = _forgetting(source, net, options)
+        self._net = with_forgetting(net, rate)
         self._job, self._output, self._sharing = job, output, sharing
         self._notes: list[str] = []
         self._num_frames: int | None = None
@@ -58,7 +61,7 @@ class RestoreTask:
 
     def _prepare(self, output_path: str | os.PathLike) -> None:
         options, job = self._options, self._job
-        settings = fingerprint.of_job(self._source, self._net, options)
+        settings = fingerprint.of_job(self._source, self._net, options, self._forgets_from)
         resumed = job.begin(settings, resume=options.resume)
         if not resumed or not job.has_resources:
             device = next(self._net.parameters()).device
@@ -90,6 +93,7 @@ class RestoreTask:
             fast_net,
             source,
             precise_net=precise_net,
+            forgets_from=self._forgets_from,
             label=type(self._net).__name__.removesuffix("Net"),
             start=options.start,
             job=job,
@@ -194,6 +198,15 @@ class RestoreTask:
                 f"{self._output.path}: frame {position} is missing among the finished ones; the input has changed "
                 "meanwhile or a file of the job was removed, start afresh without --resume"
             )
+
+
+def _forgetting(source: FrameSource, net: nn.Module, options: RestoreOptions) -> tuple[float, int]:
+    """The rate, and the length in frames from which on a piece is restored with it."""
+    if options.forgetting is not None:
+        return options.forgetting, 0
+    if net.forgetting or source.kind != "video" or not net.alignment.needs_flow:
+        return net.forgetting, 0
+    return USUAL_RATE, LONG
 
 
 def _write_side_file(path: Path, overwrite: bool, write: Callable[[Path], object]) -> None:

@@ -17,7 +17,6 @@ from vsr_plugin.inference.sharing import Sharing
 from vsr_plugin.media import FrameSource, open_source
 from vsr_plugin.media.chunked import ChunkedOutput, open_chunked
 from vsr_plugin.media.sink import check_target
-from vsr_plugin.models.propagation.forgetting import USUAL_RATE, with_forgetting
 
 
 def restore_video(
@@ -62,7 +61,6 @@ def restore_video(
     with ExitStack() as stack:
         source = stack.enter_context(open_source(input_path))
         gt = _open_gt(stack, source, options, net.scale)
-        net = with_forgetting(net, _forgetting(source, net, options))
         target, _ = check_target(output_path, source)
         job = JobFolder(target)
         task = RestoreTask(source, net, options, job, _open_output(output_path, source, job, net, options), sharing)
@@ -79,14 +77,6 @@ def restore_video(
             advise(error, job.leave())
             raise
         return result
-
-
-def _forgetting(source: FrameSource, net: nn.Module, options: RestoreOptions) -> float:
-    if options.forgetting is not None:
-        return options.forgetting
-    if net.forgetting or source.kind != "video" or not net.alignment.needs_flow:
-        return net.forgetting
-    return USUAL_RATE
 
 
 def _open_gt(stack: ExitStack, source: FrameSource, options: RestoreOptions, scale: int) -> FrameSource | None:

@@ -70,7 +70,7 @@ def restore_frames(
         scene_cuts: restart propagation where the picture changes to another shot. The tool does so for video files;
             here it is off, since a sequence of an evaluation must not be cut.
         forgetting: share of its propagated features that a still pixel loses per frame, against the drift of long
-            shots; by default the network's own, which is 0 as in the paper. The tool takes 0.1 for video files.
+            shots; by default the network's own, which is 0 as in the paper. The tool takes 0.1 for long scenes.
         num_frames: how many frames will come, if known; windows are then made of equal length.
         work_dir: folder for what goes to disk; by default the system's folder for temporary files.
         progress: called during the work with the number of frames done since the last call, in halves: a frame
