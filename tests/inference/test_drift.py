@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,7 @@ from vsr_plugin.weights.zoo import locate
 @pytest.fixture(scope="module")
 def still_net(either_net):
     """Both networks, small, with a flow network that sees hardly any motion."""
-    net = with_forgetting(either_net, 0)
+    net = copy.deepcopy(either_net)
     with torch.no_grad():
         for level in net.spynet.basic_module:
             level.basic_module[-1].conv.weight.mul_(1e-3)
