@@ -22,17 +22,16 @@ from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.transfers import FrameDownload
 from vsr_plugin.media import Frame, FrameSource
 from vsr_plugin.media.chunked import ChunkedOutput, ChunkWriter
-from vsr_plugin.models.propagation.forgetting import with_forgetting
 
 
 class PieceWorker:
     """Restores pieces and writes what they keep into the chunks that are not finished yet.
 
     Args:
-        net: the network, in evaluation mode, on the device that computes.
+        nets_for: called with a piece for the network that restores it, in evaluation mode, on the device that computes,
+            and for its ``precise_net``; see :func:`vsr_plugin.inference.sequence.restore_sequence`.
+        scale: HR pixels per LR pixel and side.
         source: where the frames come from, for the transparency of images.
-        precise_net: see :func:`vsr_plugin.inference.sequence.restore_sequence`.
-        forgets_from: length in frames from which on a piece is restored with the network's forgetting; shorter without.
         label: what results are called in a comparison picture.
         start: frame of the source that is frame 0 of the output.
         job: what is finished, and where to put what becomes so.
@@ -51,11 +50,10 @@ class PieceWorker:
 
     def __init__(
         self,
-        net: nn.Module,
+        nets_for: Callable[[Piece], tuple[nn.Module, Callable[[], nn.Module] | None]],
         source: FrameSource,
         *,
-        precise_net: Callable[[], nn.Module] | None,
-        forgets_from: int,
+        scale: int,
         label: str,
         start: int,
         job: JobFolder,
@@ -68,8 +66,8 @@ class PieceWorker:
         picture_index: int | None,
         progress: Callable[[float], None],
     ) -> None:
-        self._net, self._source, self._start = net, source, start
-        self._precise_net, self._forgets_from, self._label = precise_net, forgets_from, label
+        self._nets_for, self._source, self._start = nets_for, source, start
+        self._scale, self._label = scale, label
         self._job, self._output, self._plan_for, self._wait_until = job, output, plan_for, wait_until
         self._first_pts, self._gt, self._protocol = first_pts, gt, protocol
         self._picture_index, self._progress = picture_index, progress
@@ -113,17 +111,18 @@ class PieceWorker:
                     self._progress(0.5)
 
             plan = self._plan_for(piece)
-            rate = self._net.forgetting if len(piece.frames) >= self._forgets_from else 0
+            net, precise_net = self._nets_for(piece)
+            rate = net.forgetting
             forgetting = f", still pixels forget {rate:g} per frame (--forgetting)" if rate else ""
             self.notes[f"restored as {plan}{forgetting}"] = None
             restored = restore_sequence(
-                _at_rate(self._net, rate),
+                net,
                 piece.frames,
                 plan,
                 folder=piece.folder,
                 persistent=True,
                 first_frame=piece.margin if piece.is_window else missing[0].start,
-                precise_net=self._precise_net and (lambda: _at_rate(self._precise_net(), rate)),
+                precise_net=precise_net,
                 on_step=on_step,
                 on_note=lambda line: self.notes.update({line: None}),
             )
@@ -206,7 +205,7 @@ class PieceWorker:
         for position, i in enumerate(lead):
             like = piece.frames[i]
             h, w, c = like.shape
-            shape = self._net.scale * h, self._net.scale * w, c
+            shape = self._scale * h, self._scale * w, c
             contributions = before.read(position, shape), own.read(position, shape)
             task.write(i, partial(blend, *contributions, position, len(lead), like))
         task.commit()
@@ -223,7 +222,7 @@ class PieceWorker:
         if info.alpha:
             # Read again here, so that a long folder does not keep the transparency of all its images in memory.
             lr = next(self._source.frames(self._start + piece.start + i - piece.margin, 1))
-            alpha = bicubic_upsample(np.repeat(lr.alpha[..., None], 3, axis=2), self._net.scale)[..., 0]
+            alpha = bicubic_upsample(np.repeat(lr.alpha[..., None], 3, axis=2), self._scale)[..., 0]
         return Frame(hr, alpha=alpha, grey=info.grey, pts=info.pts, duration=info.duration, name=info.name)
 
     def examine(self, index: int, lr: np.ndarray, hr: np.ndarray, log: QualityLog, last: int) -> None:
@@ -290,11 +289,6 @@ class _ChunkTask:
         self._current.writer = None
         stop = self._piece.start + len(self._piece.infos)
         self._worker.record(ChunkRecord(chunk, stop, self._log.rows))
-
-
-def _at_rate(net: nn.Module, rate: float) -> nn.Module:
-    # The network itself where it is the same: only that one's steps are recorded on a GPU.
-    return net if net.forgetting == rate else with_forgetting(net, rate)
 
 
 def _clean_up(piece: Piece) -> None:

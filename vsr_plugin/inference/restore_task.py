@@ -1,5 +1,6 @@
 """The steps of restoring one input into one output as a job."""
 
+import functools
 import os
 from collections.abc import Callable
 from contextlib import closing
@@ -88,12 +89,15 @@ class RestoreTask:
         cutter = PieceCutter(
             self._piece_plan(), job.pieces, lambda number, start: self._wanted(number, start, progress)
         )
-        fast_net, precise_net = accelerate_with_fallback(self._net, options.precision)
+
+        @functools.cache  # one for each rate of forgetting: each keeps what it has packed or recorded
+        def nets_at(rate: float) -> tuple[nn.Module, Callable[[], nn.Module] | None]:
+            return accelerate_with_fallback(with_forgetting(self._net, rate), options.precision)
+
         worker = PieceWorker(
-            fast_net,
+            lambda piece: nets_at(self._net.forgetting if len(piece.frames) >= self._forgets_from else 0.0),
             source,
-            precise_net=precise_net,
-            forgets_from=self._forgets_from,
+            scale=self._net.scale,
             label=type(self._net).__name__.removesuffix("Net"),
             start=options.start,
             job=job,
