@@ -212,7 +212,7 @@ def run_windows(args: argparse.Namespace) -> None:
     print(f"weights: {args.weights}, forgetting {args.forgetting:g}")
     print("PSNR in dB on the Y channel, per frame, less that of the whole sequence")
     for clip in args.clips:
-        gt = load_gt(clip, args.frames, *args.crop)
+        gt = load_gt(clip, args.frames, *args.crop, net.scale)
         whole, costs = measure_windows(net, gt, args.settings)
         print(f"{clip}, {len(gt)} frames of {gt[0].shape[1]}x{gt[0].shape[0]}: whole sequence {whole:.3f} dB")
         for cost in costs:
@@ -224,12 +224,12 @@ def run_drift(args: argparse.Namespace) -> None:
     print(f"weights: {args.weights}; PSNR in dB on the Y channel, means over frames")
     for clip in args.clips:
         if "freeze" in args:
-            still = load_gt(clip, args.freeze + 1, *args.crop)
+            still = load_gt(clip, args.freeze + 1, *args.crop, net.scale)
             if len(still) <= args.freeze:
                 raise VSRError(f"--freeze {args.freeze}: {clip} has {len(still)} frames, counted from 0")
             gt, shown = [still[-1]] * args.frames, f"frame {args.freeze}, {args.frames} times"
         else:
-            gt = load_gt(clip, args.frames, *args.crop)
+            gt = load_gt(clip, args.frames, *args.crop, net.scale)
             shown = f"{len(gt)} frames"
         print(f"\n{clip}, {shown}, {gt[0].shape[1]}x{gt[0].shape[0]}\n")
         for line in drift.table(drift.measure_drift(net, gt, args.rates, args.strategies), args.stretch):

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from vsr_plugin.cli import HelpFormatter, frame_progress, pick_device, run_command
 from vsr_plugin.datasets.degradations import bicubic_downsample
 from vsr_plugin.datasets.sample_clips import SAMPLE_CLIPS, sample_clip
+from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import RestoreOptions, restore_video
 from vsr_plugin.media import Encoding, open_sink, open_source
 from vsr_plugin.weights import load_net
@@ -29,18 +31,23 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_clips(clip: Path, start: int, num_frames: int, gt_path: Path, lr_path: Path) -> None:
-    """Cut the ground truth out of a clip and degrade it (BI), both as lossless videos with the clip's audio."""
+def make_clips(clip: Path, start: int, num_frames: int, gt_path: Path, lr_path: Path, scale: int) -> None:
+    """Cut the ground truth out of a clip and degrade it (BI), both as lossless videos with the clip's audio.
+
+    Raises:
+        VSRError: frames cannot be cut into blocks of ``scale`` pixels.
+    """
     part = dict(start=start, num_frames=num_frames)
     common = dict(**part, overwrite=True, encoding=LOSSLESS)
-    with (
-        open_source(clip) as source,
-        open_sink(gt_path, source, scale=1, **common) as gt_sink,
-        open_sink(lr_path, source, scale=Fraction(1, 4), **common) as lr_sink,
-    ):
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(clip))
+        if source.width % scale or source.height % scale:
+            raise VSRError(f"{clip}: {source.width}x{source.height} is no multiple of {scale}; take other weights")
+        gt_sink = stack.enter_context(open_sink(gt_path, source, scale=1, **common))
+        lr_sink = stack.enter_context(open_sink(lr_path, source, scale=Fraction(1, scale), **common))
         for frame in source.frames(**part):
             gt_sink.write(frame)
-            lr_sink.write(replace(frame, rgb=bicubic_downsample(frame.rgb)))
+            lr_sink.write(replace(frame, rgb=bicubic_downsample(frame.rgb, scale)))
 
 
 def main() -> int:
@@ -50,10 +57,10 @@ def main() -> int:
     gt, lr, restored, comparison = (
         args.out_dir / name for name in ("gt.mkv", "lr.mkv", "restored.mp4", "comparison.png")
     )
-    print(f"1/2 degrading {args.num_frames} frames of {args.clip} with MATLAB-style bicubic x1/4")
-    make_clips(sample_clip(args.clip), args.start, args.num_frames, gt, lr)
-
     net = load_net(args.weights, device=device)
+    print(f"1/2 degrading {args.num_frames} frames of {args.clip} with MATLAB-style bicubic x1/{net.scale}")
+    make_clips(sample_clip(args.clip), args.start, args.num_frames, gt, lr, net.scale)
+
     print(f"2/2 restoring them with {type(net).__name__} ({args.weights}) on {device}")
     options = RestoreOptions(gt=gt, comparison=comparison, overwrite=True)
     begin = time.perf_counter()

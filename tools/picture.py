@@ -27,6 +27,7 @@ from vsr_plugin.visualization.panels import Panel, enlarged, fitting_factor, pan
 from vsr_plugin.visualization.refill_picture import refill_picture, refill_stages
 from vsr_plugin.visualization.temporal_profile import busiest_row, profile_picture
 from vsr_plugin.weights import load_net, locate_published
+from vsr_plugin.weights.loading import load_architecture
 
 GT = "ground truth"
 
@@ -75,7 +76,7 @@ def restored_versions(clip: DegradedClip, args: argparse.Namespace) -> dict[str,
     net = load_restorer(args)
     with frame_progress(len(clip.lqs)) as bar:
         restored = np.stack(list(restore_frames(net, clip.lqs, num_frames=len(clip.lqs), progress=bar.update)))
-    versions = {"bicubic": bicubic_upsample(clip.lqs), type(net).__name__.removesuffix("Net"): restored}
+    versions = {"bicubic": bicubic_upsample(clip.lqs, net.scale), type(net).__name__.removesuffix("Net"): restored}
     return versions if clip.gts is None else versions | {GT: clip.gts}
 
 
@@ -171,7 +172,9 @@ def main() -> None:
         raise VSRError(
             f"--frame {args.frame}: must be from 0 to {args.frames - 1}, since {args.frames} frames are read"
         )
-    clip = degraded_clip(args.clip, start=args.start, num_frames=args.frames, size=args.size, degrade=not args.lr)
+    scale = load_architecture(args.weights).scale if args.weights else 4
+    part = dict(start=args.start, num_frames=args.frames, size=args.size)
+    clip = degraded_clip(args.clip, **part, degrade=not args.lr, scale=scale)
     picture = KINDS[args.kind](clip, args)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(args.output, partial(picture.save, optimize=True))

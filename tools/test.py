@@ -13,10 +13,12 @@ import vsr_plugin  # noqa: F401 (makes MMagic importable)
 from vsr_plugin.cli import HelpFormatter, pick_device, run_command
 from vsr_plugin.engine.choose_sets import choose_test_sets, quality_metrics
 from vsr_plugin.engine.launching import add_config_arguments, build_runner, forget_pretrained, read_config
+from vsr_plugin.engine.scaling import scale_of, set_scale
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import report_table
 from vsr_plugin.evaluation.extra_metrics import DEFINITIONS
-from vsr_plugin.weights import load_into, resolve
+from vsr_plugin.weights import load_into
+from vsr_plugin.weights.loading import load_architecture
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,13 +35,19 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def prepare(cfg: Config, args: argparse.Namespace) -> list[str]:
-    """Fit a config to the test: sets, where figures go, nothing of training; returns notes for the person.
+def prepare(cfg: Config, args: argparse.Namespace, scale: int) -> list[str]:
+    """Fit a config to the test: sets, scale of the weights, where figures go, nothing of training.
+
+    Returns:
+        Notes for the person.
 
     Raises:
         VSRError: there is no set to test on.
     """
     notes = choose_test_sets(cfg, args.only)
+    if scale != scale_of(cfg):
+        notes.append(f"{args.checkpoint}: weights of scale {scale}, so the sets are tested at that scale")
+        set_scale(cfg, scale)
     if args.work_dir is None:
         # Several checkpoints of one training are tested, and their figures stay side by side.
         cfg.work_dir = os.path.join(cfg.work_dir, f"test_{Path(args.checkpoint).stem}")
@@ -58,12 +66,12 @@ def prepare(cfg: Config, args: argparse.Namespace) -> list[str]:
 def main() -> int:
     args = parse_args()
     device = pick_device(args.device)
-    # Before minutes of work: a name or path that does not exist.
-    resolve(args.checkpoint)
+    # Before minutes of work: a name or path that does not exist, or no weights.
+    scale = load_architecture(args.checkpoint).scale
     cfg = read_config(args)
     if cfg.launcher != "none" and args.device != "auto":
         raise VSRError("--device is for one process; several take a GPU each, or all the CPU where there is none")
-    notes = prepare(cfg, args)
+    notes = prepare(cfg, args, scale)
     runner = build_runner(cfg)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     load_into(model.generator, args.checkpoint)

@@ -21,6 +21,7 @@ from vsr_plugin.engine.launching import (
 from vsr_plugin.engine.optim_wrapper import PRECISIONS
 from vsr_plugin.errors import TrainingError, VSRError, advise
 from vsr_plugin.inference.acceleration.precision import feature_dtype
+from vsr_plugin.models.upsampling import SHUFFLES
 
 AUTO = "auto"
 
@@ -30,6 +31,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     add_config_arguments(parser)
     presets = ", ".join(sorted(file.stem for file in PRESETS.glob("*.py")))
     parser.add_argument("--preset", metavar="NAME", help=f"settings for a kind of machine: {presets}, or a file")
+    scales = ", ".join(map(str, SHUFFLES))
+    parser.add_argument(
+        "--scale", type=int, choices=list(SHUFFLES), metavar="N",
+        help=f"train for another scale than the config's: {scales}; patches keep their size at LR, LR frames are made "
+        "on the fly, and trained weights give all but their upsampling",
+    )  # fmt: skip
     parser.add_argument(
         "--resume", nargs="?", const=AUTO, metavar="PATH",
         help="go on with the run in the work dir, from its last whole checkpoint or from PATH",

@@ -47,6 +47,8 @@ def test_what_is_new_can_learn(basicvsr: tuple[BasicVSRNet, Path]) -> None:
 def test_other_weights_are_refused(basicvsr: tuple[BasicVSRNet, Path], tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="has 8 channels and 2 blocks, the network 8 channels and 3 blocks"):
         warm_start(IconVSRNet(mid_channels=8, num_blocks=3), basicvsr[1])
-    torch.save(IconVSRNet(**SIZES).state_dict(), tmp_path / "iconvsr.pth")
-    with pytest.raises(WeightsError, match="weights of IconVSRNet; a warm start takes BasicVSR's"):
-        warm_start(IconVSRNet(**SIZES), tmp_path / "iconvsr.pth")
+    torch.save(IconVSRNet(**SIZES).edvr.state_dict(), tmp_path / "edvr.pth")
+    with pytest.raises(
+        WeightsError, match="weights of EDVRFeatureExtractor; a warm start of IconVSRNet takes BasicVSR's or its own"
+    ):
+        warm_start(IconVSRNet(**SIZES), tmp_path / "edvr.pth")

@@ -41,9 +41,11 @@ def read_frames(clip: str, *, start: int = 0, num_frames: int | None = None) -> 
             yield to_uint8(frame.rgb)
 
 
-def crop(frame: np.ndarray, height: int, width: int, *, bottom: bool = False) -> np.ndarray:
-    """A view of at most ``height`` x ``width`` at the top left (or bottom left), both multiples of 4."""
-    height, width = (min(limit, side) // 4 * 4 for limit, side in zip((height, width), frame.shape, strict=False))
+def crop(frame: np.ndarray, height: int, width: int, scale: int = 4, *, bottom: bool = False) -> np.ndarray:
+    """A view of at most ``height`` x ``width`` at the top left (or bottom left), both multiples of ``scale``."""
+    height, width = (
+        min(limit, side) // scale * scale for limit, side in zip((height, width), frame.shape, strict=False)
+    )
     return frame[-height:, :width] if bottom else frame[:height, :width]
 
 
@@ -54,7 +56,7 @@ class DegradedClip:
     Args:
         name: what the person called the clip, without folder and suffix.
         lqs: ``(t, h, w, 3)``, ``uint8`` RGB.
-        gts: ``(t, 4h, 4w, 3)``, or ``None`` where the clip itself is what is restored.
+        gts: ``(t, scale * h, scale * w, 3)``, or ``None`` where the clip itself is what is restored.
     """
 
     name: str
@@ -67,7 +69,13 @@ class DegradedClip:
 
 
 def degraded_clip(
-    clip: str, *, start: int, num_frames: int, size: tuple[int, int] | None = None, degrade: bool = True
+    clip: str,
+    *,
+    start: int,
+    num_frames: int,
+    size: tuple[int, int] | None = None,
+    degrade: bool = True,
+    scale: int = 4,
 ) -> DegradedClip:
     """Read frames and make LR frames of them by BI, rounded to 8 bits.
 
@@ -77,6 +85,7 @@ def degraded_clip(
         num_frames: how many.
         size: at most this height and width of the frames that are read, from the top left.
         degrade: ``False`` takes the frames as they are for LR frames, without ground truth.
+        scale: sides of the frames over those of the LR frames.
 
     Raises:
         MediaError: there is no such clip, or it is too short.
@@ -91,7 +100,7 @@ def degraded_clip(
     name = clip if clip in SAMPLE_CLIPS else Path(clip).stem
     if not degrade:
         return DegradedClip(name, np.stack([frame[:height, :width] for frame in frames]), None)
-    if min(frames[0].shape[:2]) < 4:
+    if min(frames[0].shape[:2]) < scale:
         raise MediaError(f"{clip}: frames of {frames[0].shape[1]}x{frames[0].shape[0]} are too small to degrade")
-    gts = np.stack([crop(frame, height, width) for frame in frames])
-    return DegradedClip(name, np.stack([bicubic_downsample(gt) for gt in gts]), gts)
+    gts = np.stack([crop(frame, height, width, scale) for frame in frames])
+    return DegradedClip(name, np.stack([bicubic_downsample(gt, scale) for gt in gts]), gts)

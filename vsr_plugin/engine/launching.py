@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from vsr_plugin.engine.scaling import set_scale
 from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.host import import_quietly
 
@@ -42,10 +43,11 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_config(args: argparse.Namespace) -> Config:
-    """Read the experiment, apply the preset if there is one and the options, and fit it to this machine.
+    """Read the experiment, apply preset, scale and options if there are some, and fit it to this machine.
 
     Raises:
-        VSRError: the config, the recipe or the preset does not exist or cannot be read, or the config takes no recipe.
+        VSRError: the config, the recipe, the preset or the scale does not exist or cannot be read, or the config takes
+            no recipe.
     """
     cfg = read_experiment(args.config, getattr(args, "recipe", None))
     preset = getattr(args, "preset", None)
@@ -56,10 +58,14 @@ def read_config(args: argparse.Namespace) -> Config:
             known = ", ".join(sorted(file.stem for file in PRESETS.glob("*.py")))
             raise VSRError(f"preset {preset!r}: no such preset or file; there are {known}")
         cfg.merge_from_dict(load_config(path).to_dict())
+    scale = getattr(args, "scale", None)
+    if scale is not None:
+        set_scale(cfg, scale)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     recipe = cfg.env_variables.get(RECIPE)
     name = args.config.stem if recipe in (None, DEFAULT_RECIPE) else f"{args.config.stem}_{recipe}"
+    name = name if scale is None else f"{name}_x{scale}"
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or os.path.join("work_dirs", name)
     cfg.launcher = args.launcher or ("pytorch" if int(os.environ.get("WORLD_SIZE", 1)) > 1 else "none")
     if importlib.util.find_spec("tensorboard") is None:

@@ -84,7 +84,7 @@ class ClipQuality(BaseMetric):
             data_batch: not used.
             data_samples: of each clip ``output.pred_img`` (t', 3, H, W) and ``gt_img`` (t, 3, H, W), ``uint8`` RGB with
                 t' >= t, of which the first t belong together; ``key``, the clip's name; perhaps ``frames``, the
-                indices of the GT frames; for ``baseline`` also ``input`` (t', 3, H / 4, W / 4).
+                indices of the GT frames; for ``baseline`` also ``input`` (t', 3, h, w).
 
         Raises:
             VSRError: there is no ground truth, or the restored clip does not fit it.
@@ -100,14 +100,15 @@ class ClipQuality(BaseMetric):
         if len(restored) < len(gt) or restored.shape[1:] != gt.shape[1:]:
             raise VSRError(
                 f"{self.prefix}, clip {clip}: restored to {_size(restored)}, but the ground truth has {_size(gt)}; "
-                "LR frames must be a quarter of it in height and width"
+                "the sides of LR frames times the network's scale must be those of the ground truth"
             )
         scored = [len(gt) // 2] if self.frames == "centre" else list(range(len(gt)))
         figures = self._figures(scored, lambda i: _rgb(restored[i]), gt)
         if self.baseline:
             if clip not in self._baselines:
                 # Not in the scoring threads: the enlargement is a matrix product, which has threads of its own.
-                enlarged = [bicubic_upsample(_rgb(lr)) for lr in sample["input"][: len(gt)]]
+                lrs = sample["input"][: len(gt)]
+                enlarged = [bicubic_upsample(_rgb(lr), gt.shape[-1] // lr.shape[-1]) for lr in lrs]
                 self._baselines[clip] = self._figures(scored, enlarged.__getitem__, gt)
             baseline = self._baselines[clip].items()
             # What is the ground truth's own is the same for both.

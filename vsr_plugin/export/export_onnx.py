@@ -59,7 +59,7 @@ def export_onnx(
 
     Args:
         weights: published name or path of BasicVSR or IconVSR weights.
-        out: the file ``.onnx`` for whole sequences, ``lrs (n, t, 3, h, w)`` to ``hrs (n, t, 3, 4h, 4w)``; with
+        out: the file ``.onnx`` for whole sequences, ``lrs (n, t, 3, h, w)`` to ``hrs (n, t, 3, H, W)``; with
             ``parts`` the folder for the steps.
         parts: export the steps of :func:`vsr_plugin.export.steps.make_parts` instead, for bounded memory.
         opset: version of the ONNX operators.

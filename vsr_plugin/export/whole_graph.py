@@ -86,7 +86,7 @@ class _Assembly:
 
 
 def build_whole_graph(net: nn.Module, opset: int) -> ModelProto:
-    """Make the graph from ``lrs (n, t, 3, h, w)`` to ``hrs (n, t, 3, 4h, 4w)``, all of n, t, h, w open.
+    """Make the graph from ``lrs (n, t, 3, h, w)`` to ``hrs (n, t, 3, H, W)``, all of n, t, h, w open.
 
     Args:
         net: a copy by :func:`vsr_plugin.export.onnx_layers.exportable_copy`.

@@ -137,7 +137,7 @@ class SequenceRestorer:
         return feat
 
     def sweep_forward(self, first_segment: int = 0) -> Iterator[tuple[int, Tensor]]:
-        """Second sweep; yields ``(i, HR frame (3, 4h, 4w))``, not clipped, in order.
+        """Second sweep; yields ``(i, HR frame (3, scale * h, scale * w))``, not clipped, in order.
 
         The forward state at the start of a segment is kept before the first frame of the segment is handed out.
 
@@ -200,7 +200,7 @@ def restore_piece(
     frame of segment ``j`` had been handed out or asked for.
 
     Yields:
-        ``(i, HR frame (3, 4h, 4w))``, not clipped to [0, 1].
+        ``(i, HR frame (3, scale * h, scale * w))``, not clipped to [0, 1].
     """
     restorer = SequenceRestorer(
         net, frames, segment=segment, cache=cache, keep_states=keep_states, on_step=on_step, guard=guard

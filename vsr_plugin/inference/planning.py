@@ -24,7 +24,9 @@ _TILES = (1024, 512, 256, 128, 64, MIN_TILE)
 _TEMPORARY_BYTES = 256 * 2**20
 
 # Bytes per LR pixel of what a step needs while it runs, measured with 64 channels in float32; see `make_plan`.
-_STEP_BYTES, _UPSAMPLING_BYTES, _REFILL_BYTES = 2600, 13000, 10000
+_STEP_BYTES, _REFILL_BYTES = 2600, 10000
+# The same per HR pixel; the layers at HR size have 64 channels whatever the width of the others.
+_UPSAMPLING_BYTES = 815
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class MemoryModel:
     @property
     def contribution(self) -> int:
         """What a window leaves of a frame to the next one."""
-        return CONTRIBUTION_BYTES * self.height * self.width
+        return CONTRIBUTION_BYTES * self.net.scale**2 * self.height * self.width
 
     def working(self, tile: int | None) -> int:
         """What a step takes while it runs, besides the frames."""
@@ -115,8 +117,8 @@ class MemoryModel:
         tile_pixels = pixels if tile is None else min(pixels, (tile + MIN_TILE) ** 2)
         refill = _REFILL_BYTES * width if self.net.keyframe_windows(1) else 0
         untiled = pixels * size * (1000 + refill)
-        # The layers at HR size have 64 channels whatever the width of the others.
-        step = int(_TEMPORARY_BYTES + untiled + tile_pixels * size * max(_STEP_BYTES * width, _UPSAMPLING_BYTES))
+        upsampling = _UPSAMPLING_BYTES * self.net.scale**2
+        step = int(_TEMPORARY_BYTES + untiled + tile_pixels * size * max(_STEP_BYTES * width, upsampling))
         # A step that is recorded has been computed the usual way before, whose memory stays with the allocator.
         return 2 * step if records_steps(next(self.net.parameters()).device, pixels) else step
 

@@ -125,7 +125,7 @@ def restore_sequence(
         on_note: called with a line for a person when the plan changes.
 
     Yields:
-        ``(i, HR frame (3, 4h, 4w))``, not clipped to [0, 1].
+        ``(i, HR frame (3, scale * h, scale * w))``, not clipped to [0, 1].
 
     Raises:
         VSRError: the memory does not suffice for the smallest plan either.

@@ -17,7 +17,7 @@ from vsr_plugin.errors import VSRError
 
 #: Residual blocks that run on a tile before the tiles are put together again; each widens the margin by 2 pixels.
 _BLOCKS_AT_ONCE = 6
-#: LR pixels that the upsampling reaches: convolutions at LR, x2 and x4, and the bilinear enlargement.
+#: LR pixels that the upsampling reaches at any scale: convolutions from LR to HR, and the bilinear enlargement.
 _UPSAMPLING_REACH = 3
 #: The smallest tile, twice the widest margin.
 MIN_TILE = 4 * (_BLOCKS_AT_ONCE + 1)

@@ -10,10 +10,10 @@ from vsr_plugin.registry import MODELS
 
 @MODELS.register_module()
 class BasicVSRNet(VSRNet):
-    """BasicVSR x4: bidirectional propagation, feature alignment by flow, concatenation, pixel shuffle.
+    """BasicVSR: bidirectional propagation, feature alignment by flow, concatenation, pixel shuffle.
 
-    ``forward`` maps RGB sequences in [0, 1] ``(n, t, 3, h, w)`` to ``(n, t, 3, 4h, 4w)``. The published network is the
-    default; the other choices are those that the paper compares it with, see docs/components.md.
+    ``forward`` maps RGB sequences in [0, 1] ``(n, t, 3, h, w)`` to ``(n, t, 3, scale * h, scale * w)``. The published
+    network is the default; the other choices are those that the paper compares it with, see docs/components.md.
 
     Args:
         mid_channels: channels of the propagated features.
@@ -26,9 +26,11 @@ class BasicVSRNet(VSRNet):
         segments: for local propagation, the number of segments that a sequence is cut into.
         alignment: ``'none'``, ``'image'``, ``'feature'``, or one of your own.
         forgetting: share of its propagated features that a still pixel loses per frame, against drift in long shots.
+        scale: HR pixels per LR pixel and side: 2, 3, 4 or 8. Weights are published for 4 only.
 
     Raises:
-        ComponentError: components do not exist or do not go together, or ``forgetting`` is not in [0, 1).
+        ComponentError: components do not exist or do not go together, ``forgetting`` is not in [0, 1), or there
+            is no such scale.
 
     Example:
         >>> net = BasicVSRNet(mid_channels=8, num_blocks=1)
@@ -50,6 +52,7 @@ class BasicVSRNet(VSRNet):
         segments: int | None = None,
         alignment: str | Mapping[str, Any] = "feature",
         forgetting: float = 0.0,
+        scale: int = 4,
     ):
         super().__init__(
             mid_channels,
@@ -62,4 +65,4 @@ class BasicVSRNet(VSRNet):
         )
         self.build_flow(spynet_pretrained)
         self.build_branches(num_blocks)
-        self.build_upsampling(mid_channels)
+        self.build_upsampling(mid_channels, scale)

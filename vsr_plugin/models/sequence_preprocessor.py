@@ -24,7 +24,7 @@ class SequencePreprocessor(BaseDataPreprocessor):
             training: stack the ground truths as well; otherwise they stay where and what they are.
 
         Returns:
-            ``inputs`` ``(n, t, 3, h, w)``, ``data_samples`` as given, and in training ``gts`` ``(n, t, 3, 4h, 4w)``,
+            ``inputs`` ``(n, t, 3, h, w)``, ``data_samples`` as given, and in training ``gts`` ``(n, t, 3, H, W)``,
             both floating point in [0, 1].
         """
         data_samples = data.get("data_samples")

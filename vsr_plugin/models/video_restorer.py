@@ -61,12 +61,12 @@ class VideoRestorer(BaseModel):
             inputs: LR sequences, RGB in [0, 1], ``(n, t, 3, h, w)``.
             data_samples: one for every sequence; needed to predict.
             mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
-            gts: ground truth in [0, 1], ``(n, t, 3, 4h, 4w)``; needed for the loss.
+            gts: ground truth in [0, 1], ``(n, t, 3, scale * h, scale * w)``; needed for the loss.
 
         Returns:
             ``dict(loss=...)``; or the data samples, see :meth:`predict`; or the restored sequences
-            ``(n, t, 3, 4h, 4w)``. These are what the network gives where gradients are recorded, and otherwise those of
-            :meth:`restore`: MMagic's inferencers ask for whole videos in this mode.
+            ``(n, t, 3, scale * h, scale * w)``. These are what the network gives where gradients are recorded, and
+            otherwise those of :meth:`restore`: MMagic's inferencers ask for whole videos in this mode.
 
         Raises:
             ValueError: there is no such mode.
@@ -87,7 +87,7 @@ class VideoRestorer(BaseModel):
             inputs: LR sequences, RGB in [0, 1], ``(n, t, 3, h, w)``.
 
         Returns:
-            ``(n, t, 3, 4h, 4w)``, clipped to [0, 1], on the CPU.
+            ``(n, t, 3, scale * h, scale * w)``, clipped to [0, 1], on the CPU.
         """
         n, t, c, h, w = inputs.shape
         scale = self.generator.scale
@@ -105,8 +105,8 @@ class VideoRestorer(BaseModel):
             data_samples: one for every sequence.
 
         Returns:
-            The same, with ``input`` ``(t, 3, h, w)`` and ``output.pred_img`` ``(t, 3, 4h, 4w)``, RGB, ``uint8`` on the
-            CPU.
+            The same, with ``input`` ``(t, 3, h, w)`` and ``output.pred_img`` ``(t, 3, scale * h, scale * w)``, RGB,
+            ``uint8`` on the CPU.
         """
         for lrs, sample in zip(inputs, data_samples, strict=True):
             sample.set_tensor_data(dict(input=to_bytes(lrs)))

@@ -75,13 +75,15 @@ class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
 
     @property
     def is_published(self) -> bool:
-        """Whether the components are those of the published network, so that other implementations have it too."""
-        return type(self.propagation) is self.published_propagation and type(self.alignment) is FeatureAlignment
+        """Whether components and scale are the published network's, so that other implementations have it too."""
+        components = type(self.propagation), type(self.alignment)
+        return components == (self.published_propagation, FeatureAlignment) and self.scale == 4
 
     @property
     def components(self) -> str:
         """The choices in a few words, such as ``'propagation: coupled, alignment: FeatureAlignment()'``."""
-        return f"propagation: {self.propagation}, alignment: {self.alignment}"
+        scale = "" if self.scale == 4 else f", scale: {self.scale}"
+        return f"propagation: {self.propagation}, alignment: {self.alignment}{scale}"
 
     def build_flow(self, spynet_pretrained: str | None) -> None:
         """Add the flow network S, if the alignment needs one; ``spynet_pretrained`` is loaded by ``init_weights()``.
@@ -200,7 +202,7 @@ class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
         return self.alignment.carry(self.forward_resblocks(torch.cat((lr, *seen), dim=1)), lr)
 
     def reconstruct(self, lr: Tensor, backward_feat: Tensor | None, forward_feat: Tensor) -> Tensor:
-        """HR frame ``(n, 3, 4h, 4w)`` from the states of its branches: U in the paper."""
+        """HR frame ``(n, 3, scale * h, scale * w)`` from the states of its branches: U in the paper."""
         feats = self.propagation.restored_from(self.features(backward_feat), self.features(forward_feat))
         if len(feats) == 1:
             return self.upsample(feats[0], lr)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vsr_plugin.errors import WeightsError
 from vsr_plugin.models import BasicVSRNet, EDVRFeatureExtractor, IconVSRNet, SPyNet
+from vsr_plugin.models.upsampling import SHUFFLES
 
 #: Where a network holds another one that is published by itself.
 PARTS = {SPyNet: "spynet.", EDVRFeatureExtractor: "edvr."}
@@ -25,6 +26,11 @@ class Architecture:
     tensors: dict[str, Tensor]
     #: A component that its author added and the tensors do not tell: the network can be filled, but not built.
     own_component: str | None = None
+
+    @property
+    def scale(self) -> int:
+        """HR pixels per LR pixel and side of a network that enlarges."""
+        return self.arguments.get("scale", 4)
 
 
 def _count(keys: Iterable[str], prefix: str) -> int:
@@ -66,6 +72,16 @@ def _components(tensors: dict[str, Tensor]) -> tuple[str, str | None]:
     return propagation, "image" if carried else "feature" if has("spynet") else "none"
 
 
+def _scale(tensors: dict[str, Tensor]) -> int:
+    """Scale of a network by its last pixel shuffle, whose features are 64 wide whatever the width of the others."""
+    weights = [tensors.get(f"upsample{number}.upsample_conv.weight") for number in (1, 2, 3)]
+    last = max((number for number, weight in enumerate(weights, start=1) if weight is not None), default=2)
+    scales = [scale for scale, factors in SHUFFLES.items() if len(factors) == last]
+    # What fits no scale is told later, tensor by tensor.
+    fitting = (scale for scale in scales if weights[last - 1].size(0) == 64 * SHUFFLES[scale][-1] ** 2)
+    return next(fitting, scales[0]) if weights[last - 1] is not None else scales[0]
+
+
 def _network(tensors: dict[str, Tensor]) -> Architecture:
     sizes = dict(
         mid_channels=tensors["forward_resblocks.main.0.weight"].size(0),
@@ -78,6 +94,8 @@ def _network(tensors: dict[str, Tensor]) -> Architecture:
         sizes["padding"] = _extractor_arguments(tensors, "edvr.")["num_frames"] // 2
     if propagation != published:
         sizes["propagation"] = propagation
+    if (scale := _scale(tensors)) != 4:
+        sizes["scale"] = scale
     if alignment not in ("feature", None):
         sizes["alignment"] = alignment
     return Architecture(net_class, sizes, tensors, own_component=None if alignment else "alignment")

@@ -22,7 +22,7 @@ _BASICSR_NAMES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\b(forward|backward)_trunk\.", r"\1_resblocks."),
-        (r"\bupconv([12])\.", r"upsample\1.upsample_conv."),
+        (r"\bupconv([123])\.", r"upsample\1.upsample_conv."),
         (r"\bconv_l([23])_([12])\.", r"feat_l\1_conv\2.conv."),
         (r"\bpcd_align\.", "pcd_alignment."),
         # Convolutions that MMagic wraps together with their activation.

@@ -1,4 +1,4 @@
-"""IconVSR that starts from trained BasicVSR weights."""
+"""Networks that start from what another one has learnt: IconVSR from BasicVSR, and one scale from another."""
 
 import os
 
@@ -8,56 +8,96 @@ from torch import Tensor
 
 from vsr_plugin.errors import WeightsError
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.models.vsr_net import VSRNet
+from vsr_plugin.weights.architectures import Architecture
 from vsr_plugin.weights.loading import OPTIONAL, load_architecture
 
-
-def _misses_channels(own: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
-    key = "backward_resblocks.main.0.weight"
-    return key not in theirs or own[key].shape != theirs[key].shape
+#: What IconVSR has and BasicVSR has not.
+_REFILL = ("edvr.", "backward_fusion.", "forward_fusion.")
 
 
-@torch.no_grad()
-def warm_start(net: IconVSRNet, name_or_path: str | os.PathLike) -> None:
-    """Give an IconVSR what a BasicVSR has learnt: flow, both branches, upsampling.
+def _is_same(own: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
+    """Whether both have the same tensors, but for fixed buffers."""
+    if any(key not in OPTIONAL for key in own.keys() ^ theirs.keys()):
+        return False
+    return all(own[key].shape == theirs[key].shape for key in own.keys() & theirs.keys())
 
-    What BasicVSR does not have starts neutral: at keyframes the propagated features pass unchanged, and the
-    forward branch gives the backward features (coupled propagation) no weight yet. The keyframe extractor
-    is left as it is, so load EDVR-M first. With bidirectional propagation the result is the BasicVSR. With coupled
-    propagation it is a start for training, not yet a working network: the upsampling was trained behind a fusion layer
-    that IconVSR has not.
 
-    Args:
-        net: network to fill, of the same widths and depth, with two branches and the same alignment.
-        name_or_path: published name, path or OpenMMLab address of BasicVSR weights.
+def _goes_into_iconvsr(own: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
+    """Whether a BasicVSR has all that an IconVSR needs of it: two branches, and flow where that has flow."""
+    kept = {key for key in own if not key.startswith(_REFILL)}
+    given = {key for key in theirs if not key.startswith("fusion.")} | (kept & theirs.keys())
+    first = "backward_resblocks.main.0.weight"
+    if first not in own or first not in theirs or own[first].shape != theirs[first].shape:
+        return False
+    return all(key in OPTIONAL for key in kept ^ given)
 
-    Raises:
-        WeightsError: the weights cannot be had, are not BasicVSR's, or have other sizes.
-    """
-    found = load_architecture(name_or_path)
-    if found.net_class is not BasicVSRNet:
-        raise WeightsError(f"{name_or_path}: weights of {found.net_class.__name__}; a warm start takes BasicVSR's")
+
+def _check_kind(net: VSRNet, found: Architecture, source: str) -> None:
+    if found.net_class is type(net) or (found.net_class is BasicVSRNet and isinstance(net, IconVSRNet)):
+        return
+    takes = "BasicVSR's or its own" if isinstance(net, IconVSRNet) else "its own"
+    raise WeightsError(
+        f"{source}: weights of {found.net_class.__name__}; a warm start of {type(net).__name__} takes {takes}"
+    )
+
+
+def _check_sizes(net: VSRNet, found: Architecture, source: str) -> None:
     c, blocks = net.mid_channels, len(net.forward_resblocks.main[2])
     if any(found.arguments[size] != own for size, own in (("mid_channels", c), ("num_blocks", blocks))):
         sizes = "{mid_channels} channels and {num_blocks} blocks"
         raise WeightsError(
-            f"{name_or_path}: has {sizes.format(**found.arguments)}, the network "
+            f"{source}: has {sizes.format(**found.arguments)}, the network "
             f"{sizes.format(mid_channels=c, num_blocks=blocks)}; choose the same sizes"
         )
-    own = net.state_dict()
-    kept = {key for key in own if not key.startswith(("edvr.", "backward_fusion.", "forward_fusion."))}
-    given = {key for key in found.tensors if not key.startswith("fusion.")} | (kept & set(found.tensors))
-    if {key for key in kept ^ given if key not in OPTIONAL} or _misses_channels(own, found.tensors):
-        raise WeightsError(
-            f"{name_or_path}: a warm start needs two branches and the same alignment on both sides; the network has "
-            f"{net.components}"
-        )
-    for key, tensor in found.tensors.items():
+
+
+@torch.no_grad()
+def warm_start(net: VSRNet, name_or_path: str | os.PathLike) -> None:
+    """Give a network what another one has learnt.
+
+    **A network of another scale** gives flow, both branches and their fusion, and for IconVSR the refill. The
+    upsampling, which is another one, stays as it is.
+
+    **BasicVSR gives IconVSR** flow, both branches, and the upsampling if that has the same scale. What BasicVSR does
+    not have starts neutral: at keyframes the propagated features pass unchanged, and the forward branch gives the
+    backward features (coupled propagation) no weight yet. The keyframe extractor is left as it is, so load EDVR-M
+    first. With bidirectional propagation the result is the BasicVSR. With coupled propagation it is a start for
+    training, not yet a working network: the upsampling was trained behind a fusion layer that IconVSR has not.
+
+    Args:
+        net: network to fill, of the same widths and depth and with the same alignment; an IconVSR that starts from a
+            BasicVSR has two branches.
+        name_or_path: published name, path or OpenMMLab address of the weights.
+
+    Raises:
+        WeightsError: the weights cannot be had, are of another network, or have other sizes.
+    """
+    found = load_architecture(name_or_path)
+    source = str(name_or_path)
+    _check_kind(net, found, source)
+    _check_sizes(net, found, source)
+    own, theirs = net.state_dict(), found.tensors
+    if found.scale != net.scale:
+        tail = ("upsample", "conv_hr.", "conv_last.")
+        own, theirs = ({key: t for key, t in tensors.items() if not key.startswith(tail)} for tensors in (own, theirs))
+    from_basicvsr = found.net_class is not type(net)
+    if not (_goes_into_iconvsr if from_basicvsr else _is_same)(own, theirs):
+        needs = "two branches and the same alignment" if from_basicvsr else "the same components"
+        raise WeightsError(f"{source}: a warm start needs {needs} on both sides; the network has {net.components}")
+    for key, tensor in theirs.items():
         if key in own and own[key].shape == tensor.shape:
             own[key].copy_(tensor)
-    first, theirs = net.forward_resblocks.main[0].weight, found.tensors["forward_resblocks.main.0.weight"]
-    if first.shape != theirs.shape:
-        first.zero_()
-        first[:, :3], first[:, 3 + c :] = theirs[:, :3], theirs[:, 3:]
+    if from_basicvsr:
+        _start_neutral(net, theirs["forward_resblocks.main.0.weight"])
+
+
+def _start_neutral(net: IconVSRNet, first: Tensor) -> None:
+    """Let refill and coupling change nothing yet, given the first weight of BasicVSR's forward branch."""
+    own, c = net.forward_resblocks.main[0].weight, net.mid_channels
+    if own.shape != first.shape:
+        own.zero_()
+        own[:, :3], own[:, 3 + c :] = first[:, :3], first[:, 3:]
     for fusion in (net.backward_fusion, net.forward_fusion):
         nn.init.dirac_(fusion.weight)
         nn.init.zeros_(fusion.bias)

@@ -64,10 +64,11 @@ class ValidationPictures(Hook):
             self._drawn += 1
             name = sample.metainfo["key"].replace("/", "_")
             index = min(len(sample.gt_img) // 2 if self.frame == MIDDLE else self.frame, len(sample.gt_img) - 1)
+            lr, gt = sample.input[index], sample.gt_img[index]
             versions = {
-                "bicubic": bicubic_upsample(_rgb(sample.input[index])),
+                "bicubic": bicubic_upsample(_rgb(lr), gt.shape[-1] // lr.shape[-1]),
                 "restored": _rgb(sample.output.pred_img[index]),
-                "ground truth": _rgb(sample.gt_img[index]),
+                "ground truth": _rgb(gt),
             }
             picture = comparison_picture(versions, "restored")
             folder = Path(runner.work_dir, "pictures")

@@ -35,12 +35,12 @@ def measure_drift(
 
     Args:
         net: ``BasicVSRNet`` or ``IconVSRNet`` in evaluation mode.
-        gt: RGB arrays ``(4h, 4w, 3)`` of one shot, which are degraded by BI.
+        gt: RGB arrays ``(scale * h, scale * w, 3)`` of one shot, which are degraded by BI.
         rates: see :func:`vsr_plugin.inference.restore_frames`.
         strategies: the same.
     """
-    lrs = [bicubic_downsample(frame) for frame in gt]
-    yield Course("bicubic", psnr_per_frame(map(bicubic_upsample, lrs), gt))
+    lrs = [bicubic_downsample(frame, net.scale) for frame in gt]
+    yield Course("bicubic", psnr_per_frame((bicubic_upsample(lr, net.scale) for lr in lrs), gt))
     for strategy in strategies:
         for rate in rates:
             restored = restore_frames(net, lrs, num_frames=len(lrs), strategy=strategy, forgetting=rate)

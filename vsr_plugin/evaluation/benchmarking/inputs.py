@@ -24,31 +24,33 @@ class Sequence:
 
     Args:
         lrs: RGB in [0, 1], ``(1, t, 3, h, w)``.
-        gts: ``uint8`` RGB ``(t, 4h, 4w, 3)``.
+        gts: ``uint8`` RGB ``(t, scale * h, scale * w, 3)``.
     """
 
     lrs: Tensor
     gts: np.ndarray
 
     def psnr(self, hrs: Tensor) -> float:
-        """Mean Y-PSNR of restored frames ``(1, t, 3, 4h, 4w)`` in dB, rounded to 8 bits, no border cropped."""
+        """Mean Y-PSNR of restored frames ``(1, t, 3, H, W)`` in dB, rounded to 8 bits, no border cropped."""
         frames = (hrs[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         return float(np.mean([frame_quality(f, gt)[0] for f, gt in zip(frames, self.gts, strict=True)]))
 
 
-def load_sequence(clip: str, frames: int, size: tuple[int, int] | None = None) -> Sequence:
+def load_sequence(clip: str, frames: int, size: tuple[int, int] | None = None, scale: int = 4) -> Sequence:
     """Read a sample clip from its frame 30 on and degrade it by BI, rounded to 8 bits.
 
     Args:
         clip: one of :data:`vsr_plugin.datasets.sample_clips.SAMPLE_CLIPS`.
         frames: length of the sequence.
         size: LR height and width; the clip is cut from the top left, and mirrored where it is too small. By
-            default that of :data:`CROPS`.
+            default that of :data:`CROPS`, cut to multiples of ``scale``.
+        scale: sides of the ground truth over those of LR.
 
     Raises:
         VSRError: the clip is not installed or too short.
     """
-    height, width = CROPS[clip] if size is None else (4 * size[0], 4 * size[1])
+    lr_size = size or [side // scale for side in CROPS[clip]]
+    height, width = (scale * side for side in lr_size)
     taken = []
     for frame in read_frames(clip, start=START, num_frames=frames):
         rgb = frame[:height, :width]
@@ -57,14 +59,17 @@ def load_sequence(clip: str, frames: int, size: tuple[int, int] | None = None) -
     if len(taken) < frames:
         raise VSRError(f"{clip}: {frames} frames from frame {START} on were asked for, there are {len(taken)}")
     gts = np.stack(taken)
-    lqs = np.stack([bicubic_downsample(gt) for gt in gts])
+    lqs = np.stack([bicubic_downsample(gt, scale) for gt in gts])
     return Sequence(torch.from_numpy(lqs).permute(0, 3, 1, 2)[None].float() / 255, gts)
 
 
-def load_gt(clip: str, num_frames: int, height: int, width: int) -> list[np.ndarray]:
-    """First frames of a sample clip, cropped to at most ``height`` x ``width`` at the bottom left."""
+def load_gt(clip: str, num_frames: int, height: int, width: int, scale: int = 4) -> list[np.ndarray]:
+    """First frames of a sample clip, cropped to at most ``height`` x ``width`` at the bottom left.
+
+    Sides are multiples of ``scale``.
+    """
     frames = read_frames(clip, num_frames=num_frames)
-    return [np.ascontiguousarray(crop(frame, height, width, bottom=True)) for frame in frames]
+    return [np.ascontiguousarray(crop(frame, height, width, scale, bottom=True)) for frame in frames]
 
 
 def psnr_per_frame(frames: Iterable[np.ndarray], gt: list[np.ndarray]) -> np.ndarray:

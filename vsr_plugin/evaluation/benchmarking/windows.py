@@ -36,7 +36,7 @@ def measure_windows(
     net: nn.Module, gt: list[np.ndarray], settings: Iterable[tuple[int, int]]
 ) -> tuple[float, Iterable[WindowCost]]:
     """Mean PSNR of the whole sequence in dB (Y channel), and lazily the cost of each (window, overlap)."""
-    lrs = [bicubic_downsample(frame) for frame in gt]
+    lrs = [bicubic_downsample(frame, net.scale) for frame in gt]
 
     def psnr(**options: object) -> np.ndarray:
         return psnr_per_frame(restore_frames(net, lrs, num_frames=len(lrs), **options), gt)

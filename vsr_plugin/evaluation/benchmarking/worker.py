@@ -27,7 +27,8 @@ class Worker:
     def load(self, clip: str, frames: int, size: list[int] | None) -> dict:
         """Take a sequence, and run it, on a CPU its first frames, to warm up."""
         self.hrs = None
-        self.sequence = load_sequence(clip, frames, size)
+        # MMagic's networks, which have no such attribute, are all of scale 4.
+        self.sequence = load_sequence(clip, frames, size, getattr(self.net, "scale", 4))
         self.lrs = self.sequence.lrs.to(self.device)
         self.before = peak_memory(self.device)
         if self.device != "cpu":

@@ -61,46 +61,54 @@ class BandedUpsampling(nn.Module):
     """:class:`PixelShuffleUpsampling` by bands; the result does not depend on them.
 
     Args:
-        plain: the network that holds ``upsample1``, ``upsample2``, ``conv_hr`` and ``conv_last``.
+        plain: the network that holds the layers.
         dtype: precision of the features; the result is float32.
     """
 
     def __init__(self, plain: PixelShuffleUpsampling, dtype: torch.dtype):
         super().__init__()
-        self.upsample1 = _ShuffleConv(plain.upsample1, dtype)
-        self.upsample2 = _ShuffleConv(plain.upsample2, dtype)
+        self.scale = plain.scale
+        self.shuffles = nn.ModuleList(_ShuffleConv(getattr(plain, name), dtype) for name in plain.shuffle_names())
         self.conv_hr = FusedConv.of(plain.conv_hr, dtype, slope=0.1)
         self.conv_last = BlockConv(plain.conv_last, dtype, block=(2, 2))
 
     def band_rows(self, width: int) -> int:
         """LR rows per band for frames of ``width`` columns."""
         # HR features, 64 channels, are the largest of the intermediates.
-        row_bytes = 16 * 64 * width * self.conv_hr.weight.element_size()
+        row_bytes = self.scale**2 * 64 * width * self.conv_hr.weight.element_size()
         return max(4, _BAND_BYTES // row_bytes)
 
     def forward(self, feat: Tensor, lr: Tensor) -> Tensor:
-        """HR frames ``(n, 3, 4h, 4w)`` from features ``(n, c, h, w)`` and LR frames ``(n, 3, h, w)``."""
-        hr = F.interpolate(lr.float(), scale_factor=4, mode="bilinear", align_corners=False)
+        """HR frames ``(n, 3, scale * h, scale * w)`` from features ``(n, c, h, w)`` and LR frames ``(n, 3, h, w)``."""
+        hr = F.interpolate(lr.float(), scale_factor=self.scale, mode="bilinear", align_corners=False)
         feat = self.conv_hr.prepare(feat)
         h, w = feat.shape[-2:]
         rows = self.band_rows(w)
         for i in range(feat.size(0)):  # a band of several samples would not be contiguous
             for top in range(0, h, rows):
                 bottom = min(top + rows, h)
-                hr[i : i + 1, :, 4 * top : 4 * bottom] += self._band(feat[i : i + 1], top, bottom)
+                hr[i : i + 1, :, self.scale * top : self.scale * bottom] += self._band(feat[i : i + 1], top, bottom)
         return hr
 
     def _band(self, feat: Tensor, top: int, bottom: int) -> Tensor:
-        """The residue of LR rows ``top`` to ``bottom``, ``(1, 3, 4 (bottom - top), 4w)``."""
-        h = feat.size(2)
+        """The residue of LR rows ``top`` to ``bottom``, ``(1, 3, scale * (bottom - top), scale * w)``."""
+        height = self.scale * feat.size(2)
+        last = self.scale * top, self.scale * bottom
         # From the last layer back to the first, each needs one row more on both sides, as far as there are rows.
-        hr_rows = _grow((4 * top, 4 * bottom), 4 * h)
-        shuffled = _grow(hr_rows, 4 * h)
-        double_rows = (shuffled[0] // 2, shuffled[1] // 2)
-        shuffled_first = _grow(double_rows, 2 * h)
-        lr_rows = (shuffled_first[0] // 2, shuffled_first[1] // 2)
-        first, last = _grow(lr_rows, h)
-        x = _convolve_rows(self.upsample1, feat[:, :, first:last], (first, last), lr_rows)
-        x = _convolve_rows(self.upsample2, x, shuffled_first, double_rows)
-        x = _convolve_rows(self.conv_hr, x, shuffled, hr_rows)
-        return _convolve_rows(self.conv_last, x, hr_rows, (4 * top, 4 * bottom))
+        hr = _grow(last, height)
+        read = _grow(hr, height)
+        steps = []
+        for layer in reversed(self.shuffles):
+            factor = layer.scale_factor
+            # Whole blocks of ``factor`` rows are made, of which the next layer may not need all.
+            rows = read[0] // factor, -(-read[1] // factor)
+            steps.append((layer, rows, read))
+            height //= factor
+            read = _grow(rows, height)
+        x = feat[:, :, slice(*read)]
+        for layer, rows, needed in reversed(steps):
+            x = _convolve_rows(layer, x, read, rows)
+            first, read = layer.scale_factor * rows[0], needed
+            x = x[:, :, needed[0] - first : needed[1] - first]
+        x = _convolve_rows(self.conv_hr, x, read, hr)
+        return _convolve_rows(self.conv_last, x, hr, last)

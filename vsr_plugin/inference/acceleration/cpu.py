@@ -51,7 +51,7 @@ class CPUComponents:
 def convert(net: nn.Module, dtype: torch.dtype) -> None:
     """Replace the parts of a network, in place."""
     net.banded_upsampling = BandedUpsampling(net, dtype)
-    for name in ("upsample1", "upsample2", "conv_hr", "conv_last"):
+    for name in (*net.shuffle_names(), "conv_hr", "conv_last"):
         delattr(net, name)
     if net.alignment.needs_flow:
         for level in net.spynet.basic_module:

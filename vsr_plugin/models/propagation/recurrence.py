@@ -45,7 +45,7 @@ class Recurrence:
     propagation: Propagation
 
     #: HR pixels per LR pixel and side.
-    scale = 4
+    scale: int
     #: Frames are extended to multiples of this many pixels before any step.
     size_multiple = 1
     #: Gradient checkpointing: training keeps the states between steps and computes what is inside them again.
@@ -72,7 +72,7 @@ class Recurrence:
             on_step: called with the index of a frame after its backward step, and again when it is restored.
 
         Yields:
-            ``(n, 3, 4h, 4w)``, not clipped to [0, 1].
+            ``(n, 3, scale * h, scale * w)``, not clipped to [0, 1].
 
         Raises:
             ValueError: ``lrs`` has another shape or is not floating point.
@@ -111,7 +111,7 @@ class Recurrence:
             lrs: RGB in [0, 1], ``(n, t, 3, h, w)``; any ``t``, ``h``, ``w`` of at least 1.
 
         Returns:
-            ``(n, t, 3, 4h, 4w)``, not clipped to [0, 1].
+            ``(n, t, 3, scale * h, scale * w)``, not clipped to [0, 1].
 
         Raises:
             ValueError: ``lrs`` has another shape or is not floating point.

@@ -4,7 +4,11 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from vsr_plugin.errors import ComponentError
 from vsr_plugin.models.initialization import scaled_kaiming_
+
+#: Factors of the pixel shuffles, one after the other, of each scale that a network can have; 4 is the paper's.
+SHUFFLES = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 
 
 class PixelShufflePack(nn.Module):
@@ -21,17 +25,34 @@ class PixelShufflePack(nn.Module):
 
 
 class PixelShuffleUpsampling:
-    """Upsampling x4, mixed into a network: U in the paper.
+    """Upsampling, mixed into a network: U in the paper.
 
-    The network gets the submodules ``upsample1``, ``upsample2``, ``conv_hr`` and ``conv_last``.
+    The network gets the submodules ``upsample1`` (and ``upsample2``, ``upsample3`` as the scale needs them),
+    ``conv_hr`` and ``conv_last``.
     """
 
-    def build_upsampling(self, mid_channels: int) -> None:
-        """Add the layers; the two layers at HR size are 64 wide whatever ``mid_channels``, as published."""
-        self.upsample1 = PixelShufflePack(mid_channels, mid_channels)
-        self.upsample2 = PixelShufflePack(mid_channels, 64)
+    #: HR pixels per LR pixel and side.
+    scale: int
+
+    def build_upsampling(self, mid_channels: int, scale: int) -> None:
+        """Add the layers; those at HR size are 64 wide whatever ``mid_channels``, as published.
+
+        Raises:
+            ComponentError: there is no such scale.
+        """
+        if scale not in SHUFFLES:
+            raise ComponentError(f"`scale` must be one of {', '.join(map(str, SHUFFLES))}, got {scale!r}")
+        self.scale = int(scale)
+        factors = SHUFFLES[scale]
+        for name, factor in zip(self.shuffle_names(), factors, strict=True):
+            out_channels = 64 if name == f"upsample{len(factors)}" else mid_channels
+            self.add_module(name, PixelShufflePack(mid_channels, out_channels, factor))
         self.conv_hr = nn.Conv2d(64, 64, 3, padding=1)
         self.conv_last = nn.Conv2d(64, 3, 3, padding=1)
+
+    def shuffle_names(self) -> list[str]:
+        """Names of the layers that enlarge, from the first to the last."""
+        return [f"upsample{number}" for number, _ in enumerate(SHUFFLES[self.scale], start=1)]
 
     def upsample(self, feat: Tensor, lr: Tensor) -> Tensor:
         """Turn features into an HR frame.
@@ -41,9 +62,9 @@ class PixelShuffleUpsampling:
             lr: the frame that they belong to, RGB in [0, 1], ``(n, 3, h, w)``.
 
         Returns:
-            ``(n, 3, 4h, 4w)``: the bilinear enlargement of ``lr`` plus the learned residue.
+            ``(n, 3, scale * h, scale * w)``: the bilinear enlargement of ``lr`` plus the learned residue.
         """
-        feat = F.leaky_relu(self.upsample1(feat), 0.1, inplace=True)
-        feat = F.leaky_relu(self.upsample2(feat), 0.1, inplace=True)
+        for name in self.shuffle_names():
+            feat = F.leaky_relu(getattr(self, name)(feat), 0.1, inplace=True)
         feat = F.leaky_relu(self.conv_hr(feat), 0.1, inplace=True)
-        return self.conv_last(feat) + F.interpolate(lr, scale_factor=4, mode="bilinear", align_corners=False)
+        return self.conv_last(feat) + F.interpolate(lr, scale_factor=self.scale, mode="bilinear", align_corners=False)

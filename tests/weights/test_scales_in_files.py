@@ -1,0 +1,85 @@
+"""Weights of other scales than 4: recognised from the file, and what one scale learns from another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from small_weights import save, small
+
+from vsr_plugin.errors import WeightsError
+from vsr_plugin.models import BasicVSRNet, IconVSRNet, SPyNet
+from vsr_plugin.models.upsampling import SHUFFLES
+from vsr_plugin.weights import load_into, load_net, warm_start
+
+UPSAMPLING = ("upsample", "conv_hr", "conv_last")
+
+
+@pytest.mark.parametrize("kind", [BasicVSRNet, IconVSRNet])
+@pytest.mark.parametrize("scale", SHUFFLES)
+def test_the_scale_is_read_from_the_file(kind: type, scale: int, tmp_path: Path) -> None:
+    net = small(kind, scale=scale)
+    loaded = load_net(save(net, tmp_path / "weights.pth"))
+    assert (type(loaded), loaded.scale) == (kind, scale)
+    assert all(torch.equal(tensor, net.state_dict()[key]) for key, tensor in loaded.state_dict().items())
+
+
+def test_a_width_of_64_is_not_mistaken(tmp_path: Path) -> None:
+    # There the first shuffle of scale 4 has the size of the only one of scale 2.
+    for scale in (2, 4):
+        net = BasicVSRNet(mid_channels=64, num_blocks=1, scale=scale)
+        assert load_net(save(net, tmp_path / f"{scale}.pth")).scale == scale
+
+
+def test_the_layout_of_basicsr(tmp_path: Path) -> None:
+    net = small(BasicVSRNet, scale=8)
+    names = {f"upsample{i}.upsample_conv": f"upconv{i}" for i in (1, 2, 3)}
+    tensors = {}
+    for key, tensor in net.state_dict().items():
+        module, _, kind = key.rpartition(".")
+        tensors[f"{names.get(module, module)}.{kind}"] = tensor
+    torch.save(dict(params=tensors), tmp_path / "weights.pth")
+    assert load_net(tmp_path / "weights.pth").scale == 8
+
+
+def test_weights_of_another_scale_do_not_fit(tmp_path: Path) -> None:
+    path = save(small(BasicVSRNet, scale=2), tmp_path / "x2.pth")
+    with pytest.raises(WeightsError, match="does not fit BasicVSRNet: tensors 2 missing"):
+        load_into(small(BasicVSRNet), path)
+
+
+@pytest.mark.parametrize("kind", [BasicVSRNet, IconVSRNet])
+@pytest.mark.parametrize(("theirs", "own"), [(4, 2), (4, 3), (4, 8), (2, 4), (8, 2)])
+def test_another_scale_takes_all_but_the_upsampling(kind: type, theirs: int, own: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    trained, net = small(kind, scale=theirs), small(kind, scale=own)
+    before = {key: tensor.clone() for key, tensor in net.state_dict().items()}
+    warm_start(net, save(trained, tmp_path / "weights.pth"))
+    for key, tensor in net.state_dict().items():
+        assert torch.equal(tensor, before[key] if key.startswith(UPSAMPLING) else trained.state_dict()[key]), key
+
+
+def test_the_same_scale_takes_everything(tmp_path: Path) -> None:
+    trained, net = small(IconVSRNet), small(IconVSRNet)
+    warm_start(net, save(trained, tmp_path / "weights.pth"))
+    assert all(torch.equal(tensor, trained.state_dict()[key]) for key, tensor in net.state_dict().items())
+
+
+def test_iconvsr_from_basicvsr_of_another_scale(tmp_path: Path) -> None:
+    trained, net = small(BasicVSRNet), small(IconVSRNet, scale=2)
+    before = net.conv_hr.weight.clone()
+    warm_start(net, save(trained, tmp_path / "weights.pth"))
+    assert torch.equal(net.backward_resblocks.main[0].weight, trained.backward_resblocks.main[0].weight)
+    assert torch.equal(net.conv_hr.weight, before)
+
+
+def test_what_a_warm_start_refuses(tmp_path: Path) -> None:
+    icon = save(small(IconVSRNet), tmp_path / "icon.pth")
+    with pytest.raises(WeightsError, match="weights of IconVSRNet; a warm start of BasicVSRNet takes its own"):
+        warm_start(small(BasicVSRNet, scale=2), icon)
+    with pytest.raises(WeightsError, match="weights of SPyNet; a warm start of IconVSRNet takes BasicVSR's or its own"):
+        warm_start(small(IconVSRNet), save(SPyNet(), tmp_path / "spynet.pth"))
+    coupled = save(small(BasicVSRNet, propagation="coupled"), tmp_path / "coupled.pth")
+    with pytest.raises(WeightsError, match="a warm start needs the same components on both sides; the network has"):
+        warm_start(small(BasicVSRNet, scale=2), coupled)
