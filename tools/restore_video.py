@@ -213,8 +213,9 @@ def restore_one(
             if quiet:
                 return
             others = f", one of {sharing.world} processes" if sharing.world > 1 else ""
+            width, height = net.scale * source.width, net.scale * source.height
             print(
-                f"{input_path}: {source.width}x{source.height} -> {4 * source.width}x{4 * source.height}, "
+                f"{input_path}: {source.width}x{source.height} -> {width}x{height}, "
                 f"{type(net).__name__} ({args.weights}) on {device}{others}"
             )
             total = expected_frames(source, options)

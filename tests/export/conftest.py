@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_networks import lively
 from torch import Tensor, nn
 
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
@@ -26,16 +27,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if Path(__file__).parent in item.path.parents and "without_packages" not in item.name:
                 item.add_marker(pytest.mark.skip(reason=reason))
-
-
-@torch.no_grad()
-def lively(net: nn.Module) -> nn.Module:
-    """A network none of whose parts is idle."""
-    generator = torch.Generator().manual_seed(0)
-    for parameter in net.parameters():
-        fan_in = parameter[0].numel() if parameter.dim() > 1 else 100
-        parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator) / fan_in**0.5)
-    return net.eval()
 
 
 NETS = {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_networks import lively
 
 from vsr_plugin.errors import ExportError, MediaError, WeightsError
 from vsr_plugin.models import BasicVSRNet, SPyNet
@@ -35,6 +36,24 @@ def test_one_file_serves_every_batch_length_and_size(n, t, h, w, small, exported
     lrs = torch.rand(n, t, 3, h, w, generator=torch.Generator().manual_seed(t))
     expected = small[0](lrs)
     torch.testing.assert_close(run_whole(exported["whole"], lrs), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+@torch.no_grad()
+def test_networks_of_another_scale(tmp_path, scale, run_whole) -> None:
+    import onnx
+
+    from vsr_plugin.export import export_onnx
+
+    net = lively(BasicVSRNet(mid_channels=8, num_blocks=1, scale=scale))
+    torch.save(net.state_dict(), tmp_path / "weights.pth")
+    export_onnx(tmp_path / "weights.pth", tmp_path / "whole.onnx")
+    lrs = torch.rand(1, 3, 3, 13, 10)
+    hrs = run_whole(tmp_path / "whole.onnx", lrs)
+    assert hrs.shape == (1, 3, 3, 13 * scale, 10 * scale)
+    torch.testing.assert_close(hrs, net(lrs), rtol=0, atol=1e-5)
+    about = {entry.key: entry.value for entry in onnx.load(str(tmp_path / "whole.onnx")).metadata_props}
+    assert about["scale"] == str(scale)
 
 
 @torch.no_grad()

@@ -111,7 +111,7 @@ def export_onnx(
 def _check(net: nn.Module, weights: str, opset: int, deform_conv: str) -> None:
     if not isinstance(net, BasicVSRNet | IconVSRNet):
         raise ExportError(f"{weights}: {type(net).__name__} is a part of a network; export BasicVSR or IconVSR weights")
-    if not net.is_published:
+    if not net.has_published_components:
         raise ExportError(f"{weights}: only networks of the published components are exported, not {net.components}")
     if deform_conv not in DEFORM_CONVS:
         raise ExportError(f"deformable convolution {deform_conv!r} does not exist; use {' or '.join(DEFORM_CONVS)}")

@@ -74,10 +74,14 @@ class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
         return self.mid_channels + self.alignment.carried_channels
 
     @property
+    def has_published_components(self) -> bool:
+        """Whether the components are those of the published network."""
+        return type(self.propagation) is self.published_propagation and type(self.alignment) is FeatureAlignment
+
+    @property
     def is_published(self) -> bool:
-        """Whether components and scale are the published network's, so that other implementations have it too."""
-        components = type(self.propagation), type(self.alignment)
-        return components == (self.published_propagation, FeatureAlignment) and self.scale == 4
+        """Whether it is the published network, which other implementations have too."""
+        return self.has_published_components and self.scale == 4
 
     @property
     def components(self) -> str:

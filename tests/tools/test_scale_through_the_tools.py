@@ -1,0 +1,61 @@
+"""A network of scale 2 from trained weights of scale 4, tested and restored with, each by its tool."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from experiment import pan, write_experiment
+
+from vsr_plugin.weights import load_net
+
+
+@pytest.fixture
+def trained(tmp_path: Path, weights: Path, run_tool) -> Path:
+    """Return the folder of a training of ten steps, in which one branch stays as it is."""
+    config = write_experiment(tmp_path)
+    with open(config, "a") as file:
+        file.write(
+            "train_cfg = dict(max_iters=10, val_interval=10)\ncustom_hooks = []\n"
+            f"model['generator']['init_cfg'] = dict(type='Pretrained', checkpoint='{weights}')\n"
+            "model['frozen'] = ['generator.backward_resblocks', 'generator.conv_hr']\n"
+        )
+    status, _, err = run_tool("train", config, "--scale", 2, "--work-dir", tmp_path / "run")
+    assert status == 0, err
+    return tmp_path
+
+
+def test_train_test_and_restore(trained: Path, weights: Path, run_tool) -> None:
+    checkpoint = trained / "run" / "iter_10.pth"
+    net, before = load_net(checkpoint), load_net(weights)
+    assert (net.scale, before.scale) == (2, 4)
+    assert torch.equal(net.backward_resblocks.main[0].weight, before.backward_resblocks.main[0].weight)
+    assert not torch.equal(net.conv_hr.weight, before.conv_hr.weight)
+
+    # The config still is of scale 4; the weights tell.
+    status, out, err = run_tool(
+        "test", trained / "experiment.py", checkpoint, "--work-dir", trained / "figures", "--baseline"
+    )
+    assert status == 0, err
+    assert "iter_10.pth: weights of scale 2, so the sets are tested at that scale" in out
+    # The config that the training left is of scale 2, and tests weights of scale 4 all the same.
+    status, out, err = run_tool("test", trained / "run" / "experiment.py", weights, "--work-dir", trained / "again")
+    assert status == 0, err
+    assert "weights of scale 4" in out
+
+    (trained / "lr").mkdir()
+    for i, rgb in enumerate(pan(5, 3, 20, 28)):
+        cv2.imwrite(str(trained / "lr" / f"{i}.png"), rgb[..., ::-1])
+    status, out, err = run_tool("restore_video", trained / "lr", trained / "hr", "--weights", checkpoint)
+    assert status == 0, err
+    assert "28x20 -> 56x40" in out
+    restored = [cv2.imread(str(path)) for path in sorted((trained / "hr").iterdir())]
+    assert [picture.shape for picture in restored] == [(40, 56, 3)] * 3
+    assert np.std(restored[0]) > 10
+
+
+def test_a_scale_that_does_not_exist(tmp_path: Path, run_tool) -> None:
+    status, _, err = run_tool("train", write_experiment(tmp_path), "--scale", 5)
+    assert status == 2
+    assert "argument --scale: invalid choice: 5" in err
