@@ -1,4 +1,4 @@
-"""Measure against MMagic: `speed`, `train`, `data`; ours alone: `profile`, `windows` (their cost), `drift`."""
+"""Measure against MMagic: `speed`, `train`, `data`; ours alone: `profile`, `windows` (their cost), `drift`, `sizes`."""
 
 import argparse
 import sys
@@ -23,6 +23,7 @@ from vsr_plugin.evaluation.benchmarking.contenders import (
 from vsr_plugin.evaluation.benchmarking.inputs import load_gt, load_sequence
 from vsr_plugin.evaluation.benchmarking.json_report import as_json
 from vsr_plugin.evaluation.benchmarking.machine import describe_machine
+from vsr_plugin.evaluation.benchmarking.sizes import measure_sizes
 from vsr_plugin.evaluation.benchmarking.windows import measure_windows
 from vsr_plugin.inference.acceleration.precision import PRECISIONS
 from vsr_plugin.models.propagation.forgetting import USUAL_RATE, with_forgetting
@@ -137,6 +138,11 @@ def parse_args() -> argparse.Namespace:
         "--freeze", type=int, default=argparse.SUPPRESS, metavar="N", help="show frame N of the clip all the time"
     )
 
+    part = commands.add_parser("sizes", help="quality at other sizes than the network's", formatter_class=defaults)
+    add_shots(part)
+    part.add_argument("--scales", nargs="+", type=int, default=[2, 3, 4], metavar="S", help="reduced and restored by")
+    part.set_defaults(frames=11, crop=(288, 512))
+
     part = commands.add_parser("data", help="loading of training samples", formatter_class=defaults)
     part.add_argument("--contenders", nargs="+", choices=data.CONTENDERS, default=list(data.CONTENDERS))
     part.add_argument("--size", type=_size, default=data.Workload.size, metavar="HxW", help="of ground truth")
@@ -236,6 +242,16 @@ def run_drift(args: argparse.Namespace) -> None:
             print(line, flush=True)
 
 
+def run_sizes(args: argparse.Namespace) -> None:
+    net = load_net(args.weights)
+    print(f"weights: {args.weights}, x{net.scale}; PSNR in dB on the Y channel, means over {args.frames} frames\n")
+    print("| clip | LR | enlarged | bicubic | restored | gain |\n| --- | --- | --- | --- | --- | --- |")
+    for clip in args.clips:
+        for scale, (h, w), bicubic, restored in measure_sizes(net, load_gt(clip, args.frames, *args.crop), args.scales):
+            gain = f"{restored - bicubic:+.2f}"
+            print(f"| {clip} | {w}x{h} | x{scale} | {bicubic:.2f} | {restored:.2f} | {gain} |", flush=True)
+
+
 def run_data(args: argparse.Namespace) -> None:
     workload = data.Workload(args.clips, args.clip_frames, args.size, args.frames, args.gt_size)
     machine = describe_machine("cpu", threads=1)
@@ -258,8 +274,9 @@ def run_data(args: argparse.Namespace) -> None:
 def main() -> None:
     args = parse_args()
     commands = dict(
-        speed=run_speed, train=run_train, profile=run_profile, windows=run_windows, drift=run_drift, data=run_data
-    )
+        speed=run_speed, train=run_train, profile=run_profile, windows=run_windows, drift=run_drift, sizes=run_sizes,
+        data=run_data,
+    )  # fmt: skip
     commands[args.command](args)
 
 

@@ -1,6 +1,7 @@
-"""Upscale a video or a folder of images x4 with BasicVSR or IconVSR."""
+"""Upscale a video or a folder of images with BasicVSR or IconVSR, x4 or to the size asked for."""
 
 import argparse
+import math
 import sys
 from contextlib import ExitStack
 from fractions import Fraction
@@ -38,11 +39,16 @@ def parse_args() -> argparse.Namespace:
             raise ValueError
         return number
 
+    def factor(text: str) -> float:
+        if not 0 < (number := float(text)) < math.inf:
+            raise ValueError
+        return number
+
     def memory_size(text: str) -> int:
         return parse_memory(text)
 
     natural.__name__, positive.__name__ = "number (0 or more)", "number (1 or more)"
-    share.__name__ = "share (0 to less than 1)"
+    share.__name__, factor.__name__ = "share (0 to less than 1)", "factor (above 0, such as 2 or 1.5)"
     memory_size.__name__ = "size such as 8G or 500M"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument("inputs", nargs="+", metavar="input", help="video file, folder of images, or one image")
@@ -58,6 +64,22 @@ def parse_args() -> argparse.Namespace:
     part = parser.add_argument_group("part of the input")
     part.add_argument("--start", type=natural, default=0, metavar="N", help="first frame, counted from 0")
     part.add_argument("--num-frames", type=positive, metavar="N", help="number of frames (default: to the end)")
+
+    size = parser.add_argument_group("size of the output").add_mutually_exclusive_group()
+    size.add_argument(
+        "--scale",
+        type=factor,
+        metavar="S",
+        help="sides of the output over those of the input, e.g. 2 or 1.5, rounded to whole pixels (default: the "
+        "network's own); the restored frames are resized",
+    )
+    size.add_argument(
+        "--height",
+        type=positive,
+        metavar="N",
+        help="height of the output in pixels, as it is shown if the video is rotated; the width follows, even where "
+        "the height is",
+    )
 
     propagation = parser.add_argument_group("propagation")
     propagation.add_argument(
@@ -178,6 +200,8 @@ def make_options(args: argparse.Namespace) -> RestoreOptions:
         overlap=args.overlap,
         scene_cuts=args.scene_cuts,
         forgetting=args.forgetting,
+        scale=args.scale,
+        height=args.height,
         resume=args.resume,
         gt=args.gt,
         protocol=Protocol(args.channel, args.crop_border),
@@ -213,7 +237,7 @@ def restore_one(
             if quiet:
                 return
             others = f", one of {sharing.world} processes" if sharing.world > 1 else ""
-            width, height = net.scale * source.width, net.scale * source.height
+            height, width = options.output_size.of_source(source, net.scale)
             print(
                 f"{input_path}: {source.width}x{source.height} -> {width}x{height}, "
                 f"{type(net).__name__} ({args.weights}) on {device}{others}"

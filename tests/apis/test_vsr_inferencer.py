@@ -57,6 +57,15 @@ def test_without_an_output_the_frames_are_returned(
     assert not parent.exists()
 
 
+def test_the_size_is_a_parameter(small_weights: Path, folder: Path) -> None:
+    sizes = []
+    for parameters in ({}, dict(scale=2), dict(height=30)):
+        with small(small_weights)(video=folder, extra_parameters=parameters)["infer_results"] as frames:
+            sizes.append(frames[0].shape[:2])
+    (rows, columns), half, shown = sizes
+    assert (half, shown) == ((rows // 2, columns // 2), (30, round(30 * columns / rows / 2) * 2))
+
+
 def test_an_image_is_a_sequence_of_one(of_config: VSRInferencer, folder: Path) -> None:
     result = of_config(img=folder / "00000000.png")
     with result["infer_results"] as frames:
@@ -158,6 +167,10 @@ def test_parameters_of_mmagic_that_are_not_needed_are_noted(small_weights: Path,
         ({"video": np.zeros((2, 8, 8, 3), np.uint8)}, "inputs are paths, got ndarray; .*restore_frames"),
         ({"video": "a.mp4", "extra_parameters": {"precison": "bf16"}}, "no parameter 'precison'; there are start,"),
         ({"video": "a.mp4", "extra_parameters": {"window_size": 5}}, "which is for sliding-window networks"),
+        (
+            {"video": "a.mp4", "extra_parameters": {"scale": 0}},
+            "scale must be a number above 0, such as 2 or 1.5, got 0",
+        ),
         ({"video": ["a.mp4", "b.mp4"], "result_out_dir": "c.mp4"}, "several inputs need a folder"),
     ],
 )

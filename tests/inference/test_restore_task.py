@@ -74,6 +74,8 @@ STRATEGIES = [
     dict(strategy="exact"),
     dict(strategy="window", window=12, overlap=5),
     dict(scene_cuts="off"),
+    dict(strategy="window", window=12, overlap=5, scale=1.5),
+    dict(strategy="exact", height=22),
 ]
 
 
@@ -106,14 +108,15 @@ class Half(Sharing):
         return condition()
 
 
-def test_the_order_of_processes_does_not_matter(net, clip, tmp_path):
-    options = RestoreOptions(strategy="window", window=12, overlap=5)
+@pytest.mark.parametrize("scale", [None, 2, 4.5])
+def test_the_order_of_processes_does_not_matter(net, clip, tmp_path, scale):
+    options = RestoreOptions(strategy="window", window=12, overlap=5, scale=scale)
     restore_video(clip, tmp_path / "one.mp4", net, options)
     # The first prepares the job and is missing what the second has to do; what is done counts afterwards.
     with pytest.raises(MediaError, match="frame 15 is missing"):
         restore_video(clip, tmp_path / "two.mp4", net, options, sharing=Half(0, 2))
     assert restore_video(clip, tmp_path / "two.mp4", net, options, sharing=Half(1, 2)) is None
-    options = RestoreOptions(strategy="window", window=12, overlap=5, resume=True)
+    options = RestoreOptions(strategy="window", window=12, overlap=5, scale=scale, resume=True)
     restore_video(clip, tmp_path / "two.mp4", net, options, sharing=Half(0, 2))
     assert (tmp_path / "two.mp4").read_bytes() == (tmp_path / "one.mp4").read_bytes()
 

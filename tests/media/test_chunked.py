@@ -13,6 +13,7 @@ from vsr_plugin.errors import MediaError
 from vsr_plugin.media import Encoding, open_source
 from vsr_plugin.media.chunk_file import reordering
 from vsr_plugin.media.chunked import open_chunked
+from vsr_plugin.media.sink import scaled_size
 
 VARIABLE = [(0, 20), (20, 33), (53, 7), (60, 100), (160, 41), (201, 20), (221, 33), (254, 7), (261, 97)]
 
@@ -23,7 +24,9 @@ def copy_chunked(
     """Read, enlarge, write in chunks, possibly the last one first; return the output for its notes."""
     folder.mkdir()
     with open_source(clip) as source:
-        output = open_chunked(target, source, folder, scale=scale, start=start, num_frames=num_frames, **options)
+        output = open_chunked(
+            target, source, folder, size=scaled_size(source, scale), start=start, num_frames=num_frames, **options
+        )
         output.prepare()
         frames = list(source.frames(start, num_frames))
     firsts = range(0, len(frames), chunk)
@@ -186,14 +189,14 @@ def test_faults_are_found_before_the_work(media, tmp_path, name, options, messag
     (tmp_path / "old.mp4").write_bytes(b"old")
     (tmp_path / "job").mkdir()
     with open_source(clip) as source, pytest.raises(MediaError, match=message):
-        open_chunked(tmp_path / name, source, tmp_path / "job", **options).prepare()
+        open_chunked(tmp_path / name, source, tmp_path / "job", size=scaled_size(source, 4), **options).prepare()
 
 
 def test_a_chunk_that_is_cut_off_is_found(media, tmp_path):
     clip = media.make_clip(tmp_path / "in.mp4", n=8)
     (tmp_path / "job").mkdir()
     with open_source(clip) as source:
-        output = open_chunked(tmp_path / "out.mp4", source, tmp_path / "job", scale=1)
+        output = open_chunked(tmp_path / "out.mp4", source, tmp_path / "job", size=scaled_size(source, 1))
         output.prepare()
         frames = list(source.frames())
         writer = output.open_chunk(0, frames[0].pts)

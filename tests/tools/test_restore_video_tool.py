@@ -74,6 +74,80 @@ def test_the_pixels_are_those_of_restore_frames(restore, weights, images, tmp_pa
         assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / name)), frame)
 
 
+@pytest.mark.parametrize(
+    ("options", "size", "pix_fmt"),
+    [
+        (["--scale", 2], (64, 96), "yuv420p"),
+        (["--height", 100], (100, 150), "yuv420p"),
+        (["--height", 50], (50, 76), "yuv420p"),  # 75 columns, made even
+        (["--scale", 1.6], (51, 77), "yuv444p"),
+        (["--scale", 5], (160, 240), "yuv420p"),
+    ],
+    ids=str,
+)
+def test_the_size_of_a_video(restore, media, tmp_path, options, size, pix_fmt):
+    clip = media.make_clip(tmp_path / "in.mp4", n=3, audio="aac")
+    report = restore(clip, tmp_path / "out.mp4", *options)
+    assert f"48x32 -> {size[1]}x{size[0]}" in report
+    assert ("an odd size" in report) == (pix_fmt == "yuv444p")
+    before, after = media.probe(clip), media.probe(tmp_path / "out.mp4")
+    assert (after.size, after.pix_fmt) == (size, pix_fmt)
+    assert (after.aspect, after.pts, after.duration) == (before.aspect, before.pts, before.duration)
+    assert media.packets(tmp_path / "out.mp4") == media.packets(clip)
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.avi", "out"])
+def test_the_height_of_a_video_that_lies_on_its_side(restore, media, tmp_path, name):
+    clip = media.make_clip(tmp_path / "in.mp4", n=2, setup=lambda container, stream: stream.set_display_rotation(90))
+    restore(clip, tmp_path / name, "--height", 72)
+    with open_source(tmp_path / name) as source:
+        # Shown, it is 32 wide and 48 high; AVI and images cannot say so and are turned.
+        assert source.orientation.size(source.height, source.width) == (72, 48)
+        assert source.orientation.transpose == (name == "out.mp4")
+    if name == "out.mp4":
+        media.copy(clip, tmp_path / "as-large.mp4", scale=3)
+        restore(clip, tmp_path / "scaled.mp4", "--scale", 3)
+        matrices = []
+        for path in (tmp_path / "as-large.mp4", tmp_path / "scaled.mp4"):
+            with open_source(path) as source:
+                matrices.append(source.display_matrix)
+        assert matrices[0] == matrices[1]
+
+
+def test_the_quality_at_another_size(restore, media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mkv", n=3)
+    media.copy(clip, tmp_path / "gt.mkv", scale=2)
+    report = restore(clip, tmp_path / "out.mkv", "--scale", 2, "--gt", tmp_path / "gt.mkv")
+    assert "PSNR" in report
+    error = restore(clip, tmp_path / "other.mkv", "--height", 32, "--gt", tmp_path / "gt.mkv", status=1)
+    assert "gt.mkv: ground truth of 96x64 does not fit: the input is 48x32, so it must be 48x32" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--scale", "0"], "argument --scale: invalid factor (above 0, such as 2 or 1.5) value: '0'"),
+        (["--scale", "nan"], "value: 'nan'"),
+        (["--scale", "inf"], "value: 'inf'"),
+        (["--height", "0"], "argument --height: invalid number (1 or more) value: '0'"),
+        (["--height", "72", "--scale", "2"], "not allowed with argument"),
+    ],
+    ids=str,
+)
+def test_sizes_that_the_tool_refuses(restore, images, tmp_path, options, message):
+    assert message in restore(images, tmp_path / "out", *options, status=2)
+
+
+def test_sizes_that_are_too_large(restore, images, tmp_path):
+    error = restore(images, tmp_path / "out.mp4", "--scale", 1e6, status=1)
+    assert error == ("error: scale 1e+06 makes a side of more than 65535 pixels of frames of 14x10; choose less\n")
+    error = restore(images, tmp_path / "out.mp4", "--height", 20000, "--fps", 25, status=1)
+    assert "out.mp4: cannot be written as libx264 yuv420p 28000x20000" in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.glob(".out*"))
+
+
 def test_part_of_a_video(restore, media, tmp_path):
     clip = media.make_clip(tmp_path / "in.mp4", n=8)
     restore(clip, tmp_path / "part", "--start", 2, "--num-frames", 3)

@@ -43,7 +43,7 @@ def pair(start):
 
 
 def test_windows_of_two_processes_fade_into_each_other_as_those_of_one(start, pair, clip, tmp_path):
-    windows = ("--strategy", "window", "--window", 20, "--overlap", 6, "--scene-cuts", "off")
+    windows = ("--strategy", "window", "--window", 20, "--overlap", 6, "--scene-cuts", "off", "--scale", 1.5)
     command = start(clip, tmp_path / "one.mp4", *windows)
     assert command.wait() == 0, command.log
     for command in pair(clip, tmp_path / "two.mp4", *windows):

@@ -16,7 +16,7 @@ from vsr_plugin.media.image_file import read_image
 
 
 class RestoredFrames(Sequence[np.ndarray]):
-    """Frames like a list of RGB arrays ``(4h, 4w, 3)``, on disk instead of in memory, since a minute of 4K is 36 GB.
+    """Frames like a list of RGB arrays ``(H, W, 3)``, on disk instead of in memory, since a minute of 4K is 36 GB.
 
     They lie in a temporary folder, losslessly, for as long as this object lives; ``close()``, or leaving a ``with``,
     removes them earlier.

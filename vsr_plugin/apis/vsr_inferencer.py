@@ -55,7 +55,7 @@ class InferenceResult(TypedDict):
 
 
 class VSRInferencer:
-    """Restores videos, folders of images and images x4.
+    """Restores videos, folders of images and images.
 
     The arguments are those of MMagic's ``VideoRestorationInferencer``, so that it can stand in its place. Against it:
     frame rate, timestamps and audio are kept; any length is restored in bounded memory, as one sequence; results are
@@ -66,8 +66,8 @@ class VSRInferencer:
             ``model.test_cfg`` is what ``extra_parameters`` change. By default the network is told from the weights.
         ckpt: weights, a published name or a path, in any layout.
         device: where to compute; by default a GPU if there is one.
-        extra_parameters: any of :class:`vsr_plugin.inference.RestoreOptions`, such as ``dict(precision='bf16')``. Those
-            of MMagic's that are not needed here are passed over with a note in the result.
+        extra_parameters: any of :class:`vsr_plugin.inference.RestoreOptions`, such as ``dict(precision='bf16')``
+            or ``dict(scale=2)``. Those of MMagic's that are not needed here are passed over with a note in the result.
         show_progress: show a bar on standard error.
 
     Raises:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .axis_filter import AxisFilter, filter_frames
@@ -21,21 +22,29 @@ def _cubic(x: np.ndarray) -> np.ndarray:
     return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
 
 
-def _centres(length: int, factor: float) -> np.ndarray:
+def _centres(count: int, factor: float) -> np.ndarray:
     """Centres of the output pixels, in input pixels counted from 0."""
-    return (np.arange(math.ceil(length * factor)) + 0.5) / factor - 0.5
+    return (np.arange(count) + 0.5) / factor - 0.5
 
 
 @functools.lru_cache(maxsize=32)
-def _bicubic_filter(length: int, factor: float) -> AxisFilter:
+def _bicubic_filter(length: int, count: int, factor: float) -> AxisFilter:
     """When shrinking, the kernel is widened by ``1 / factor``; outside, the signal is mirrored, its edge repeated."""
     stretch = max(1.0, 1.0 / factor)
-    centres = _centres(length, factor)[:, None]
+    centres = _centres(count, factor)[:, None]
     taps = math.ceil(4 * stretch) + 2
     index = np.floor(centres - 2 * stretch).astype(int) + np.arange(taps)
     mirrored = index % (2 * length)
     mirrored = np.where(mirrored < length, mirrored, 2 * length - 1 - mirrored)
     return AxisFilter.from_taps(mirrored, _cubic((centres - index) / stretch))
+
+
+@functools.lru_cache(maxsize=32)
+def _bicubic_filter_on(length: int, count: int, factor: float, dtype: torch.dtype, device: torch.device) -> AxisFilter:
+    """The same with its weights where the tensors are: sent for every frame, they would keep a GPU waiting."""
+    made = _bicubic_filter(length, count, factor)
+    blocks = tuple((weights.to(device, dtype), needed) for weights, needed in made.blocks)
+    return AxisFilter(blocks, made.exact_in_float32)
 
 
 def _blur_reach(scale: int, sigma: float) -> float:
@@ -47,7 +56,7 @@ def _blur_reach(scale: int, sigma: float) -> float:
 def _blur_filter(length: int, scale: int, sigma: float) -> AxisFilter:
     reach = _blur_reach(scale, sigma)
     offsets = np.arange(-reach, reach + 1)
-    index = np.rint(_centres(length, 1 / scale)[:, None] + offsets).astype(int)
+    index = np.rint(_centres(math.ceil(length * (1 / scale)), 1 / scale)[:, None] + offsets).astype(int)
     weights = np.broadcast_to(np.exp(-(offsets**2) / (2 * sigma**2)), index.shape)
     return AxisFilter.from_taps(index.clip(0, length - 1), weights)
 
@@ -60,7 +69,7 @@ def _sides(frames: np.ndarray | Tensor) -> tuple[int, int]:
     return frames.shape[-3:-1]
 
 
-def bicubic_resize(frames: np.ndarray | Tensor, factor: float) -> np.ndarray | Tensor:
+def bicubic_resize(frames: np.ndarray | Tensor, factor: float | tuple[int, int]) -> np.ndarray | Tensor:
     """Resize frames as MATLAB's ``imresize(im2double(frame), factor)`` does, antialiased when shrinking.
 
     MATLAB gives slightly other numbers for ``imresize(frame, factor)`` with a uint8 frame: there it clips and rounds
@@ -70,16 +79,25 @@ def bicubic_resize(frames: np.ndarray | Tensor, factor: float) -> np.ndarray | T
     Args:
         frames: RGB array ``(..., h, w, 3)``, integer or floating point, or tensor ``(..., 3, h, w)``, floating
             point. Integer results are clipped and rounded once, at the end; floating-point ones are neither.
-        factor: new size over old size.
+        factor: new size over old size, or the new rows and columns, which MATLAB takes in its place; the edges of
+            the picture then stay where they are, and each axis has a factor of its own.
 
     Returns:
-        The same kind and dtype with sides ``ceil(h * factor)`` and ``ceil(w * factor)``.
+        The same kind and dtype with sides ``ceil(h * factor)`` and ``ceil(w * factor)``, or those asked for.
 
     Raises:
         ValueError: an array without three channels last.
     """
-    h, w = _sides(frames)
-    return filter_frames(frames, _bicubic_filter(h, factor), _bicubic_filter(w, factor))
+    sides = _sides(frames)
+    if isinstance(factor, tuple):
+        wanted = [(side, count, count / side) for side, count in zip(sides, factor, strict=True)]
+    else:
+        wanted = [(side, math.ceil(side * factor), factor) for side in sides]
+    if isinstance(frames, Tensor):
+        filters = [_bicubic_filter_on(*axis, frames.dtype, frames.device) for axis in wanted]
+    else:
+        filters = [_bicubic_filter(*axis) for axis in wanted]
+    return filter_frames(frames, *filters)
 
 
 def bicubic_downsample(frames: np.ndarray | Tensor, scale: int = 4) -> np.ndarray | Tensor:

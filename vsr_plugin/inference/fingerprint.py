@@ -47,13 +47,14 @@ def _date(nanoseconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M:%S}.{rest:09d}"
 
 
-def of_job(source: FrameSource, net: nn.Module, options, forgets_from: int) -> dict[str, object]:
+def of_job(source: FrameSource, net: nn.Module, options, size: tuple[int, int], forgets_from: int) -> dict[str, object]:
     """Everything that the result of restoring ``source`` with ``net`` depends on.
 
     Args:
         source: the input.
         net: the network.
         options: a :class:`vsr_plugin.inference.restore_video.RestoreOptions`.
+        size: rows and columns of the output.
         forgets_from: length in frames from which on a scene is restored with the network's forgetting.
     """
     encoding = {
@@ -68,6 +69,7 @@ def of_job(source: FrameSource, net: nn.Module, options, forgets_from: int) -> d
         "input content": of_input(source),
         "network": type(net).__name__,
         "weights": of_net(with_forgetting(net, 0)),
+        "output size": f"{size[1]}x{size[0]}",
         "start": options.start,
         "num-frames": options.num_frames,
         "strategy": options.strategy,

@@ -33,7 +33,7 @@ class GroundTruth:
         self._later.update(indices)
 
     def at(self, index: int) -> np.ndarray:
-        """Frame ``index``, ``(4h, 4w, 3)``.
+        """Frame ``index``, ``(H, W, 3)``.
 
         Raises:
             MediaError: there are not so many.

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import torch.nn as nn
 
-from vsr_plugin.datasets.degradations import bicubic_upsample
+from vsr_plugin.datasets.degradations import bicubic_resize
 from vsr_plugin.evaluation import Protocol
 from vsr_plugin.inference.fading import ContributionFile, blend, contribution
 from vsr_plugin.inference.ground_truth import GroundTruth
@@ -30,12 +30,11 @@ class PieceWorker:
     Args:
         nets_for: called with a piece for the network that restores it, in evaluation mode, on the device that computes,
             and for its ``precise_net``; see :func:`vsr_plugin.inference.sequence.restore_sequence`.
-        scale: HR pixels per LR pixel and side.
         source: where the frames come from, for the transparency of images.
         label: what results are called in a comparison picture.
         start: frame of the source that is frame 0 of the output.
         job: what is finished, and where to put what becomes so.
-        output: makes the chunks.
+        output: makes the chunks, and says of what size the frames are.
         plan_for: called with a piece for how to restore it.
         wait_until: waits for a condition that another process brings about; false if there is none to wait for.
         first_pts: called for the timestamp of frame 0.
@@ -53,7 +52,6 @@ class PieceWorker:
         nets_for: Callable[[Piece], tuple[nn.Module, Callable[[], nn.Module] | None]],
         source: FrameSource,
         *,
-        scale: int,
         label: str,
         start: int,
         job: JobFolder,
@@ -67,8 +65,8 @@ class PieceWorker:
         progress: Callable[[float], None],
     ) -> None:
         self._nets_for, self._source, self._start = nets_for, source, start
-        self._scale, self._label = scale, label
-        self._job, self._output, self._plan_for, self._wait_until = job, output, plan_for, wait_until
+        self._label, self._job, self._output = label, job, output
+        self._plan_for, self._wait_until = plan_for, wait_until
         self._first_pts, self._gt, self._protocol = first_pts, gt, protocol
         self._picture_index, self._progress = picture_index, progress
         self.notes: dict[str, None] = {}
@@ -122,6 +120,7 @@ class PieceWorker:
                 folder=piece.folder,
                 persistent=True,
                 first_frame=piece.margin if piece.is_window else missing[0].start,
+                size=self._output.size,
                 precise_net=precise_net,
                 on_step=on_step,
                 on_note=lambda line: self.notes.update({line: None}),
@@ -204,8 +203,7 @@ class PieceWorker:
         task = _ChunkTask(self, piece, lead, current)
         for position, i in enumerate(lead):
             like = piece.frames[i]
-            h, w, c = like.shape
-            shape = self._scale * h, self._scale * w, c
+            shape = *self._output.size, like.shape[2]
             contributions = before.read(position, shape), own.read(position, shape)
             task.write(i, partial(blend, *contributions, position, len(lead), like))
         task.commit()
@@ -222,7 +220,7 @@ class PieceWorker:
         if info.alpha:
             # Read again here, so that a long folder does not keep the transparency of all its images in memory.
             lr = next(self._source.frames(self._start + piece.start + i - piece.margin, 1))
-            alpha = bicubic_upsample(np.repeat(lr.alpha[..., None], 3, axis=2), self._scale)[..., 0]
+            alpha = bicubic_resize(np.repeat(lr.alpha[..., None], 3, axis=2), self._output.size)[..., 0]
         return Frame(hr, alpha=alpha, grey=info.grey, pts=info.pts, duration=info.duration, name=info.name)
 
     def examine(self, index: int, lr: np.ndarray, hr: np.ndarray, log: QualityLog, last: int) -> None:
@@ -239,7 +237,7 @@ class PieceWorker:
         if gt is not None:
             log.add(self._start + index, lr, hr, gt)
         if self._picture_index is not None and index == min(self._picture_index, last):
-            versions = {"bicubic": bicubic_upsample(lr), self._label: hr}
+            versions = {"bicubic": bicubic_resize(lr, hr.shape[:2]), self._label: hr}
             if gt is not None:
                 versions["ground truth"] = gt
             self._job.keep_versions(index, versions)

@@ -27,6 +27,8 @@ _TEMPORARY_BYTES = 256 * 2**20
 _STEP_BYTES, _REFILL_BYTES = 2600, 10000
 # The same per HR pixel; the layers at HR size have 64 channels whatever the width of the others.
 _UPSAMPLING_BYTES = 815
+# Bytes of a pixel of a frame in float32.
+_PIXEL_BYTES = 3 * 4
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,37 @@ class MemoryModel:
         net: the network.
         height, width: LR frame size in pixels.
         feature_bytes: of one feature value, 4 in float32.
+        output: rows and columns of the output, ``None`` for what the network gives.
     """
 
     net: nn.Module
     height: int
     width: int
     feature_bytes: int = 4
+    output: tuple[int, int] | None = None
+
+    @property
+    def _native(self) -> tuple[int, int]:
+        return self.net.scale * self.height, self.net.scale * self.width
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """Rows and columns of the output."""
+        return self._native if self.output is None else self.output
+
+    @property
+    def is_resized(self) -> bool:
+        """Whether the output has another size than the network gives."""
+        return self.output_size != self._native
+
+    @property
+    def resizing(self) -> int:
+        """What bringing a frame to another size takes, the result and its way to the caller's range included."""
+        if not self.is_resized:
+            return 0
+        rows, columns = self.output_size
+        # Rows come first; every pass has its parts and then the whole.
+        return _PIXEL_BYTES * (2 * rows * self._native[1] + 4 * rows * columns)
 
     @property
     def per_frame(self) -> int:
@@ -107,7 +134,8 @@ class MemoryModel:
     @property
     def contribution(self) -> int:
         """What a window leaves of a frame to the next one."""
-        return CONTRIBUTION_BYTES * self.net.scale**2 * self.height * self.width
+        rows, columns = self.output_size
+        return CONTRIBUTION_BYTES * rows * columns
 
     def working(self, tile: int | None) -> int:
         """What a step takes while it runs, besides the frames."""
@@ -116,7 +144,7 @@ class MemoryModel:
         pixels = self.height * self.width
         tile_pixels = pixels if tile is None else min(pixels, (tile + MIN_TILE) ** 2)
         refill = _REFILL_BYTES * width if self.net.keyframe_windows(1) else 0
-        untiled = pixels * size * (1000 + refill)
+        untiled = pixels * size * (1000 + refill) + self.resizing
         upsampling = _UPSAMPLING_BYTES * self.net.scale**2
         step = int(_TEMPORARY_BYTES + untiled + tile_pixels * size * max(_STEP_BYTES * width, upsampling))
         # A step that is recorded has been computed the usual way before, whose memory stays with the allocator.
@@ -179,9 +207,11 @@ def make_plan(
     room = (budget - working) // model.per_frame
     if room < 1:
         least = working + model.per_frame
+        rows, columns = model.output_size
+        resized = f" resized to {columns}x{rows}" if model.is_resized else ""
         raise VSRError(
-            f"a memory budget of {budget / 2**20:.0f} MiB is too small for frames of {model.width}x{model.height}; "
-            f"give at least {least / 2**20:.0f} MiB"
+            f"a memory budget of {budget / 2**20:.0f} MiB is too small for frames of {model.width}x{model.height}"
+            f"{resized}; give at least {least / 2**20:.0f} MiB"
         )
     if strategy == "window":
         overlap = OVERLAP if overlap is None else overlap

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vsr_plugin.datasets.degradations import bicubic_upsample
+from vsr_plugin.datasets.degradations import bicubic_resize
 from vsr_plugin.evaluation import Protocol, frame_quality
 
 
@@ -24,7 +24,7 @@ class QualityLog:
     def add(self, index: int, lr: np.ndarray, restored: np.ndarray, gt: np.ndarray) -> None:
         """Score a frame and its bicubic enlargement; RGB arrays ``(h, w, 3)`` of ``uint8`` or ``uint16``."""
         psnr, ssim = frame_quality(restored, gt, self.protocol)
-        bicubic_psnr, bicubic_ssim = frame_quality(bicubic_upsample(lr), gt, self.protocol)
+        bicubic_psnr, bicubic_ssim = frame_quality(bicubic_resize(lr, restored.shape[:2]), gt, self.protocol)
         self.rows.append(dict(frame=index, psnr=psnr, ssim=ssim, bicubic_psnr=bicubic_psnr, bicubic_ssim=bicubic_ssim))
 
     def means(self) -> dict[str, float]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vsr_plugin.evaluation import Protocol
+from vsr_plugin.inference.output_size import OutputSize
 from vsr_plugin.inference.quality_log import QualityLog
 from vsr_plugin.media import Encoding, FrameSource
 
@@ -21,6 +22,9 @@ class RestoreOptions:
             ``'auto'`` for videos only.
         forgetting: share of its propagated features that a still pixel loses per frame, against the drift of long
             shots; ``None`` for the network's own, or if that is 0, for 0.1 in scenes of videos of 45 frames or more.
+        scale: sides of the output over those of the input, if they are not to be as the network gives them.
+        height: in place of it, rows of the output as it is shown; the columns follow. See
+            :class:`vsr_plugin.inference.output_size.OutputSize`.
         resume: go on with a job of the same output, input and settings that was stopped, if there is one.
         gt: ground truth, a video or a folder, whose frame ``i`` belongs to frame ``i`` of the input.
         protocol: how quality is measured against it.
@@ -39,12 +43,26 @@ class RestoreOptions:
     tile: int | None = None
     scene_cuts: str = "auto"
     forgetting: float | None = None
+    scale: float | None = None
+    height: int | None = None
     resume: bool = False
     gt: str | os.PathLike | None = None
     protocol: Protocol = Protocol()
     comparison: str | os.PathLike | None = None
     overwrite: bool = False
     encoding: Encoding = Encoding()
+
+    def __post_init__(self) -> None:
+        _ = self.output_size  # which says what is wrong with it
+
+    @property
+    def output_size(self) -> OutputSize:
+        """Scale or height as one value.
+
+        Raises:
+            VSRError: both are given, or one is no positive number; so making the options raises it already.
+        """
+        return OutputSize(self.scale, self.height)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class RestoreTask:
 
     def _prepare(self, output_path: str | os.PathLike) -> None:
         options, job = self._options, self._job
-        settings = fingerprint.of_job(self._source, self._net, options, self._forgets_from)
+        settings = fingerprint.of_job(self._source, self._net, options, self._output.size, self._forgets_from)
         resumed = job.begin(settings, resume=options.resume)
         if not resumed or not job.has_resources:
             device = next(self._net.parameters()).device
@@ -97,7 +97,6 @@ class RestoreTask:
         worker = PieceWorker(
             lambda piece: nets_at(self._net.forgetting if len(piece.frames) >= self._forgets_from else 0.0),
             source,
-            scale=self._net.scale,
             label=type(self._net).__name__.removesuffix("Net"),
             start=options.start,
             job=job,
@@ -136,7 +135,13 @@ class RestoreTask:
     def _make_plan(self, budget: int, strategy: str, num_frames: int | None) -> Plan:
         options = self._options
         return make_plan(
-            MemoryModel(self._net, self._source.height, self._source.width, PRECISIONS[options.precision].itemsize),
+            MemoryModel(
+                self._net,
+                self._source.height,
+                self._source.width,
+                PRECISIONS[options.precision].itemsize,
+                self._output.size,
+            ),
             budget,
             num_frames=num_frames,
             strategy=strategy,

@@ -29,10 +29,10 @@ def restore_video(
     progress: Callable[[float], None] | None = None,
     sharing: Sharing = Sharing(),
 ) -> RestoreResult | None:
-    """Restore a video file, a folder of images or an image x4.
+    """Restore a video file, a folder of images or an image, enlarged as the network does or to the size asked for.
 
     Everything appears under its final name at the end or not at all. Timestamps, audio, rotation, pixel shape and
-    colour description of a video are carried over; transparency of images is enlarged bicubically, and grey
+    colour description of a video are carried over; transparency of images is resized bicubically, and grey
     images stay grey.
 
     What is finished is kept in a hidden folder beside the output, ``.NAME.job``, until the end. If the work is stopped
@@ -54,16 +54,18 @@ def restore_video(
     Raises:
         MediaError: an input or output cannot be used, or belongs to another job; the text says which, why, and what
             to do.
-        VSRError: the memory does not suffice, another process has failed, or the network cannot forget as asked.
+        VSRError: the memory does not suffice, another process has failed, the network cannot forget as asked, or the
+            output would be larger than a video can be.
     """
     if options.scene_cuts not in ("auto", "on", "off"):
         raise ValueError(f"`scene_cuts` must be 'auto', 'on' or 'off', got {options.scene_cuts!r}")
     with ExitStack() as stack:
         source = stack.enter_context(open_source(input_path))
-        gt = _open_gt(stack, source, options, net.scale)
+        size = options.output_size.of_source(source, net.scale)
+        gt = _open_gt(stack, source, options, size)
         target, _ = check_target(output_path, source)
         job = JobFolder(target)
-        task = RestoreTask(source, net, options, job, _open_output(output_path, source, job, net, options), sharing)
+        task = RestoreTask(source, net, options, job, _open_output(output_path, source, job, size, options), sharing)
         try:
             task.begin(output_path)
             if on_open is not None and sharing.is_first:
@@ -79,26 +81,29 @@ def restore_video(
         return result
 
 
-def _open_gt(stack: ExitStack, source: FrameSource, options: RestoreOptions, scale: int) -> FrameSource | None:
+def _open_gt(
+    stack: ExitStack, source: FrameSource, options: RestoreOptions, size: tuple[int, int]
+) -> FrameSource | None:
     if options.gt is None:
         return None
     gt = stack.enter_context(open_source(options.gt))
-    if (gt.height, gt.width) != (scale * source.height, scale * source.width):
+    if (gt.height, gt.width) != size:
         raise MediaError(
             f"{options.gt}: ground truth of {gt.width}x{gt.height} does not fit: the input is "
-            f"{source.width}x{source.height}, so it must be {scale * source.width}x{scale * source.height}"
+            f"{source.width}x{source.height}, so it must be {size[1]}x{size[0]}, the size of the output, which --scale "
+            "and --height set"
         )
     return gt
 
 
 def _open_output(
-    output_path: str | os.PathLike, source: FrameSource, job: JobFolder, net: nn.Module, options: RestoreOptions
+    output_path: str | os.PathLike, source: FrameSource, job: JobFolder, size: tuple[int, int], options: RestoreOptions
 ) -> ChunkedOutput:
     return open_chunked(
         output_path,
         source,
         job.path,
-        scale=net.scale,
+        size=size,
         start=options.start,
         num_frames=options.num_frames,
         overwrite=options.overwrite,

@@ -20,6 +20,7 @@ from vsr_plugin.inference.frame_tensors import (
     frame_to_rgb,
     frame_to_tensor,
 )
+from vsr_plugin.inference.output_size import OutputSize
 from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
 from vsr_plugin.inference.scene_cuts import split_shots
 from vsr_plugin.inference.sequence import restore_sequence
@@ -44,13 +45,15 @@ def restore_frames(
     overlap: int | None = None,
     scene_cuts: bool = False,
     forgetting: float | None = None,
+    scale: float | None = None,
+    height: int | None = None,
     num_frames: int | None = None,
     work_dir: str | None = None,
     progress: Callable[[float], None] | None = None,
     on_plan: Callable[[Plan], None] | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> Iterator[Frame]:
-    """Restore frames x4, one by one, in order.
+    """Restore frames, one by one, in order, enlarged as the network does or to the size asked for.
 
     Args:
         net: ``BasicVSRNet`` or ``IconVSRNet`` in evaluation mode, on the device that is to compute.
@@ -71,6 +74,10 @@ def restore_frames(
             here it is off, since a sequence of an evaluation must not be cut.
         forgetting: share of its propagated features that a still pixel loses per frame, against the drift of long
             shots; by default the network's own, which is 0 as in the paper. The tool takes 0.1 for long scenes.
+        scale: sides of the output over those of the frames, rounded to the nearest pixel; by default the network's own.
+            To any other size the restored frames are resized bicubically before they are clipped and rounded.
+        height: in place of it, rows of the output; the columns follow, see
+            :class:`vsr_plugin.inference.output_size.OutputSize`.
         num_frames: how many frames will come, if known; windows are then made of equal length.
         work_dir: folder for what goes to disk; by default the system's folder for temporary files.
         progress: called during the work with the number of frames done since the last call, in halves: a frame
@@ -80,13 +87,14 @@ def restore_frames(
             of memory.
 
     Yields:
-        Frames of the same kind and dtype, ``4h`` by ``4w``, clipped to the range of the kind.
+        Frames of the same kind and dtype, ``net.scale`` times as high and wide unless another size is asked for,
+        clipped to the range of the kind.
 
     Raises:
         ValueError: a frame is of another kind or size, ``window`` < 1 or ``overlap`` < 0, ``forgetting`` is not in
             [0, 1), or the network has no flow to tell what is still.
-        VSRError: the budget is too small for one frame, a strategy or precision does not exist, or the device has no
-            arithmetic for the precision.
+        VSRError: the budget is too small for one frame, a strategy, precision or size does not exist, or the device
+            has no arithmetic for the precision.
         MediaError: the disk is full.
 
     Example:
@@ -95,16 +103,20 @@ def restore_frames(
         >>> clip = [np.zeros((16, 24, 3), np.uint8)] * 3
         >>> [hr.shape for hr in restore_frames(net, clip)]
         [(64, 96, 3), (64, 96, 3), (64, 96, 3)]
+        >>> next(restore_frames(net, clip, scale=1.5)).shape
+        (24, 36, 3)
     """
     if (window is not None and window < 1) or (overlap is not None and overlap < 0):
         raise ValueError(f"`window` must be at least 1 and `overlap` at least 0, got {window} and {overlap}")
+    asked = OutputSize(scale, height)
     frames = iter(frames)
     if forgetting is not None:
         net = with_forgetting(net, forgetting)
     if scene_cuts:
         options = dict(
             strategy=strategy, memory_budget=memory_budget, precision=precision, tile=tile, window=window,
-            overlap=overlap, work_dir=work_dir, progress=progress, on_plan=on_plan, on_note=on_note,
+            overlap=overlap, scale=scale, height=height, work_dir=work_dir, progress=progress, on_plan=on_plan,
+            on_note=on_note,
         )  # fmt: skip
         for shot in split_shots(frames, frame_to_rgb):
             yield from restore_frames(net, shot, **options)
@@ -114,7 +126,9 @@ def restore_frames(
         return
     device = next(net.parameters()).device
     fast_net, precise_net = accelerate_with_fallback(net, precision)
-    model = MemoryModel(net, *frame_to_tensor(first, device).shape[1:], PRECISIONS[precision].itemsize)
+    sides = frame_to_tensor(first, device).shape[1:]
+    size = asked.of(*sides, net.scale)
+    model = MemoryModel(net, *sides, PRECISIONS[precision].itemsize, size)
     choose = functools.partial(
         make_plan,
         model,
@@ -128,7 +142,7 @@ def restore_frames(
     incoming = chain([first], frames)
     with tempfile.TemporaryDirectory(prefix="vsr_plugin-", dir=work_dir) as folder:
         run = functools.partial(
-            restore_sequence, fast_net, folder=Path(folder), precise_net=precise_net, on_note=on_note
+            restore_sequence, fast_net, folder=Path(folder), size=size, precise_net=precise_net, on_note=on_note
         )
         if plan.strategy == "window":
             if on_plan is not None:

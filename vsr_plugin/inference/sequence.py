@@ -16,6 +16,7 @@ from vsr_plugin.inference.acceleration import FiniteGuard
 from vsr_plugin.inference.acceleration.cuda_graphs import release_graphs
 from vsr_plugin.inference.engine import restore_piece
 from vsr_plugin.inference.frame_tensors import Frame
+from vsr_plugin.inference.output_size import fitted
 from vsr_plugin.inference.planning import Plan, disk_has_room
 from vsr_plugin.inference.tensor_cache import DiskCache, MemoryCache, TensorCache
 from vsr_plugin.inference.tiling import tile_net
@@ -100,6 +101,7 @@ def restore_sequence(
     folder: Path,
     persistent: bool = False,
     first_frame: int = 0,
+    size: tuple[int, int] | None = None,
     precise_net: Callable[[], nn.Module] | None = None,
     on_step: Callable[[int], None] | None = None,
     on_note: Callable[[str], None] | None = None,
@@ -118,6 +120,7 @@ def restore_sequence(
             nothing is left there.
         first_frame: hand out the frames from here on. In a persistent folder of the exact strategy the work goes
             on at the start of this frame's segment, if an earlier process came that far; else from the beginning.
+        size: rows and columns of the frames that are handed out, by default those that the network gives.
         precise_net: makes the same network in float32, for a ``net`` of lower precision: when a number is not finite,
             the sequence is begun again with it, and no frame that such a number has reached is handed out.
         on_step: called with the index of a frame after its backward step and when it is restored; counted anew
@@ -125,7 +128,7 @@ def restore_sequence(
         on_note: called with a line for a person when the plan changes.
 
     Yields:
-        ``(i, HR frame (3, scale * h, scale * w))``, not clipped to [0, 1].
+        ``(i, HR frame (3, H, W))``, not clipped to [0, 1].
 
     Raises:
         VSRError: the memory does not suffice for the smallest plan either.
@@ -153,6 +156,7 @@ def restore_sequence(
                 )
                 for i, hr in restored if guard is None else _checked(restored, guard):
                     if i >= given:
+                        hr = hr if size is None else fitted(hr, size)
                         given = i + 1
                         yield i, hr
                 return

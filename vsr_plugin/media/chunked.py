@@ -9,7 +9,6 @@ import json
 import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
 from vsr_plugin.errors import MediaError
@@ -18,7 +17,7 @@ from .atomic import PartialFile
 from .chunk_file import PacketFile, joined_packets, read_times, reordering
 from .encoding import Encoding
 from .frame import Frame
-from .sink import check_frame, check_target, scaled_size
+from .sink import check_frame, check_target
 from .source import FrameSource
 from .video_container import VideoContainer
 from .video_encoder import VideoEncoder
@@ -106,10 +105,9 @@ class ChunkedOutput(ABC):
     """
 
     def __init__(
-        self, path: Path, source: FrameSource, folder: Path, *, scale: int | Fraction, overwrite: bool
+        self, path: Path, source: FrameSource, folder: Path, *, size: tuple[int, int], overwrite: bool
     ) -> None:
-        self.path, self.folder = path, folder
-        self.size = scaled_size(source, scale)
+        self.path, self.folder, self.size = path, folder, size
         self.notes: list[str] = []
         self._source, self._overwrite = source, overwrite
         self._mark = folder / "joined.json"
@@ -168,13 +166,13 @@ class VideoChunks(ChunkedOutput):
         source: FrameSource,
         folder: Path,
         *,
-        scale: int | Fraction,
+        size: tuple[int, int],
         whole: bool,
         overwrite: bool,
         encoding: Encoding,
     ) -> None:
-        super().__init__(path, source, folder, scale=scale, overwrite=overwrite)
-        self.layout = VideoLayout(path, source, scale=scale, whole=whole, encoding=encoding)
+        super().__init__(path, source, folder, size=size, overwrite=overwrite)
+        self.layout = VideoLayout(path, source, size=size, whole=whole, encoding=encoding)
         self.notes.extend(self.layout.notes)
         self._audio = encoding.audio
 
@@ -281,7 +279,7 @@ def open_chunked(
     source: FrameSource,
     folder: Path,
     *,
-    scale: int | Fraction = 4,
+    size: tuple[int, int],
     start: int = 0,
     num_frames: int | None = None,
     overwrite: bool = False,
@@ -293,8 +291,8 @@ def open_chunked(
         path: The output, a video or a folder for PNG files.
         source: Where the frames come from.
         folder: A working folder on the disk of the output.
-        scale: As for :func:`open_sink`, like all that follow.
-        start: See there.
+        size: Rows and columns of the frames that will come.
+        start: As for :func:`open_sink`, like all that follow.
         num_frames: See there.
         overwrite: See there.
         encoding: See there.
@@ -307,7 +305,7 @@ def open_chunked(
 
     target, is_folder = check_target(path, source)
     if is_folder:
-        return PNGChunks(target, source, folder, scale=scale, overwrite=overwrite)
+        return PNGChunks(target, source, folder, size=size, overwrite=overwrite)
     whole = source.covers_all(start, num_frames)
     encoding = encoding or Encoding()
-    return VideoChunks(target, source, folder, scale=scale, whole=whole, overwrite=overwrite, encoding=encoding)
+    return VideoChunks(target, source, folder, size=size, whole=whole, overwrite=overwrite, encoding=encoding)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
 from .atomic import PartialFolder
@@ -16,9 +15,9 @@ class PNGChunks(ChunkedOutput):
     """Images in the working folder, moved at the end."""
 
     def __init__(
-        self, path: Path, source: FrameSource, folder: Path, *, scale: int | Fraction, overwrite: bool
+        self, path: Path, source: FrameSource, folder: Path, *, size: tuple[int, int], overwrite: bool
     ) -> None:
-        super().__init__(path, source, folder, scale=scale, overwrite=overwrite)
+        super().__init__(path, source, folder, size=size, overwrite=overwrite)
         self.notes.extend(check_folder_output(source))
         self.images = folder / "images"
 

@@ -76,9 +76,15 @@ class Orientation:
         return picture
 
 
-def scale_display_matrix(matrix: Sequence[int], scale: int | Fraction) -> tuple[int, ...]:
-    """Return ``matrix`` for a picture enlarged by ``scale``: only its shift is in pixels."""
+def scale_display_matrix(matrix: Sequence[int], old: tuple[int, int], new: tuple[int, int]) -> tuple[int, ...]:
+    """Return ``matrix`` for a picture that is enlarged: only its shift is in pixels.
+
+    Args:
+        matrix: As containers store it.
+        old: Height and width of the upright picture, in whose directions the shift is.
+        new: Those of the enlarged one.
+    """
     scaled = list(matrix)
-    for i in (6, 7):
-        scaled[i] = max(-(1 << 31), min((1 << 31) - 1, round(scaled[i] * scale)))
+    for i, side in ((6, 1), (7, 0)):
+        scaled[i] = max(-(1 << 31), min((1 << 31) - 1, round(scaled[i] * Fraction(new[side], old[side]))))
     return tuple(scaled)

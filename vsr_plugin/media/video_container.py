@@ -88,7 +88,11 @@ class VideoContainer:
     def _copy_side_information(self, source: VideoSource, audio: bool) -> None:
         layout = self._layout
         if not layout.bake and source.display_matrix is not None:
-            self._stream.set_display_matrix(scale_display_matrix(source.display_matrix, layout.scale))
+            upright = source.orientation.size
+            matrix = scale_display_matrix(
+                source.display_matrix, upright(source.height, source.width), upright(*layout.size)
+            )
+            self._stream.set_display_matrix(matrix)
         tags = {k: v for k, v in source.metadata.items() if k not in _CONTAINER_TAGS}
         self._container.metadata.update(tags)
         if layout.whole and hasattr(self._container, "set_chapters"):

@@ -33,7 +33,7 @@ class VideoLayout:
     Attributes:
         target: The output file.
         source: Where the frames come from.
-        scale: Enlargement of the frames.
+        size: Rows and columns of the frames, before any turn.
         whole: All frames of the source will come: timestamps and audio stay as they are.
             Otherwise both are moved so that the first frame is at zero.
         muxer: FFmpeg's name of the container.
@@ -50,17 +50,17 @@ class VideoLayout:
     """
 
     def __init__(
-        self, target: Path, source: FrameSource, *, scale: int | Fraction, whole: bool, encoding: Encoding
+        self, target: Path, source: FrameSource, *, size: tuple[int, int], whole: bool, encoding: Encoding
     ) -> None:
         """Raises ``MediaError`` if codec, pixel format, quality or size do not go together."""
-        self.target, self.source, self.scale, self.whole = target, source, scale, whole
+        self.target, self.source, self.size, self.whole = target, source, size, whole
         self.notes: list[str] = []
         self.muxer = _MUXERS[target.suffix.lower()]
         self.codec = find_codec(encoding.codec).name
         self._options = encoder_options(self.codec, encoding)
         self.bake = self._must_bake()
         self._set_timing(encoding)
-        self.height, self.width = int(source.height * scale), int(source.width * scale)
+        self.height, self.width = size
         if self.bake:
             self.height, self.width = source.orientation.size(self.height, self.width)
         self.pix_fmt, notes = choose_pix_fmt(

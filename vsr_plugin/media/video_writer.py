@@ -47,7 +47,7 @@ class VideoSink(FrameSink):
         encoding: Encoding,
     ) -> None:
         super().__init__(path, source, scale)
-        self._layout = VideoLayout(path, source, scale=scale, whole=whole, encoding=encoding)
+        self._layout = VideoLayout(path, source, size=self._size, whole=whole, encoding=encoding)
         self._offset: int | None = None
         self._end = Fraction(0)
         self._container: VideoContainer | None = None

@@ -87,14 +87,16 @@ class VideoRestorer(BaseModel):
             inputs: LR sequences, RGB in [0, 1], ``(n, t, 3, h, w)``.
 
         Returns:
-            ``(n, t, 3, scale * h, scale * w)``, clipped to [0, 1], on the CPU.
+            ``(n, t, 3, scale * h, scale * w)``, or of the size that ``test_cfg`` asks for, clipped to [0, 1], on the
+            CPU.
         """
-        n, t, c, h, w = inputs.shape
-        scale = self.generator.scale
-        result = inputs.new_empty((n, t, c, scale * h, scale * w), device="cpu")
-        for lrs, hrs in zip(inputs, result, strict=True):
+        n, t, c, _, _ = inputs.shape
+        result = inputs.new_empty(0, device="cpu")
+        for k, lrs in enumerate(inputs):
             for i, hr in enumerate(self._restored(lrs)):
-                hrs[i] = hr
+                if not result.numel():
+                    result = inputs.new_empty((n, t, c, *hr.shape[-2:]), device="cpu")
+                result[k, i] = hr
         return result
 
     def predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
