@@ -35,7 +35,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--scale", type=int, choices=list(SHUFFLES), metavar="N",
         help=f"train for another scale than the config's: {scales}; patches keep their size at LR, LR frames are made "
-        "on the fly, and trained weights give all but their upsampling",
+        "on the fly, and trained weights give what fits",
     )  # fmt: skip
     parser.add_argument(
         "--resume", nargs="?", const=AUTO, metavar="PATH",

@@ -24,7 +24,7 @@ def set_scale(cfg: Config, scale: int) -> None:
     The network gets another upsampling. Patches keep their size at LR, so that a training step costs about the same,
     and are larger or smaller in the ground truth. LR frames are looked for in the folder of the scale, such as ``X2``
     beside ``X4`` and ``BIx2`` beside ``BIx4``, and made on the fly where that is absent. What starts from trained
-    weights takes from them all but the upsampling, which is trained.
+    weights takes what fits, see :func:`vsr_plugin.weights.warm_start`.
 
     Args:
         cfg: an experiment as :func:`vsr_plugin.engine.launching.read_config` returns it.

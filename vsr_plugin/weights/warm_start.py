@@ -56,14 +56,15 @@ def _check_sizes(net: VSRNet, found: Architecture, source: str) -> None:
 def warm_start(net: VSRNet, name_or_path: str | os.PathLike) -> None:
     """Give a network what another one has learnt.
 
-    **A network of another scale** gives flow, both branches and their fusion, and for IconVSR the refill. The
-    upsampling, which is another one, stays as it is.
+    **A network of another scale** gives flow, branches and their fusion, for IconVSR the refill, and of the upsampling
+    the layers that both have in the same size: the first shuffles at the usual width, unless one scale is 3, and the
+    two layers at HR size. The others stay as they are.
 
-    **BasicVSR gives IconVSR** flow, both branches, and the upsampling if that has the same scale. What BasicVSR does
-    not have starts neutral: at keyframes the propagated features pass unchanged, and the forward branch gives the
-    backward features (coupled propagation) no weight yet. The keyframe extractor is left as it is, so load EDVR-M
-    first. With bidirectional propagation the result is the BasicVSR. With coupled propagation it is a start for
-    training, not yet a working network: the upsampling was trained behind a fusion layer that IconVSR has not.
+    **BasicVSR gives IconVSR** flow, both branches, and the upsampling. What BasicVSR does not have starts neutral: at
+    keyframes the propagated features pass unchanged, and the forward branch gives the backward features (coupled
+    propagation) no weight yet. The keyframe extractor is left as it is, so load EDVR-M first. With bidirectional
+    propagation the result is the BasicVSR. With coupled propagation it is a start for training, not yet a working
+    network: the upsampling was trained behind a fusion layer that IconVSR has not.
 
     Args:
         net: network to fill, of the same widths and depth and with the same alignment; an IconVSR that starts from a
@@ -78,11 +79,11 @@ def warm_start(net: VSRNet, name_or_path: str | os.PathLike) -> None:
     _check_kind(net, found, source)
     _check_sizes(net, found, source)
     own, theirs = net.state_dict(), found.tensors
+    compared = own, theirs
     if found.scale != net.scale:
-        tail = ("upsample", "conv_hr.", "conv_last.")
-        own, theirs = ({key: t for key, t in tensors.items() if not key.startswith(tail)} for tensors in (own, theirs))
+        compared = ({key: t for key, t in tensors.items() if not key.startswith("upsample")} for tensors in compared)
     from_basicvsr = found.net_class is not type(net)
-    if not (_goes_into_iconvsr if from_basicvsr else _is_same)(own, theirs):
+    if not (_goes_into_iconvsr if from_basicvsr else _is_same)(*compared):
         needs = "two branches and the same alignment" if from_basicvsr else "the same components"
         raise WeightsError(f"{source}: a warm start needs {needs} on both sides; the network has {net.components}")
     for key, tensor in theirs.items():
