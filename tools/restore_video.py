@@ -18,6 +18,7 @@ from vsr_plugin.inference.planning import OVERLAP, STRATEGIES, WINDOW, parse_mem
 from vsr_plugin.inference.restore_options import expected_frames
 from vsr_plugin.inference.sharing import Sharing
 from vsr_plugin.media import Encoding
+from vsr_plugin.media.deinterlacing import DEINTERLACE
 from vsr_plugin.models.propagation.forgetting import LONG, USUAL_RATE
 from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.weights import load_net
@@ -79,6 +80,14 @@ def parse_args() -> argparse.Namespace:
         metavar="N",
         help="height of the output in pixels, as it is shown if the video is rotated; the width follows, even where "
         "the height is",
+    )
+
+    part.add_argument(
+        "--deinterlace",
+        choices=tuple(DEINTERLACE),
+        default=RestoreOptions.deinterlace,
+        help="make whole frames of interlaced video: auto: where the video says that it is; on: of all frames; fields: "
+        "one of every field, at twice the frame rate; off: leave frames as they are",
     )
 
     propagation = parser.add_argument_group("propagation")
@@ -199,6 +208,7 @@ def make_options(args: argparse.Namespace) -> RestoreOptions:
         window=args.window,
         overlap=args.overlap,
         scene_cuts=args.scene_cuts,
+        deinterlace=args.deinterlace,
         forgetting=args.forgetting,
         scale=args.scale,
         height=args.height,

@@ -160,16 +160,6 @@ def test_other_codecs(media, tmp_path, codec, suffix, pix_fmt):
             assert np.abs(b8 - media.enlarge(a.rgb, 4).astype(float)).mean() < 3
 
 
-def test_interlaced_video_is_noted(media, tmp_path):
-    clip = media.make_clip(
-        tmp_path / "in.mp4",
-        n=2,
-        options={"flags": "+ildct+ilme", "preset": "ultrafast", "x264-params": "tff=1"},
-    )
-    with open_source(clip) as source:
-        assert any("interlaced" in line for line in source.notes)
-
-
 def test_nothing_is_printed(media, tmp_path, capfd):
     clip = media.make_clip(tmp_path / "in.mp4", audio="aac")
     for codec in ("libx264", "libx265"):

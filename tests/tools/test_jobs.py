@@ -106,6 +106,7 @@ def test_resuming_with_other_settings_or_input_is_refused(restore_error, stopped
         (["--codec", "libx265"], "encoding codec was libx264 and is libx265"),
         (["--scene-cuts", "off"], "scene-cuts was auto and is off"),
         (["--start", "2"], "start was 0 and is 2"),
+        (["--deinterlace", "off"], "deinterlace was auto and is off"),
         (["--scale", "2"], "output size was 96x64 and is 48x32"),
         (["--height", "96"], "output size was 96x64 and is 144x96"),
     ):

@@ -56,6 +56,21 @@ def test_a_video_keeps_rate_duration_and_audio(restore, media, tmp_path):
     assert media.packets(out) == media.packets(clip)
 
 
+def test_fields_of_an_interlaced_video_become_frames(restore, media, tmp_path):
+    interlaced = {"flags": "+ildct+ilme", "preset": "ultrafast"}
+    clip = media.make_clip(tmp_path / "in.mp4", n=6, audio="aac", options=interlaced)
+    assert "whole frames are made of its frames (--deinterlace auto)" in restore(clip, tmp_path / "frames.mp4")
+    assert "12 frames" in restore(clip, tmp_path / "fields.mp4", "--deinterlace", "fields")
+    before, frames, fields = (media.probe(tmp_path / name) for name in ("in.mp4", "frames.mp4", "fields.mp4"))
+    assert (frames.rate, frames.pts) == (before.rate, before.pts)
+    assert (fields.rate, len(fields.pts)) == (50, 12)
+    length = [float(found.duration * found.time_base) for found in (before, frames, fields)]
+    assert length[1:] == pytest.approx(length[:1] * 2)
+    assert media.packets(tmp_path / "fields.mp4") == media.packets(clip)
+    with open_source(tmp_path / "fields.mp4") as source:
+        assert not any("interlaced" in line for line in source.notes)
+
+
 def test_ntsc_rate_stays_exact(restore, media, tmp_path):
     rate = Fraction(30000, 1001)
     clip = media.make_clip(tmp_path / "in.mp4", n=6, rate=rate, unit=Fraction(1, 30000))

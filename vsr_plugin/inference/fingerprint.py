@@ -21,6 +21,8 @@ def of_net(net: nn.Module) -> str:
     settings = {k: v for k, v in vars(net).items() if isinstance(v, int | float | str) and not k.startswith("_")}
     if not settings.get("forgetting"):
         settings.pop("forgetting", None)  # so that records of studies from before there was forgetting stay valid
+    if settings.get("scale") == 4:
+        del settings["scale"]  # and those from before there were others
     digest.update(repr(sorted(settings.items())).encode())
     # What local propagation cuts, and alignments without layers, show neither in settings nor in weights.
     digest.update(net.components.encode())
@@ -70,6 +72,7 @@ def of_job(source: FrameSource, net: nn.Module, options, size: tuple[int, int], 
         "network": type(net).__name__,
         "weights": of_net(with_forgetting(net, 0)),
         "output size": f"{size[1]}x{size[0]}",
+        "deinterlace": options.deinterlace,
         "start": options.start,
         "num-frames": options.num_frames,
         "strategy": options.strategy,

@@ -25,6 +25,7 @@ class RestoreOptions:
         scale: sides of the output over those of the input, if they are not to be as the network gives them.
         height: in place of it, rows of the output as it is shown; the columns follow. See
             :class:`vsr_plugin.inference.output_size.OutputSize`.
+        deinterlace: of videos, see :func:`vsr_plugin.media.open_source`.
         resume: go on with a job of the same output, input and settings that was stopped, if there is one.
         gt: ground truth, a video or a folder, whose frame ``i`` belongs to frame ``i`` of the input.
         protocol: how quality is measured against it.
@@ -45,6 +46,7 @@ class RestoreOptions:
     forgetting: float | None = None
     scale: float | None = None
     height: int | None = None
+    deinterlace: str = "auto"
     resume: bool = False
     gt: str | os.PathLike | None = None
     protocol: Protocol = Protocol()

@@ -99,13 +99,15 @@ class FrameSource(ABC):
         )
 
 
-def open_source(path: str | os.PathLike, *, assume_matrix: str | None = None) -> FrameSource:
+def open_source(path: str | os.PathLike, *, assume_matrix: str | None = None, deinterlace: str = "auto") -> FrameSource:
     """Open a video file, a folder of images or a single image for reading.
 
     Args:
         path: The input.
         assume_matrix: ``'bt601'`` or ``'bt709'`` for videos that declare no colour matrix; by
             default BT.709 from 720 lines or 1280 columns on, BT.601 below, as players do.
+        deinterlace: of videos: ``'auto'`` makes whole frames where the video says that it is interlaced; ``'on'`` of
+            all frames; ``'fields'`` one of every field, twice as many; ``'off'`` leaves frames as they are.
 
     Raises:
         MediaError: the path does not exist, holds no images, or is not a video that decodes.
@@ -116,11 +118,14 @@ def open_source(path: str | os.PathLike, *, assume_matrix: str | None = None) ->
         ...         print(frame.pts, frame.rgb.shape)
     """
     # Imported here because both build on this module.
+    from .deinterlacing import DEINTERLACE
     from .image_folder import ImageFolderSource
     from .video_reader import VideoSource
 
     if assume_matrix not in (None, "bt601", "bt709"):
         raise ValueError(f"assume_matrix must be 'bt601', 'bt709' or None, got {assume_matrix!r}")
+    if deinterlace not in DEINTERLACE:
+        raise ValueError(f"deinterlace must be one of {', '.join(DEINTERLACE)}, got {deinterlace!r}")
     source = Path(path)
     try:
         if not source.exists():
@@ -129,5 +134,7 @@ def open_source(path: str | os.PathLike, *, assume_matrix: str | None = None) ->
     except OSError as error:
         raise MediaError(f"{source}: cannot be read ({error.strerror}); check the path") from error
     if is_folder or source.suffix.lower() in IMAGE_SUFFIXES:
+        if deinterlace in ("on", "fields"):
+            raise MediaError(f"{source}: images are not deinterlaced; leave --deinterlace {deinterlace} out")
         return ImageFolderSource(source)
-    return VideoSource(source, assume_matrix=assume_matrix)
+    return VideoSource(source, assume_matrix=assume_matrix, deinterlace=deinterlace)

@@ -13,6 +13,7 @@ from av.error import FFmpegError
 from vsr_plugin.errors import MediaError
 
 from .colour import ToRGB, describe
+from .deinterlacing import whole_frames
 from .frame import Frame
 from .orientation import Orientation
 from .source import FrameSource
@@ -54,7 +55,7 @@ class VideoSource(FrameSource):
 
     kind = "video"
 
-    def __init__(self, path: Path, *, assume_matrix: str | None = None) -> None:
+    def __init__(self, path: Path, *, assume_matrix: str | None = None, deinterlace: str = "auto") -> None:
         """Read the header and decode one frame.
 
         Raises:
@@ -73,6 +74,7 @@ class VideoSource(FrameSource):
                 )
             self._read_stream(container, stream)
             self._read_frame(first, assume_matrix)
+            self._choose_fields(first, deinterlace)
 
     def _read_stream(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
         self._stream_index = stream.index
@@ -114,14 +116,29 @@ class VideoSource(FrameSource):
             self._note(line)
         if any(c.is_alpha for c in components):
             self._note("the video has an alpha channel; it is dropped")
-        if first.interlaced_frame:
-            self._note("the video is interlaced; its frames are treated as progressive")
         self.display_matrix = display_matrix(first)
         orientation = read_orientation(self.display_matrix)
         if orientation is None:
             self._note("the video asks to be shown at an angle that is no quarter turn; it is left as it is")
             self.display_matrix, orientation = None, Orientation()
         self.orientation = orientation
+
+    def _choose_fields(self, first: av.VideoFrame, deinterlace: str) -> None:
+        """Decide whether frames are deinterlaced, and with a frame for each field count in those."""
+        interlaced = bool(first.interlaced_frame)
+        self._deinterlace = "off" if deinterlace == "auto" and not interlaced else deinterlace
+        self._per_picture = 2 if self._deinterlace == "fields" else 1
+        if self._deinterlace != "off":
+            what = "its fields" if self._per_picture == 2 else "its frames"
+            said = "is interlaced" if interlaced else "does not say that it is interlaced"
+            self._note(f"the video {said}; whole frames are made of {what} (--deinterlace {deinterlace})")
+        elif interlaced:
+            self._note("the video is interlaced; its frames are treated as progressive (--deinterlace off)")
+        if self._per_picture == 2:
+            self.time_base, self.average_rate = self.time_base / 2, self.average_rate * 2
+            # In the unit of time, which is half as long.
+            self._duration = self._duration and 2 * self._duration
+            self.num_frames, self._counted = (count and 2 * count for count in (self.num_frames, self._counted))
 
     @property
     def num_frames_estimate(self) -> int | None:
@@ -147,8 +164,10 @@ class VideoSource(FrameSource):
             to_rgb = ToRGB(self.colour, self.bit_depth)
             timestamps = _Timestamps(self)
             pending: Frame | None = None
-            for picture in _decode(container, stream, tally):
-                self._check_size(picture, tally.decoded)
+            pictures = self._check_sizes(_decode(container, stream, tally))
+            if self._deinterlace != "off":
+                pictures = whole_frames(pictures, self._deinterlace, self.path)
+            for picture in pictures:
                 pts = timestamps.next(picture)
                 number = tally.decoded
                 tally.decoded += 1
@@ -168,15 +187,17 @@ class VideoSource(FrameSource):
             if stop is not None and tally.decoded < stop:
                 self._note(f"{tally.decoded - start} frames from {start} on exist, {num_frames} were asked for")
 
-    def _check_size(self, picture: av.VideoFrame, number: int) -> None:
-        if (picture.height, picture.width) != (self.height, self.width):
-            raise MediaError(
-                f"{self.path}: frame {number} is {picture.width}x{picture.height}, the frames before are "
-                f"{self.width}x{self.height}; split the video where its size changes"
-            )
+    def _check_sizes(self, pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        for number, picture in enumerate(pictures):
+            if (picture.height, picture.width) != (self.height, self.width):
+                raise MediaError(
+                    f"{self.path}: frame {number} is {picture.width}x{picture.height}, the frames before are "
+                    f"{self.width}x{self.height}; split the video where its size changes"
+                )
+            yield picture
 
     def _report(self, tally: _Tally, timestamps: _Timestamps, last: Frame | None) -> None:
-        expected = None if self.num_frames is None else self.num_frames - tally.discarded
+        expected = None if self.num_frames is None else self.num_frames - self._per_picture * tally.discarded
         if expected is not None and tally.decoded < expected:
             self._note(f"the video is cut off or damaged: {tally.decoded} of {expected} frames decode, those are used")
         elif expected is None and last is not None and self._is_cut_off(last):
