@@ -1,4 +1,7 @@
-"""Measure against MMagic: `speed`, `train`, `data`; ours alone: `profile`, `windows` (their cost), `drift`, `sizes`."""
+"""Measure against MMagic: `speed`, `train`, `data`.
+
+Ours alone: `profile`; and in dB `windows` (their cost), `drift`, `sizes`, `interlaced`.
+"""
 
 import argparse
 import sys
@@ -21,6 +24,7 @@ from vsr_plugin.evaluation.benchmarking.contenders import (
     plain_net,
 )  # fmt: skip
 from vsr_plugin.evaluation.benchmarking.inputs import load_gt, load_sequence
+from vsr_plugin.evaluation.benchmarking.interlaced import measure_interlaced
 from vsr_plugin.evaluation.benchmarking.json_report import as_json
 from vsr_plugin.evaluation.benchmarking.machine import describe_machine
 from vsr_plugin.evaluation.benchmarking.sizes import measure_sizes
@@ -143,6 +147,10 @@ def parse_args() -> argparse.Namespace:
     part.add_argument("--scales", nargs="+", type=int, default=[2, 3, 4], metavar="S", help="reduced and restored by")
     part.set_defaults(frames=11, crop=(288, 512))
 
+    part = commands.add_parser("interlaced", help="what whole frames are worth", formatter_class=defaults)
+    add_shots(part)
+    part.set_defaults(frames=22, crop=(288, 512))
+
     part = commands.add_parser("data", help="loading of training samples", formatter_class=defaults)
     part.add_argument("--contenders", nargs="+", choices=data.CONTENDERS, default=list(data.CONTENDERS))
     part.add_argument("--size", type=_size, default=data.Workload.size, metavar="HxW", help="of ground truth")
@@ -252,6 +260,16 @@ def run_sizes(args: argparse.Namespace) -> None:
             print(f"| {clip} | {w}x{h} | x{scale} | {bicubic:.2f} | {restored:.2f} | {gain} |", flush=True)
 
 
+def run_interlaced(args: argparse.Namespace) -> None:
+    net = load_net(args.weights)
+    print(f"weights: {args.weights}, x{net.scale}; PSNR in dB on the Y channel, means over frames\n")
+    print("| clip | --deinterlace | bicubic | restored |\n| --- | --- | --- | --- |")
+    for clip in args.clips:
+        gt = load_gt(clip, args.frames // 2 * 2, *args.crop, net.scale)
+        for name, bicubic, restored in measure_interlaced(net, gt[: len(gt) // 2 * 2]):
+            print(f"| {clip} | {name} | {bicubic:.2f} | {restored:.2f} |", flush=True)
+
+
 def run_data(args: argparse.Namespace) -> None:
     workload = data.Workload(args.clips, args.clip_frames, args.size, args.frames, args.gt_size)
     machine = describe_machine("cpu", threads=1)
@@ -275,7 +293,7 @@ def main() -> None:
     args = parse_args()
     commands = dict(
         speed=run_speed, train=run_train, profile=run_profile, windows=run_windows, drift=run_drift, sizes=run_sizes,
-        data=run_data,
+        interlaced=run_interlaced, data=run_data,
     )  # fmt: skip
     commands[args.command](args)
 
