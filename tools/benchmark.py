@@ -42,6 +42,15 @@ def _size(text: str) -> tuple[int, int]:
 _size.__name__ = "size (HEIGHTxWIDTH, e.g. 180x320)"
 
 
+def _scale(text: str) -> int:
+    if (scale := int(text)) < 1:
+        raise ValueError(text)
+    return scale
+
+
+_scale.__name__ = "scale (1 or more)"
+
+
 def add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", help="published name or path (default: basicvsr_reds4; IconVSR: random but for BasicVSR's parts)"
@@ -144,7 +153,9 @@ def parse_args() -> argparse.Namespace:
 
     part = commands.add_parser("sizes", help="quality at other sizes than the network's", formatter_class=defaults)
     add_shots(part)
-    part.add_argument("--scales", nargs="+", type=int, default=[2, 3, 4], metavar="S", help="reduced and restored by")
+    part.add_argument(
+        "--scales", nargs="+", type=_scale, default=[2, 3, 4], metavar="S", help="reduced and restored by"
+    )
     part.set_defaults(frames=11, crop=(288, 512))
 
     part = commands.add_parser("interlaced", help="what whole frames are worth", formatter_class=defaults)
@@ -252,10 +263,13 @@ def run_drift(args: argparse.Namespace) -> None:
 
 def run_sizes(args: argparse.Namespace) -> None:
     net = load_net(args.weights)
-    print(f"weights: {args.weights}, x{net.scale}; PSNR in dB on the Y channel, means over {args.frames} frames\n")
+    print(f"weights: {args.weights}, x{net.scale}; PSNR in dB on the Y channel, means over frames\n")
     print("| clip | LR | enlarged | bicubic | restored | gain |\n| --- | --- | --- | --- | --- | --- |")
     for clip in args.clips:
-        for scale, (h, w), bicubic, restored in measure_sizes(net, load_gt(clip, args.frames, *args.crop), args.scales):
+        gt = load_gt(clip, args.frames, *args.crop)
+        if min(gt[0].shape[:2]) < max(args.scales):
+            raise VSRError(f"--scales {max(args.scales)}: crops of {clip} are too small for it; choose a smaller one")
+        for scale, (h, w), bicubic, restored in measure_sizes(net, gt, args.scales):
             gain = f"{restored - bicubic:+.2f}"
             print(f"| {clip} | {w}x{h} | x{scale} | {bicubic:.2f} | {restored:.2f} | {gain} |", flush=True)
 

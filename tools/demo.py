@@ -1,6 +1,7 @@
 """Degrade a real clip, restore it with official weights, and show the difference; ``make demo`` runs this."""
 
 import argparse
+import copy
 import json
 import sys
 import time
@@ -9,10 +10,11 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+
 from vsr_plugin.cli import HelpFormatter, frame_progress, pick_device, run_command
 from vsr_plugin.datasets.degradations import bicubic_downsample
 from vsr_plugin.datasets.sample_clips import SAMPLE_CLIPS, sample_clip
-from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import RestoreOptions, restore_video
 from vsr_plugin.media import Encoding, open_sink, open_source
 from vsr_plugin.weights import load_net
@@ -32,22 +34,19 @@ def parse_args() -> argparse.Namespace:
 
 
 def make_clips(clip: Path, start: int, num_frames: int, gt_path: Path, lr_path: Path, scale: int) -> None:
-    """Cut the ground truth out of a clip and degrade it (BI), both as lossless videos with the clip's audio.
-
-    Raises:
-        VSRError: frames cannot be cut into blocks of ``scale`` pixels.
-    """
+    """Cut the ground truth out of a clip and degrade it (BI), both as lossless videos with the clip's audio."""
     part = dict(start=start, num_frames=num_frames)
     common = dict(**part, overwrite=True, encoding=LOSSLESS)
     with ExitStack() as stack:
         source = stack.enter_context(open_source(clip))
-        if source.width % scale or source.height % scale:
-            raise VSRError(f"{clip}: {source.width}x{source.height} is no multiple of {scale}; take other weights")
-        gt_sink = stack.enter_context(open_sink(gt_path, source, scale=1, **common))
-        lr_sink = stack.enter_context(open_sink(lr_path, source, scale=Fraction(1, scale), **common))
+        whole = copy.copy(source)  # of a size that LR frames can have
+        whole.height, whole.width = (side // scale * scale for side in (source.height, source.width))
+        gt_sink = stack.enter_context(open_sink(gt_path, whole, scale=1, **common))
+        lr_sink = stack.enter_context(open_sink(lr_path, whole, scale=Fraction(1, scale), **common))
         for frame in source.frames(**part):
-            gt_sink.write(frame)
-            lr_sink.write(replace(frame, rgb=bicubic_downsample(frame.rgb, scale)))
+            gt = np.ascontiguousarray(frame.rgb[: whole.height, : whole.width])
+            gt_sink.write(replace(frame, rgb=gt))
+            lr_sink.write(replace(frame, rgb=bicubic_downsample(gt, scale)))
 
 
 def main() -> int:

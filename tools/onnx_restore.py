@@ -89,7 +89,7 @@ class Steps:
         return session.run(None, {node.name: inputs[node.name] for node in session.get_inputs()})[0]
 
     def restore(self, frames: list[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield HR frames ``uint8 (4h, 4w, 3)``."""
+        """Yield HR frames ``uint8 (scale * h, scale * w, 3)``."""
         h, w, _ = frames[0].shape
         scale, c = int(self.about["scale"]), int(self.about["mid_channels"])
         t = len(frames)
@@ -144,7 +144,7 @@ class Whole:
             raise InputError(f"{path}: not a whole-sequence model of export_onnx.py; for its --parts name the folder")
 
     def restore(self, frames: list[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield HR frames ``uint8 (4h, 4w, 3)``."""
+        """Yield HR frames ``uint8 (scale * h, scale * w, 3)``."""
         (hrs,) = self.session.run(None, dict(lrs=as_tensor(np.stack(frames))[None]))
         yield from map(as_bytes, hrs[0])
 

@@ -247,10 +247,11 @@ def restore_one(
             if quiet:
                 return
             others = f", one of {sharing.world} processes" if sharing.world > 1 else ""
-            height, width = options.output_size.of_source(source, net.scale)
+            shown = source.orientation.size
+            sizes = [(source.height, source.width), options.output_size.of_source(source, net.scale)]
+            (h, w), (height, width) = (shown(*size) for size in sizes)
             print(
-                f"{input_path}: {source.width}x{source.height} -> {width}x{height}, "
-                f"{type(net).__name__} ({args.weights}) on {device}{others}"
+                f"{input_path}: {w}x{h} -> {width}x{height}, {type(net).__name__} ({args.weights}) on {device}{others}"
             )
             total = expected_frames(source, options)
             bars.append(stack.enter_context(frame_progress(total and -(-total // sharing.world))))

@@ -48,6 +48,8 @@ def prepare(cfg: Config, args: argparse.Namespace, scale: int) -> list[str]:
     if scale != scale_of(cfg):
         notes.append(f"{args.checkpoint}: weights of scale {scale}, so the sets are tested at that scale")
         set_scale(cfg, scale)
+        if args.work_dir is None:
+            cfg.work_dir = f"{cfg.work_dir}_x{scale}"  # as training names it
     if args.work_dir is None:
         # Several checkpoints of one training are tested, and their figures stay side by side.
         cfg.work_dir = os.path.join(cfg.work_dir, f"test_{Path(args.checkpoint).stem}")

@@ -35,7 +35,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--scale", type=int, choices=list(SHUFFLES), metavar="N",
         help=f"train for another scale than the config's: {scales}; patches keep their size at LR, LR frames are made "
-        "on the fly, and trained weights give what fits",
+        "on the fly where there are none of that scale, and trained weights give what fits",
     )  # fmt: skip
     parser.add_argument(
         "--resume", nargs="?", const=AUTO, metavar="PATH",
@@ -113,7 +113,8 @@ def main() -> None:
         # mmengine turns an interruption that comes while it formats a config into a SyntaxError.
         stop = error.__context__ if isinstance(error, SyntaxError) else error
         if isinstance(stop, KeyboardInterrupt | SystemExit):
-            advise(stop, f"go on with: tools/train.py {args.config} --work-dir {cfg.work_dir} --resume")
+            scale = "" if args.scale is None else f" --scale {args.scale}"
+            advise(stop, f"go on with: tools/train.py {args.config}{scale} --work-dir {cfg.work_dir} --resume")
             raise stop from None
         raise
 

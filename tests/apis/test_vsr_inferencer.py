@@ -66,6 +66,16 @@ def test_the_size_is_a_parameter(small_weights: Path, folder: Path) -> None:
     assert (half, shown) == ((rows // 2, columns // 2), (30, round(30 * columns / rows / 2) * 2))
 
 
+def test_a_size_of_a_call_takes_the_place_of_the_instances(small_weights: Path, folder: Path) -> None:
+    tripled = VSRInferencer(None, small_weights, "cpu", dict(scale=3), show_progress=False)
+    with tripled(video=folder)["infer_results"] as frames:
+        rows = frames[0].shape[0]
+    with tripled(video=folder, extra_parameters=dict(height=30))["infer_results"] as frames:
+        assert frames[0].shape[0] == 30
+    with tripled(video=folder, extra_parameters=dict(precision="fp32"))["infer_results"] as frames:
+        assert frames[0].shape[0] == rows
+
+
 def test_an_image_is_a_sequence_of_one(of_config: VSRInferencer, folder: Path) -> None:
     result = of_config(img=folder / "00000000.png")
     with result["infer_results"] as frames:

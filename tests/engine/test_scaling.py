@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from mmengine.config import Config
 from small_experiments import CONFIGS, make_sets, shrink
 
-from vsr_plugin.engine.launching import build_runner, read_experiment
+from vsr_plugin.engine.launching import build_runner, read_config, read_experiment
 from vsr_plugin.engine.scaling import scale_of, set_scale
 from vsr_plugin.errors import VSRError
 
@@ -62,6 +63,17 @@ def test_the_scale_of_the_config_changes_nothing() -> None:
 def test_a_scale_that_does_not_exist(scale: int) -> None:
     with pytest.raises(VSRError, match=f"scale {scale}: no such scale; choose one of 2, 3, 4, 8"):
         read("basicvsr_reds", scale)
+
+
+def test_a_network_of_another_scale_than_its_data(tmp_path: Path) -> None:
+    options = dict(config=CONFIGS / "basicvsr_reds.py", work_dir=None, launcher=None, cfg_options=None)
+    assert read_config(Namespace(**options)).work_dir == "work_dirs/basicvsr_reds"
+    # The config's own scale makes no other run of it.
+    assert read_config(Namespace(**options, scale=4)).work_dir == "work_dirs/basicvsr_reds"
+    assert read_config(Namespace(**options, scale=2)).work_dir == "work_dirs/basicvsr_reds_x2"
+    options["cfg_options"] = {"model.generator.scale": 2}
+    with pytest.raises(VSRError, match="the network is of scale 2, train_dataloader of scale 4; set neither by hand"):
+        read_config(Namespace(**options))
 
 
 def test_an_lr_folder_that_does_not_tell_its_scale() -> None:

@@ -78,6 +78,9 @@ def test_reduced_precision(make_net, scale):
 def test_memory_follows_the_scale():
     needs = [MemoryModel(BasicVSRNet(scale=scale), 360, 640).working(None) for scale in (2, 3, 4, 8)]
     assert needs == sorted(needs)
+    # With tiles, frames at HR size remain: three times 12 bytes a pixel.
+    tiled = [MemoryModel(BasicVSRNet(scale=scale), 360, 640).working(MIN_TILE) for scale in (4, 8)]
+    assert tiled[1] - tiled[0] > 36 * (64 - 16) * 360 * 640
     assert needs[3] > 3 * needs[2]
     shares = [MemoryModel(BasicVSRNet(scale=scale), 10, 10).contribution for scale in (2, 4)]
     assert shares == [20 * 20 * 3 * 2, 40 * 40 * 3 * 2]

@@ -26,18 +26,18 @@ def trained(tmp_path: Path, weights: Path, run_tool) -> Path:
     return tmp_path
 
 
-def test_train_test_and_restore(trained: Path, weights: Path, run_tool) -> None:
+def test_train_test_and_restore(trained: Path, weights: Path, run_tool, monkeypatch) -> None:
     checkpoint = trained / "run" / "iter_10.pth"
     net, before = load_net(checkpoint), load_net(weights)
     assert (net.scale, before.scale) == (2, 4)
     assert torch.equal(net.backward_resblocks.main[0].weight, before.backward_resblocks.main[0].weight)
     assert not torch.equal(net.conv_hr.weight, before.conv_hr.weight)
 
-    # The config still is of scale 4; the weights tell.
-    status, out, err = run_tool(
-        "test", trained / "experiment.py", checkpoint, "--work-dir", trained / "figures", "--baseline"
-    )
+    # The config still is of scale 4; the weights tell. Figures go beside those of the same step of another scale.
+    monkeypatch.chdir(trained)
+    status, out, err = run_tool("test", trained / "experiment.py", checkpoint, "--baseline")
     assert status == 0, err
+    assert (trained / "work_dirs" / "experiment_x2" / "test_iter_10" / "val.json").is_file()
     assert "iter_10.pth: weights of scale 2, so the sets are tested at that scale" in out
     # The config that the training left is of scale 2, and tests weights of scale 4 all the same.
     status, out, err = run_tool("test", trained / "run" / "experiment.py", weights, "--work-dir", trained / "again")
@@ -53,6 +53,24 @@ def test_train_test_and_restore(trained: Path, weights: Path, run_tool) -> None:
     restored = [cv2.imread(str(path)) for path in sorted((trained / "hr").iterdir())]
     assert [picture.shape for picture in restored] == [(40, 56, 3)] * 3
     assert np.std(restored[0]) > 10
+
+
+def test_resuming_at_another_scale(trained: Path, run_tool) -> None:
+    status, _, err = run_tool("train", trained / "experiment.py", "--work-dir", trained / "run", "--resume")
+    assert status == 1
+    message = "the checkpoint: weights of scale 2, the network is of scale 4; build it with scale=2"
+    assert err.splitlines()[-1].startswith(f"error: {message}")
+    assert "--scale 2" in err.splitlines()[-1]
+
+
+def test_studies_of_another_scale(trained: Path, run_tool) -> None:
+    checkpoint = trained / "run" / "iter_10.pth"
+    few = ["--frames", 4, "--clips", "bikes", "--size", "32x48", "--out", trained / "studies"]
+    status, _, err = run_tool("study", "segments", "--weights", checkpoint, *few)
+    assert status == 0, err
+    status, _, err = run_tool("study", "keyframes", "--weights", checkpoint, *few)
+    assert status == 1
+    assert "weights of scale 2; refill is added to BasicVSR at scale 4" in err.splitlines()[-1]
 
 
 def test_a_scale_that_does_not_exist(tmp_path: Path, run_tool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def test_the_layout_of_basicsr(tmp_path: Path) -> None:
 
 def test_weights_of_another_scale_do_not_fit(tmp_path: Path) -> None:
     path = save(small(BasicVSRNet, scale=2), tmp_path / "x2.pth")
-    with pytest.raises(WeightsError, match="does not fit BasicVSRNet: tensors 2 missing"):
+    with pytest.raises(WeightsError, match="weights of scale 2, the network is of scale 4; build it with scale=2"):
         load_into(small(BasicVSRNet), path)
 
 
@@ -89,6 +90,17 @@ def test_iconvsr_from_basicvsr_of_another_scale(tmp_path: Path) -> None:
     assert torch.equal(net.backward_resblocks.main[0].weight, trained.backward_resblocks.main[0].weight)
     assert torch.equal(net.conv_hr.weight, trained.conv_hr.weight)
     assert torch.equal(net.upsample1.upsample_conv.weight, before)
+
+
+def test_a_warm_start_says_what_must_be_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = []
+    module = importlib.import_module("vsr_plugin.weights.warm_start")  # the package has a function of that name
+    monkeypatch.setattr(module, "print_log", lambda line, logger: lines.append(line))
+    path = save(small(BasicVSRNet), tmp_path / "x4.pth")
+    warm_start(small(BasicVSRNet), path)
+    assert lines == []
+    warm_start(small(BasicVSRNet, scale=2), path)
+    assert lines == [f"{path}: weights of scale 4 for a network of scale 2; upsample1 must be learnt anew"]
 
 
 def test_what_a_warm_start_refuses(tmp_path: Path) -> None:

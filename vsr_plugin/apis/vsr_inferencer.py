@@ -101,7 +101,7 @@ class VSRInferencer:
             load_into(net, ckpt)
             self._parameters.update(model.get("test_cfg") or {})
         self.net = net.to(self.device).eval()
-        self._parameters |= extra_parameters or {}
+        self._parameters = _changed(self._parameters, extra_parameters)
         _options(self._parameters)
 
     def get_extra_parameters(self) -> list[str]:
@@ -144,7 +144,7 @@ class VSRInferencer:
                     f"inputs are paths, got {type(path).__name__}; arrays and tensors are for "
                     "vsr_plugin.inference.restore_frames"
                 )
-        options, notes = _options(self._parameters | dict(extra_parameters or {}))
+        options, notes = _options(_changed(self._parameters, extra_parameters))
         output = os.fspath(result_out_dir)
         outputs = [target for _, target in pair_outputs(inputs, output)] if output else [None] * len(inputs)
         results = [self._restore(*pair, options, notes) for pair in zip(inputs, outputs, strict=True)]
@@ -215,6 +215,13 @@ def _restoring(net: nn.Module, source: object) -> nn.Module:
             f"{source}: {type(net).__module__}.{type(net).__name__} is no network of ours that restores videos"
         )
     return net
+
+
+def _changed(before: Mapping[str, Any], changes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Parameters with changes, of which ``scale`` takes the place of ``height`` and the other way round."""
+    changes = dict(changes or {})
+    replaced = {"scale", "height"} if changes.keys() & {"scale", "height"} else set()
+    return {name: value for name, value in before.items() if name not in replaced} | changes
 
 
 def _options(parameters: Mapping[str, Any]) -> tuple[RestoreOptions, list[str]]:

@@ -42,7 +42,8 @@ class AxisFilter:
             needed = slice(int(taken.min()), int(taken.max()) + 1)
             matrix = np.zeros((len(taken), needed.stop - needed.start))
             np.add.at(matrix, (np.arange(len(taken))[:, None], taken - needed.start), some)
-            blocks.append((torch.from_numpy(matrix), needed))
+            with torch.inference_mode(False):  # filters are kept, and must serve callers who differentiate, too
+                blocks.append((torch.from_numpy(matrix), needed))
         # Multiples of 2**-12 times 8 bits, with sums below 2**9: 21 bits.
         dyadic = (weights * 4096 == np.rint(weights * 4096)).all() and np.abs(weights).sum(axis=1).max() < 2
         return cls(tuple(blocks), bool(dyadic))

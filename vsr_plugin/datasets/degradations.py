@@ -42,8 +42,9 @@ def _bicubic_filter(length: int, count: int, factor: float) -> AxisFilter:
 @functools.lru_cache(maxsize=32)
 def _bicubic_filter_on(length: int, count: int, factor: float, dtype: torch.dtype, device: torch.device) -> AxisFilter:
     """The same with its weights where the tensors are: sent for every frame, they would keep a GPU waiting."""
-    made = _bicubic_filter(length, count, factor)
-    blocks = tuple((weights.to(device, dtype), needed) for weights, needed in made.blocks)
+    with torch.inference_mode(False):  # as in `from_taps`
+        made = _bicubic_filter(length, count, factor)
+        blocks = tuple((weights.to(device, dtype), needed) for weights, needed in made.blocks)
     return AxisFilter(blocks, made.exact_in_float32)
 
 

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from vsr_plugin.engine.scaling import set_scale
+from vsr_plugin.engine.scaling import check_scale, scale_of, set_scale
 from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.host import import_quietly
 
@@ -59,13 +59,15 @@ def read_config(args: argparse.Namespace) -> Config:
             raise VSRError(f"preset {preset!r}: no such preset or file; there are {known}")
         cfg.merge_from_dict(load_config(path).to_dict())
     scale = getattr(args, "scale", None)
-    if scale is not None:
+    other_scale = scale is not None and scale != scale_of(cfg)
+    if other_scale:
         set_scale(cfg, scale)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
+    check_scale(cfg)
     recipe = cfg.env_variables.get(RECIPE)
     name = args.config.stem if recipe in (None, DEFAULT_RECIPE) else f"{args.config.stem}_{recipe}"
-    name = name if scale is None else f"{name}_x{scale}"
+    name = f"{name}_x{scale}" if other_scale else name
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or os.path.join("work_dirs", name)
     cfg.launcher = args.launcher or ("pytorch" if int(os.environ.get("WORLD_SIZE", 1)) > 1 else "none")
     if importlib.util.find_spec("tensorboard") is None:

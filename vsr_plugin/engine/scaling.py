@@ -15,7 +15,7 @@ _UPSAMPLING = ("upsample", "conv_hr", "conv_last")
 
 def scale_of(cfg: Config) -> int:
     """Scale of an experiment's network."""
-    return cfg.model.generator.get("scale", 4)
+    return cfg.get("model", {}).get("generator", {}).get("scale", 4)
 
 
 def set_scale(cfg: Config, scale: int) -> None:
@@ -45,6 +45,22 @@ def set_scale(cfg: Config, scale: int) -> None:
     for kind in ("train", "val", "test"):
         for dataset in _clip_datasets(cfg.get(f"{kind}_dataloader")):
             _rescale(dataset, before, scale)
+
+
+def check_scale(cfg: Config) -> None:
+    """Refuse an experiment whose network and data are not of one scale.
+
+    Raises:
+        VSRError: they are not.
+    """
+    scale = scale_of(cfg)
+    for kind in ("train", "val", "test"):
+        for dataset in _clip_datasets(cfg.get(f"{kind}_dataloader")):
+            if dataset.get("scale", 4) != scale:
+                raise VSRError(
+                    f"{cfg.filename}: the network is of scale {scale}, {kind}_dataloader of scale "
+                    f"{dataset.get('scale', 4)}; set neither by hand, --scale of tools/train.py sets all"
+                )
 
 
 def _start_warm(generator: ConfigDict) -> None:

@@ -82,6 +82,10 @@ class KeyframesStudy(Study):
             return
         if not isinstance(net, BasicVSRNet):
             raise VSRError(f"{name}: weights of {type(net).__name__}; this study takes an IconVSR's or a BasicVSR's")
+        if net.scale != 4:
+            raise VSRError(
+                f"{name}: weights of scale {net.scale}; refill is added to BasicVSR at scale 4, give an IconVSR's"
+            )
         self._training = Training(self.folder.parent, self.options)
         start = str(name) if name in PUBLISHED else str(Path(name).resolve())
         self._settings = self._training.settings(
@@ -104,7 +108,7 @@ class KeyframesStudy(Study):
             trained = self._training.run(self._settings, lambda fraction: None)
             self._net = load_net(trained["checkpoint"], device=self.options.device)
         frames = part.settings["frames"]
-        material = self.options.read(part.settings["clip"], frames)
+        material = self.options.read(part.settings["clip"], frames, self._net.scale)
         self._net.keyframe_stride = part.settings["keyframe_stride"]
         list(restore_frames(self._net, material.lqs[:2], num_frames=2))  # to warm up
         with timed(str(self.options.device)) as time:

@@ -40,13 +40,14 @@ class StudyOptions:
     seeds: int = 3
     paper_size: bool = False
 
-    def read(self, clip: str, num_frames: int) -> DegradedClip:
-        """The piece of a clip that is studied.
+    def read(self, clip: str, num_frames: int, scale: int) -> DegradedClip:
+        """The piece of a clip that is studied, degraded for a network of ``scale``.
 
         Raises:
             MediaError: there is no such clip, or it is too short.
         """
-        return degraded_clip(clip, start=self.start, num_frames=num_frames, size=self.size_of(clip))
+        part = dict(start=self.start, num_frames=num_frames, size=self.size_of(clip))
+        return degraded_clip(clip, **part, scale=scale)
 
     def size_of(self, clip: str) -> tuple[int, int]:
         """At most what height and width is taken of a clip's frames: of sample clips those of the documentation."""

@@ -67,7 +67,7 @@ class SegmentsStudy(Study):
     def measure(self, part: Part, progress: Callable[[float], None]) -> dict[str, Any]:
         """Restore one clip in so many segments."""
         clip, frames = part.settings["clip"], part.settings["frames"]
-        material = self.options.read(clip, frames)
+        material = self.options.read(clip, frames, self._net.scale)
         restored = []
         for begin, end in segment_bounds(frames, part.settings["segments"]):
             restored += restore_frames(

@@ -72,14 +72,17 @@ def _components(tensors: dict[str, Tensor]) -> tuple[str, str | None]:
     return propagation, "image" if carried else "feature" if has("spynet") else "none"
 
 
-def _scale(tensors: dict[str, Tensor]) -> int:
-    """Scale of a network by its last pixel shuffle, whose features are 64 wide whatever the width of the others."""
-    weights = [tensors.get(f"upsample{number}.upsample_conv.weight") for number in (1, 2, 3)]
-    last = max((number for number, weight in enumerate(weights, start=1) if weight is not None), default=2)
-    scales = [scale for scale, factors in SHUFFLES.items() if len(factors) == last]
-    # What fits no scale is told later, tensor by tensor.
-    fitting = (scale for scale in scales if weights[last - 1].size(0) == 64 * SHUFFLES[scale][-1] ** 2)
-    return next(fitting, scales[0]) if weights[last - 1] is not None else scales[0]
+def scale_of(tensors: dict[str, Tensor]) -> int | None:
+    """Scale of a network by its last pixel shuffle, whose features are 64 wide whatever the width of the others.
+
+    ``None`` for tensors that fit no scale, or have no shuffle.
+    """
+    shuffles = {key: tensor for key, tensor in tensors.items() if key.endswith(".upsample_conv.weight")}
+    for scale, factors in SHUFFLES.items():
+        names = [f"upsample{number}.upsample_conv.weight" for number, _ in enumerate(factors, start=1)]
+        if shuffles.keys() == {*names} and shuffles[names[-1]].size(0) == 64 * factors[-1] ** 2:
+            return scale
+    return None
 
 
 def _network(tensors: dict[str, Tensor]) -> Architecture:
@@ -94,7 +97,8 @@ def _network(tensors: dict[str, Tensor]) -> Architecture:
         sizes["padding"] = _extractor_arguments(tensors, "edvr.")["num_frames"] // 2
     if propagation != published:
         sizes["propagation"] = propagation
-    if (scale := _scale(tensors)) != 4:
+    # What fits no scale is told later, tensor by tensor.
+    if (scale := scale_of(tensors)) not in (4, None):
         sizes["scale"] = scale
     if alignment not in ("feature", None):
         sizes["alignment"] = alignment

@@ -9,7 +9,7 @@ import torch
 import torch.nn as nn
 
 from vsr_plugin.errors import WeightsError
-from vsr_plugin.weights.architectures import PARTS, Architecture, recognise
+from vsr_plugin.weights.architectures import PARTS, Architecture, recognise, scale_of
 from vsr_plugin.weights.layouts import normalise
 from vsr_plugin.weights.zoo import PUBLISHED, fetch
 
@@ -83,6 +83,12 @@ def load_architecture(name_or_path: str | os.PathLike) -> Architecture:
 
 
 def _check_fit(net: nn.Module, tensors: dict, source: str) -> None:
+    own, theirs = getattr(net, "scale", None), scale_of(tensors)
+    if None not in (own, theirs) and own != theirs:
+        raise WeightsError(
+            f"{source}: weights of scale {theirs}, the network is of scale {own}; build it with scale={theirs} "
+            f"(model.generator.scale in a config), or start tools/train.py with --scale {theirs}"
+        )
     expected = net.state_dict()
     missing = [key for key in expected if key not in tensors and key not in OPTIONAL]
     unexpected = [key for key in tensors if key not in expected]

@@ -4,6 +4,7 @@ import os
 
 import torch
 import torch.nn as nn
+from mmengine.logging import print_log
 from torch import Tensor
 
 from vsr_plugin.errors import WeightsError
@@ -57,8 +58,8 @@ def warm_start(net: VSRNet, name_or_path: str | os.PathLike) -> None:
     """Give a network what another one has learnt.
 
     **A network of another scale** gives flow, branches and their fusion, for IconVSR the refill, and of the upsampling
-    the layers that both have in the same size: the first shuffles at the usual width, unless one scale is 3, and the
-    two layers at HR size. The others stay as they are.
+    the layers that both have in the same size: the two at HR size, and the first shuffles, at the usual width in any
+    case unless one scale is 3. The others stay as they are, and the log names them.
 
     **BasicVSR gives IconVSR** flow, both branches, and the upsampling. What BasicVSR does not have starts neutral: at
     keyframes the propagated features pass unchanged, and the forward branch gives the backward features (coupled
@@ -86,9 +87,16 @@ def warm_start(net: VSRNet, name_or_path: str | os.PathLike) -> None:
     if not (_goes_into_iconvsr if from_basicvsr else _is_same)(*compared):
         needs = "two branches and the same alignment" if from_basicvsr else "the same components"
         raise WeightsError(f"{source}: a warm start needs {needs} on both sides; the network has {net.components}")
-    for key, tensor in theirs.items():
-        if key in own and own[key].shape == tensor.shape:
-            own[key].copy_(tensor)
+    taken = {key for key, tensor in theirs.items() if key in own and own[key].shape == tensor.shape}
+    for key in taken:
+        own[key].copy_(theirs[key])
+    if found.scale != net.scale:
+        fresh = [name for name in net.shuffle_names() if f"{name}.upsample_conv.weight" not in taken]
+        print_log(
+            f"{source}: weights of scale {found.scale} for a network of scale {net.scale}; "
+            f"{' and '.join(fresh)} must be learnt anew",
+            logger="current",
+        )
     if from_basicvsr:
         _start_neutral(net, theirs["forward_resblocks.main.0.weight"])
 
