@@ -1,4 +1,4 @@
-"""The output file: a video stream set up by a layout, the audio beside it, and what describes them."""
+"""The output file: a video stream set up by a layout, audio and subtitles beside it, and what describes them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from av.codec.context import Flags
 
 from vsr_plugin.errors import MediaError
 
-from .audio_copy import AudioCopier
 from .orientation import scale_display_matrix
+from .stream_copy import StreamCopier, subtitles_left_out
 from .video_file import MEDIA_FAULTS, file_url, open_input, reason
 from .video_layout import VideoLayout
 from .video_reader import VideoSource
@@ -23,7 +23,7 @@ _CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder
 
 
 class VideoContainer:
-    """Muxes video packets made with a layout, and copies the source's audio.
+    """Muxes video packets made with a layout, and copies the source's audio and subtitles.
 
     Attributes:
         notes: Lines worth telling a person; grows until :meth:`close`.
@@ -43,33 +43,44 @@ class VideoContainer:
         """
         self.notes: list[str] = []
         self._layout = layout
-        self._audio: AudioCopier | None = None
+        self._copier: StreamCopier | None = None
         self._container: av.container.OutputContainer | None = None
+        self._is_open = False
         try:
-            self._container = av.open(
-                file_url(path), "w", format=layout.muxer, container_options=layout.muxer_options()
-            )
-            self._add_video()
-            if isinstance(layout.source, VideoSource):
-                self._copy_side_information(layout.source, audio)
-            elif layout.source.has_alpha:
-                self.notes.append("a video has no transparency here; the images' alpha is dropped")
-            self._container.start_encoding()
-        except MediaError:
-            self.abandon()
-            raise
+            self._open(path, audio=audio, subtitles=True)
         except MEDIA_FAULTS as error:
-            # Some muxers list an audio codec and refuse it only when they write their header.
-            without = ", or drop the audio with --no-audio" if self._audio is not None else ""
+            # Some muxers list a codec and refuse it only when they write their header.
+            if self._copier is None or not self._copier.has_subtitles:
+                raise self._refused(error, audio) from error
             self.abandon()
-            target = layout.target
-            raise MediaError(
-                f"{target}: cannot be written as {layout.codec} {layout.pix_fmt} {layout.width}x{layout.height} in "
-                f"{target.suffix} ({reason(error)}); choose another codec or container such as .mkv{without}"
-            ) from error
-        except BaseException:
-            self.abandon()
-            raise
+            self.notes = [subtitles_left_out(layout.target, "the subtitles")]
+            try:
+                self._open(path, audio=audio, subtitles=False)
+            except MEDIA_FAULTS as other:
+                raise self._refused(other, audio) from other
+        finally:
+            if not self._is_open:
+                self.abandon()
+
+    def _open(self, path: Path, *, audio: bool, subtitles: bool) -> None:
+        layout = self._layout
+        self._container = av.open(file_url(path), "w", format=layout.muxer, container_options=layout.muxer_options())
+        self._add_video()
+        if isinstance(layout.source, VideoSource):
+            self._copy_side_information(layout.source, audio=audio, subtitles=subtitles)
+        elif layout.source.has_alpha:
+            self.notes.append("a video has no transparency here; the images' alpha is dropped")
+        self._container.start_encoding()
+        self._is_open = True
+
+    def _refused(self, error: BaseException, audio: bool) -> MediaError:
+        layout = self._layout
+        target = layout.target
+        without = ", or drop the audio with --no-audio" if self._copier is not None and audio else ""
+        return MediaError(
+            f"{target}: cannot be written as {layout.codec} {layout.pix_fmt} {layout.width}x{layout.height} in "
+            f"{target.suffix} ({reason(error)}); choose another codec or container such as .mkv{without}"
+        )
 
     def _add_video(self) -> None:
         layout = self._layout
@@ -85,7 +96,7 @@ class VideoContainer:
         self._stream = stream
         self.encoder = stream.codec_context
 
-    def _copy_side_information(self, source: VideoSource, audio: bool) -> None:
+    def _copy_side_information(self, source: VideoSource, *, audio: bool, subtitles: bool) -> None:
         layout = self._layout
         if not layout.bake and source.display_matrix is not None:
             upright = source.orientation.size
@@ -100,10 +111,11 @@ class VideoContainer:
                 chapters = container.chapters()
             if chapters:
                 self._container.set_chapters(chapters)
-        if source.audio_indices and audio:
-            self._audio = AudioCopier(source.path, self._container, layout.target)
-        elif source.audio_indices:
+        if source.audio_indices and not audio:
             self.notes.append("the audio is left out as asked")
+        if (source.audio_indices and audio) or (source.has_subtitles and subtitles):
+            self._copier = StreamCopier(source.path, self._container, layout.target, audio=audio, subtitles=subtitles)
+            self.notes.extend(self._copier.notes)
 
     @property
     def global_header(self) -> bool:
@@ -112,11 +124,11 @@ class VideoContainer:
 
     def begin(self, first_pts: int) -> None:
         """Say at which timestamp of the source, in its units, the first frame is."""
-        if self._audio is not None and not self._layout.whole:
-            self._audio.trim(first_pts * self._layout.source_unit)
+        if self._copier is not None and not self._layout.whole:
+            self._copier.trim(first_pts * self._layout.source_unit)
 
     def mux(self, packets: Iterable[av.Packet], until: Fraction) -> None:
-        """Write video packets, and audio up to ``until`` seconds of the source.
+        """Write video packets, and audio and subtitles up to ``until`` seconds of the source.
 
         Raises:
             FFmpegError: the disk is full, or a packet does not fit.
@@ -124,26 +136,26 @@ class VideoContainer:
         for packet in packets:
             packet.stream = self._stream
             self._container.mux_one(packet)
-        if self._audio is not None:
-            self._audio.copy_until(until)
+        if self._copier is not None:
+            self._copier.copy_until(until)
 
     def close(self, end: Fraction) -> None:
-        """Write the rest of the audio, up to ``end`` seconds of the source for a part, and the trailer.
+        """Write the rest of audio and subtitles, up to ``end`` seconds of the source for a part, and the trailer.
 
         Raises:
             FFmpegError: the disk is full.
         """
-        if self._audio is not None:
-            self._audio.copy_until(None if self._layout.whole else end)
-            self.notes.extend(self._audio.notes)
+        if self._copier is not None:
+            self._copier.copy_until(None if self._layout.whole else end)
+            self.notes.extend(line for line in self._copier.notes if line not in self.notes)
         self._close()
 
     def _close(self) -> None:
-        audio, container = self._audio, self._container
-        self._audio = self._container = None
+        copier, container = self._copier, self._container
+        self._copier = self._container = None
         try:
-            if audio is not None:
-                audio.close()
+            if copier is not None:
+                copier.close()
         finally:
             if container is not None:
                 container.close()

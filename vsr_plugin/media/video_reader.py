@@ -50,6 +50,7 @@ class VideoSource(FrameSource):
         display_matrix: The container's display matrix, nine integers, or ``None``.
         constant_rate: Whether frames are known to follow at equal distances.
         audio_indices: Stream numbers of the audio streams.
+        has_subtitles: Whether there are subtitle streams.
         metadata: The container's tags (title, artist, ...).
     """
 
@@ -96,10 +97,11 @@ class VideoSource(FrameSource):
         self._declared_end = matroska_end(stream)
         self.metadata = dict(container.metadata)
         self.audio_indices = tuple(s.index for s in container.streams.audio)
+        self.has_subtitles = bool(container.streams.subtitles)
         others = [
             "video" if s.type == "video" else s.type
             for s in container.streams
-            if s.index != stream.index and s.type != "audio" and not is_attached_picture(s)
+            if s.index != stream.index and s.type not in ("audio", "subtitle") and not is_attached_picture(s)
         ]
         if others:
             kinds = ", ".join(f"{others.count(kind)} {kind}" for kind in sorted(set(others)))
