@@ -255,3 +255,20 @@ def test_pixel_shape_is_kept(media, tmp_path, real_clip):
     out = tmp_path / "out.mp4"
     media.copy(real_clip("carphone_pristine"), out, num_frames=3)
     assert media.probe(out).aspect == Fraction(128, 117)
+
+
+def test_a_rate_that_cannot_be_one(media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mkv", n=5)
+    copied = tmp_path / "copied.mkv"
+    with av.open(str(clip)) as video, av.open(str(copied), "w") as output:
+        stream = output.add_stream_from_template(video.streams.video[0])
+        for packet in video.demux():
+            if packet.dts is not None:
+                packet.stream = stream
+                output.mux(packet)
+    with av.open(str(copied)) as video:
+        assert video.streams.video[0].average_rate == 12800  # the unit of the timestamps
+    source, _ = media.copy(copied, tmp_path / "out.mkv", scale=1)
+    assert source.average_rate == 25
+    assert not any("cut off" in line for line in source.notes)
+    assert media.probe(tmp_path / "out.mkv").rate == 25

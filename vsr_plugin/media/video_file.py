@@ -18,6 +18,9 @@ from .orientation import Orientation
 #: What PyAV raises for a fault of the file, the disk or the codec.
 MEDIA_FAULTS = (FFmpegError, OSError, ValueError)
 
+# Files that were cut and joined without care declare the unit of their timestamps as their frame rate.
+_IMPOSSIBLE_RATE = 1000
+
 # FFmpeg opens these as "video" although they are text: it draws the characters.
 _TEXT_DEMUXERS = {"tty", "bin", "xbin", "adf", "idf", "ansi"}
 
@@ -117,9 +120,9 @@ def survey_timing(path: Path, stream: av.VideoStream, rate: Fraction) -> tuple[b
 
 
 def known_rate(stream: av.VideoStream) -> Fraction | None:
-    """Return the average rate in frames per second, the guessed one without it."""
+    """Return the average rate in frames per second, the guessed one without it, and none that cannot be one."""
     for rate in (stream.average_rate, stream.guessed_rate):
-        if rate:
+        if rate and rate < _IMPOSSIBLE_RATE:
             return Fraction(rate)
     return None
 
