@@ -88,9 +88,9 @@ def test_bicubic_baseline_is_computed_once(monkeypatch):
     gt, restored = clip(0, 2)
     calls = []
 
-    def counting(frame):
+    def counting(frame, scale):
         calls.append(1)
-        return bicubic_upsample(frame)
+        return bicubic_upsample(frame, scale)
 
     monkeypatch.setattr("vsr_plugin.evaluation.clip_quality.bicubic_upsample", counting)
     metric = ClipQuality("REDS4", baseline=True)

@@ -54,7 +54,7 @@ class TestSegments:
         assert [row[1] for row in rows] == [1, 2, 4, 8]
         psnr = {(row[1], row[2]): row[3] for row in outcome.report.details.rows}
         # K = 8 is each frame by itself, which is the network on one frame.
-        alone = study.options.read(clip, 8)
+        alone = study.options.read(clip, 8, scale=4)
         from vsr_plugin.evaluation import frame_quality
         from vsr_plugin.inference import restore_frames
 

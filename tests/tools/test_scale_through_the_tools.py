@@ -1,5 +1,8 @@
 """A network of scale 2 from trained weights of scale 4, tested and restored with, each by its tool."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,9 +13,18 @@ from experiment import pan, write_experiment
 
 from vsr_plugin.weights import load_net
 
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+def run(tool: str, *arguments: object) -> subprocess.CompletedProcess:
+    """Run a tool in a process of its own, since mmengine's loggers hold on to the streams they began with."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, TOOLS / f"{tool}.py", *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+
 
 @pytest.fixture
-def trained(tmp_path: Path, weights: Path, run_tool) -> Path:
+def trained(tmp_path: Path, weights: Path) -> Path:
     """Return the folder of a training of ten steps, in which one branch stays as it is."""
     config = write_experiment(tmp_path)
     with open(config, "a") as file:
@@ -21,8 +33,8 @@ def trained(tmp_path: Path, weights: Path, run_tool) -> Path:
             f"model['generator']['init_cfg'] = dict(type='Pretrained', checkpoint='{weights}')\n"
             "model['frozen'] = ['generator.backward_resblocks', 'generator.conv_hr']\n"
         )
-    status, _, err = run_tool("train", config, "--scale", 2, "--work-dir", tmp_path / "run")
-    assert status == 0, err
+    done = run("train", config, "--scale", 2, "--work-dir", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
     return tmp_path
 
 
@@ -35,14 +47,14 @@ def test_train_test_and_restore(trained: Path, weights: Path, run_tool, monkeypa
 
     # The config still is of scale 4; the weights tell. Figures go beside those of the same step of another scale.
     monkeypatch.chdir(trained)
-    status, out, err = run_tool("test", trained / "experiment.py", checkpoint, "--baseline")
-    assert status == 0, err
+    done = run("test", trained / "experiment.py", checkpoint, "--baseline")
+    assert done.returncode == 0, done.stderr
     assert (trained / "work_dirs" / "experiment_x2" / "test_iter_10" / "val.json").is_file()
-    assert "iter_10.pth: weights of scale 2, so the sets are tested at that scale" in out
+    assert "iter_10.pth: weights of scale 2, so the sets are tested at that scale" in done.stdout
     # The config that the training left is of scale 2, and tests weights of scale 4 all the same.
-    status, out, err = run_tool("test", trained / "run" / "experiment.py", weights, "--work-dir", trained / "again")
-    assert status == 0, err
-    assert "weights of scale 4" in out
+    done = run("test", trained / "run" / "experiment.py", weights, "--work-dir", trained / "again")
+    assert done.returncode == 0, done.stderr
+    assert "weights of scale 4" in done.stdout
 
     (trained / "lr").mkdir()
     for i, rgb in enumerate(pan(5, 3, 20, 28)):
@@ -55,12 +67,12 @@ def test_train_test_and_restore(trained: Path, weights: Path, run_tool, monkeypa
     assert np.std(restored[0]) > 10
 
 
-def test_resuming_at_another_scale(trained: Path, run_tool) -> None:
-    status, _, err = run_tool("train", trained / "experiment.py", "--work-dir", trained / "run", "--resume")
-    assert status == 1
+def test_resuming_at_another_scale(trained: Path) -> None:
+    done = run("train", trained / "experiment.py", "--work-dir", trained / "run", "--resume")
+    assert done.returncode == 1
     message = "the checkpoint: weights of scale 2, the network is of scale 4; build it with scale=2"
-    assert err.splitlines()[-1].startswith(f"error: {message}")
-    assert "--scale 2" in err.splitlines()[-1]
+    assert done.stderr.splitlines()[-1].startswith(f"error: {message}")
+    assert "--scale 2" in done.stderr.splitlines()[-1]
 
 
 def test_studies_of_another_scale(trained: Path, run_tool) -> None:
