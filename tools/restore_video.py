@@ -62,9 +62,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
     parser.add_argument("--resume", action="store_true", help="go on with a run of the same command that was stopped")
 
-    part = parser.add_argument_group("part of the input")
+    part = parser.add_argument_group("input")
     part.add_argument("--start", type=natural, default=0, metavar="N", help="first frame, counted from 0")
     part.add_argument("--num-frames", type=positive, metavar="N", help="number of frames (default: to the end)")
+    part.add_argument(
+        "--deinterlace",
+        choices=tuple(DEINTERLACE),
+        default=RestoreOptions.deinterlace,
+        help="make whole frames of interlaced video: auto: where the video says that it is; on: of all frames; fields: "
+        "one of every field, at twice the frame rate; off: leave frames as they are",
+    )
 
     size = parser.add_argument_group("size of the output").add_mutually_exclusive_group()
     size.add_argument(
@@ -80,14 +87,6 @@ def parse_args() -> argparse.Namespace:
         metavar="N",
         help="height of the output in pixels, as it is shown if the video is rotated; the width follows, even where "
         "the height is",
-    )
-
-    part.add_argument(
-        "--deinterlace",
-        choices=tuple(DEINTERLACE),
-        default=RestoreOptions.deinterlace,
-        help="make whole frames of interlaced video: auto: where the video says that it is; on: of all frames; fields: "
-        "one of every field, at twice the frame rate; off: leave frames as they are",
     )
 
     propagation = parser.add_argument_group("propagation")
