@@ -25,11 +25,10 @@ _TEMPORARY_BYTES = 256 * 2**20
 
 # Bytes per LR pixel of what a step needs while it runs, measured with 64 channels in float32; see `make_plan`.
 _STEP_BYTES, _UNTILED_BYTES, _REFILL_BYTES = 2600, 424, 10000
-# The same per HR pixel; the layers at HR size have 64 channels whatever the width of the others. Frames, of which there
-# are up to three at a time, are float32 in any precision.
-_UPSAMPLING_BYTES, _FRAME_BYTES = 815, 3 * 12
-# Bytes of a pixel of a frame in float32.
-_PIXEL_BYTES = 3 * 4
+# The same per HR pixel; the layers at HR size have 64 channels whatever the width of the others.
+_UPSAMPLING_BYTES = 815
+# Bytes of a pixel of a frame, which is float32 in any precision, and how many HR frames there are at a time.
+_PIXEL_BYTES, _HR_FRAMES = 3 * 4, 3
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,8 @@ class MemoryModel:
         pixels = self.height * self.width
         tile_pixels = pixels if tile is None else min(pixels, (tile + MIN_TILE) ** 2)
         refill = _REFILL_BYTES * width if self.net.keyframe_windows(1) else 0
-        untiled = pixels * (size * (_UNTILED_BYTES + refill) + _FRAME_BYTES * self.net.scale**2) + self.resizing
+        hr_frames = _HR_FRAMES * _PIXEL_BYTES * self.net.scale**2
+        untiled = pixels * (size * (_UNTILED_BYTES + refill) + hr_frames) + self.resizing
         upsampling = _UPSAMPLING_BYTES * self.net.scale**2
         step = int(_TEMPORARY_BYTES + untiled + tile_pixels * size * max(_STEP_BYTES * width, upsampling))
         # A step that is recorded has been computed the usual way before, whose memory stays with the allocator.

@@ -37,30 +37,42 @@ def whole_frames(pictures: Iterable[av.VideoFrame], mode: str, source: object) -
     Raises:
         MediaError: the filter cannot take a picture.
     """
-    graph = None
-    try:
-        for picture in pictures:
-            graph = graph or _graph(picture, DEINTERLACE[mode])
-            graph.vpush(picture)
-            yield from _pull(graph)
-        if graph is not None:
-            graph.vpush(None)
-            yield from _pull(graph)
-    except (FFmpegError, ValueError) as error:
-        raise MediaError(f"{source}: cannot be deinterlaced ({reason(error)}); use --deinterlace off") from error
+    bwdif = _Filter(DEINTERLACE[mode], source)
+    for picture in pictures:
+        yield from bwdif(picture)
+    if bwdif.is_ready:
+        yield from bwdif(None)
 
 
-def _graph(first: av.VideoFrame, options: str) -> av.filter.Graph:
-    graph = av.filter.Graph()
-    begin = graph.add_buffer(width=first.width, height=first.height, format=first.format, time_base=first.time_base)
-    graph.link_nodes(begin, graph.add("bwdif", options), graph.add("buffersink")).configure()
-    return graph
+class _Filter:
+    """The filter, made for the first picture that comes."""
 
+    def __init__(self, options: str, source: object) -> None:
+        self._options, self._source = options, source
+        self._graph: av.filter.Graph | None = None
 
-def _pull(graph: av.filter.Graph) -> Iterator[av.VideoFrame]:
-    while True:
+    @property
+    def is_ready(self) -> bool:
+        return self._graph is not None
+
+    def __call__(self, picture: av.VideoFrame | None) -> list[av.VideoFrame]:
+        """What comes out when a picture goes in, or the end."""
+        out = []
         try:
-            picture = graph.vpull()
+            if self._graph is None:
+                self._graph = self._make(picture)
+            self._graph.vpush(picture)
+            while True:
+                out.append(self._graph.vpull())
         except (BlockingIOError, EOFError):  # it wants another picture, or has no more
-            return
-        yield picture
+            return out
+        except (FFmpegError, ValueError) as error:
+            raise MediaError(
+                f"{self._source}: cannot be deinterlaced ({reason(error)}); use --deinterlace off"
+            ) from error
+
+    def _make(self, first: av.VideoFrame) -> av.filter.Graph:
+        graph = av.filter.Graph()
+        begin = graph.add_buffer(width=first.width, height=first.height, format=first.format, time_base=first.time_base)
+        graph.link_nodes(begin, graph.add("bwdif", self._options), graph.add("buffersink")).configure()
+        return graph
