@@ -1,10 +1,16 @@
 """Fixtures that several test folders share."""
 
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+
+# Tests that run side by side share out the cores. PyTorch reads this when it is imported, and so do processes of tests.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    cores = len(os.sched_getaffinity(0)) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores)))
 
 import clip_files
 import pytest

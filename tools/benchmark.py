@@ -160,7 +160,7 @@ def parse_args() -> argparse.Namespace:
 
     part = commands.add_parser("interlaced", help="what whole frames are worth", formatter_class=defaults)
     add_shots(part)
-    part.set_defaults(frames=22, crop=(288, 512))
+    part.set_defaults(frames=24, crop=(288, 512))
 
     part = commands.add_parser("data", help="loading of training samples", formatter_class=defaults)
     part.add_argument("--contenders", nargs="+", choices=data.CONTENDERS, default=list(data.CONTENDERS))
@@ -279,8 +279,8 @@ def run_interlaced(args: argparse.Namespace) -> None:
     print(f"weights: {args.weights}, x{net.scale}; PSNR in dB on the Y channel, means over frames\n")
     print("| clip | --deinterlace | bicubic | restored |\n| --- | --- | --- | --- |")
     for clip in args.clips:
-        gt = load_gt(clip, args.frames // 2 * 2, *args.crop, net.scale)
-        for name, bicubic, restored in measure_interlaced(net, gt[: len(gt) // 2 * 2]):
+        gt = load_gt(clip, args.frames, *args.crop, net.scale)
+        for name, bicubic, restored in measure_interlaced(net, gt[: len(gt) // 4 * 4]):
             print(f"| {clip} | {name} | {bicubic:.2f} | {restored:.2f} |", flush=True)
 
 

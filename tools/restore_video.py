@@ -70,7 +70,8 @@ def parse_args() -> argparse.Namespace:
         choices=tuple(DEINTERLACE),
         default=RestoreOptions.deinterlace,
         help="make whole frames of interlaced video: auto: where the video says that it is; on: of all frames; fields: "
-        "one of every field, at twice the frame rate; off: leave frames as they are",
+        "one of every field, at twice the frame rate; film: the 24 frames a second of film on NTSC video; off: leave "
+        "frames as they are",
     )
 
     size = parser.add_argument_group("size of the output").add_mutually_exclusive_group()

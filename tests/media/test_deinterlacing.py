@@ -59,10 +59,33 @@ def make_interlaced(media, tmp_path):
     return make
 
 
+@pytest.fixture
+def make_telecined(media, tmp_path):
+    """Write a lossless video of 30000/1001 frames/s of ``n`` frames of film, and return it with the film."""
+
+    def make(n=20, *, suffix=".mp4", pictures=None, **options):
+        film = moments(n, height=96, width=128)
+        # Two fields of a frame of film, then three, in turn.
+        fields = [film[i] for i in range(n) for _ in range(2 + i % 2)]
+        pairs = list(zip(fields[::2], fields[1::2], strict=False))
+        path = tmp_path / f"in{suffix}"
+        media.make_clip(
+            path, size=(96, 128), pictures=[weave(a, b) for a, b in pairs], unit=Fraction(1, 30000),
+            n=len(pairs), rate=Fraction(30000, 1001), options={"qp": "0", "preset": "ultrafast"}, **options,
+        )  # fmt: skip
+        return path, film
+
+    return make
+
+
 def read(path, **options):
     with open_source(path, **options) as source:
         frames = list(source.frames())
     return source, frames
+
+
+def length(source, frames):
+    return float((frames[-1].pts + frames[-1].duration - frames[0].pts) * source.time_base)
 
 
 def said(source):
@@ -140,6 +163,72 @@ def test_video_that_does_not_say_so(make_interlaced):
 def test_left_as_it_is(make_interlaced):
     source, _ = read(make_interlaced(), deinterlace="off")
     assert said(source) == ["the video is interlaced; its frames are treated as progressive (--deinterlace off)"]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_film(make_telecined, suffix):
+    path, film = make_telecined(suffix=suffix)
+    source, frames = read(path, deinterlace="film")
+    plain, woven = read(path)
+    assert len(woven) == 25
+    assert said(source) == [
+        "the video does not say that it is interlaced; "
+        "whole frames are made of the fields that are of one frame of film (--deinterlace film)"
+    ]
+    # Chroma, of half the lines, is not quite that of the film where fields of two frames were encoded together.
+    assert error(frames, film) < 1
+    assert source.num_frames is None
+    assert source.num_frames_estimate == 20
+    assert source.average_rate == Fraction(24000, 1001)
+    seconds = [float(f.pts * source.time_base) for f in frames]
+    assert np.diff(seconds) == pytest.approx(np.full(19, 1001 / 24000), abs=1e-3)
+    length = float((frames[-1].pts + frames[-1].duration - frames[0].pts) * source.time_base)
+    assert length == pytest.approx(
+        float((woven[-1].pts + woven[-1].duration - woven[0].pts) * plain.time_base), abs=2e-3
+    )
+    with open_source(path, deinterlace="film") as again:
+        part = list(again.frames(7, 4))
+    assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(part, frames[7:11], strict=True))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 6])
+def test_less_film_than_a_cycle(make_telecined, n):
+    path, _ = make_telecined(n)
+    _, frames = read(path, deinterlace="film")
+    assert len(frames) == n
+    assert all(b.pts > a.pts for a, b in pairwise(frames))
+
+
+def test_film_cut_off_is_told(make_telecined):
+    path, _ = make_telecined(40, suffix=".mkv")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    source, frames = read(path, deinterlace="film")
+    assert 20 < len(frames) < 40
+    assert any(f"; the {len(frames)} frames that do are used" in line for line in source.notes)
+
+
+def test_film_of_changing_rate(make_interlaced):
+    path = make_interlaced(n=4, unit=Fraction(1, 1000), times=[(0, 40), (40, 40), (80, 120), (200, 40)])
+    with pytest.raises(
+        MediaError, match="changing distances, so it holds no film in a fixed pattern; use --deinterlace"
+    ):
+        open_source(path, deinterlace="film")
+
+
+def test_film_of_more_bits(media, tmp_path):
+    path = media.make_clip(
+        tmp_path / "in.mkv", n=6, size=(48, 64), codec="ffv1", pix_fmt="yuv422p10le", options={"level": "3"}
+    )
+    with pytest.raises(MediaError, match=r"\(the filters take yuv\w+, not yuv422p10le\); use --deinterlace on or off"):
+        read(path, deinterlace="film")
+
+
+def test_pixels_in_another_arrangement(media, tmp_path):
+    path = media.make_clip(tmp_path / "in.mkv", n=3, codec="ffv1", pix_fmt="bgr0", options={"level": "3"})
+    (_, frames), (_, plain) = (read(path, deinterlace=mode) for mode in ("on", "off"))
+    assert error(frames, [frame.rgb for frame in plain]) < 3
+    with pytest.raises(MediaError, match="not bgr0"):
+        read(path, deinterlace="film")
 
 
 def test_odd_sizes_and_more_bits(media, tmp_path):

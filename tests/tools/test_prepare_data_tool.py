@@ -18,7 +18,14 @@ def start(*arguments: object) -> subprocess.Popen:
     """Begin the tool in a process of its own, which yields to the one that watches it."""
     command = ["nice", "-n", 19, sys.executable, ROOT / "tools" / "prepare_data.py", *arguments]
     environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
-    return subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        list(map(str, command)),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell that runs the tests in the background has them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 @pytest.fixture

@@ -107,7 +107,8 @@ def open_source(path: str | os.PathLike, *, assume_matrix: str | None = None, de
         assume_matrix: ``'bt601'`` or ``'bt709'`` for videos that declare no colour matrix; by
             default BT.709 from 720 lines or 1280 columns on, BT.601 below, as players do.
         deinterlace: of videos: ``'auto'`` makes whole frames where the video says that it is interlaced; ``'on'`` of
-            all frames; ``'fields'`` one of every field, twice as many; ``'off'`` leaves frames as they are.
+            all frames; ``'fields'`` one of every field, twice as many; ``'film'`` those of film that was made into
+            video, four of five; ``'off'`` leaves frames as they are.
 
     Raises:
         MediaError: the path does not exist, holds no images, or is not a video that decodes.
@@ -134,7 +135,7 @@ def open_source(path: str | os.PathLike, *, assume_matrix: str | None = None, de
     except OSError as error:
         raise MediaError(f"{source}: cannot be read ({error.strerror}); check the path") from error
     if is_folder or source.suffix.lower() in IMAGE_SUFFIXES:
-        if deinterlace in ("on", "fields"):
+        if deinterlace not in ("auto", "off"):
             raise MediaError(f"{source}: images are not deinterlaced; leave --deinterlace {deinterlace} out")
         return ImageFolderSource(source)
     return VideoSource(source, assume_matrix=assume_matrix, deinterlace=deinterlace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -13,7 +14,7 @@ from av.error import FFmpegError
 from vsr_plugin.errors import MediaError
 
 from .colour import ToRGB, describe
-from .deinterlacing import whole_frames
+from .deinterlacing import DEINTERLACE, whole_frames
 from .frame import Frame
 from .orientation import Orientation
 from .source import FrameSource
@@ -34,12 +35,13 @@ _DEFAULT_RATE = Fraction(25)
 
 @dataclass
 class _Tally:
-    """What happened while one pass decoded: counts of packets and frames."""
+    """What happened while one pass decoded: counts of packets, of pictures in the file, and of frames made of them."""
 
     faults: int = 0
     discarded: int = 0
     corrupt: int = 0
-    decoded: int = 0
+    pictures: int = 0
+    frames: int = 0
     last_fault: str = ""
 
 
@@ -79,7 +81,7 @@ class VideoSource(FrameSource):
 
     def _read_stream(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
         self._stream_index = stream.index
-        self.num_frames = stream.frames or None
+        self.num_frames = self._listed = stream.frames or None
         self.time_base = Fraction(stream.time_base)
         rate = known_rate(stream)
         if rate is None:
@@ -126,21 +128,30 @@ class VideoSource(FrameSource):
         self.orientation = orientation
 
     def _choose_fields(self, first: av.VideoFrame, deinterlace: str) -> None:
-        """Decide whether frames are deinterlaced, and with a frame for each field count in those."""
+        """Decide whether frames are deinterlaced, and count in those that come of it."""
         interlaced = bool(first.interlaced_frame)
         self._deinterlace = "off" if deinterlace == "auto" and not interlaced else deinterlace
-        self._per_picture = 2 if self._deinterlace == "fields" else 1
-        if self._deinterlace != "off":
-            what = "its fields" if self._per_picture == 2 else "its frames"
+        way = DEINTERLACE[self._deinterlace]
+        if way.filters:
             said = "is interlaced" if interlaced else "does not say that it is interlaced"
-            self._note(f"the video {said}; whole frames are made of {what} (--deinterlace {deinterlace})")
+            self._note(f"the video {said}; whole frames are made of {way.made_of} (--deinterlace {deinterlace})")
         elif interlaced:
             self._note("the video is interlaced; its frames are treated as progressive (--deinterlace off)")
-        if self._per_picture == 2:
-            self.time_base, self.average_rate = self.time_base / 2, self.average_rate * 2
-            # In the unit of time, which is half as long.
-            self._duration = self._duration and 2 * self._duration
-            self.num_frames, self._counted = (count and 2 * count for count in (self.num_frames, self._counted))
+        self._picture_rate = self.average_rate
+        if way.ratio < 1 and not self.constant_rate:
+            raise MediaError(
+                f"{self.path}: its frames follow at changing distances, so it holds no film in a fixed pattern; "
+                "use --deinterlace auto or on"
+            )
+        self.average_rate = self.average_rate * way.ratio
+        # In a unit in which frames are as far apart as pictures were in the old one, or a multiple.
+        finer = way.ratio.numerator
+        self.time_base, self._duration = self.time_base / finer, self._duration and finer * self._duration
+        if way.ratio.denominator > 1:
+            self._counted, self.num_frames = self.num_frames or self._counted, None
+        self.num_frames, self._counted = (
+            count and math.ceil(count * way.ratio) for count in (self.num_frames, self._counted)
+        )
 
     @property
     def num_frames_estimate(self) -> int | None:
@@ -168,26 +179,26 @@ class VideoSource(FrameSource):
             pending: Frame | None = None
             pictures = self._check_sizes(_decode(container, stream, tally))
             if self._deinterlace != "off":
-                pictures = whole_frames(pictures, self._deinterlace, self.path)
+                pictures = whole_frames(pictures, self._deinterlace, self.path, self._picture_rate)
             for picture in pictures:
                 pts = timestamps.next(picture)
-                number = tally.decoded
-                tally.decoded += 1
+                number = tally.frames
+                tally.frames += 1
                 if pending is not None:
                     yield replace(pending, duration=pts - pending.pts)
                     pending = None
                 if stop is not None and number >= stop:
                     return
                 if number >= start:
-                    pending = Frame(to_rgb(picture), pts=pts, duration=picture.duration or None)
+                    pending = Frame(to_rgb(picture), pts=pts, duration=timestamps.duration(picture))
             self._report(tally, timestamps, pending)
             if pending is not None:
-                whole = tally.decoded == self.num_frames
+                whole = tally.pictures == self._listed
                 yield replace(pending, duration=timestamps.last_duration(pending, whole))
-            if tally.decoded <= start:
-                raise self._too_short(start, tally.decoded)
-            if stop is not None and tally.decoded < stop:
-                self._note(f"{tally.decoded - start} frames from {start} on exist, {num_frames} were asked for")
+            if tally.frames <= start:
+                raise self._too_short(start, tally.frames)
+            if stop is not None and tally.frames < stop:
+                self._note(f"{tally.frames - start} frames from {start} on exist, {num_frames} were asked for")
 
     def _check_sizes(self, pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         for number, picture in enumerate(pictures):
@@ -199,18 +210,18 @@ class VideoSource(FrameSource):
             yield picture
 
     def _report(self, tally: _Tally, timestamps: _Timestamps, last: Frame | None) -> None:
-        expected = None if self.num_frames is None else self.num_frames - self._per_picture * tally.discarded
-        if expected is not None and tally.decoded < expected:
-            self._note(f"the video is cut off or damaged: {tally.decoded} of {expected} frames decode, those are used")
+        expected = None if self._listed is None else self._listed - tally.discarded
+        if expected is not None and tally.pictures < expected:
+            self._note(f"the video is cut off or damaged: {tally.pictures} of {expected} frames decode, those are used")
         elif expected is None and last is not None and self._is_cut_off(last):
             self._note(
                 f"the video is cut off: it declares {float(self._declared_end):.2f} s, frames decode up to "
-                f"{float(last.pts * self.time_base):.2f} s; the {tally.decoded} frames that do are used"
+                f"{float(last.pts * self.time_base):.2f} s; the {tally.frames} frames that do are used"
             )
         elif tally.faults:
             self._note(
                 f"the video is damaged: {tally.faults} packets do not decode ({tally.last_fault}); "
-                f"the {tally.decoded} frames that do are used"
+                f"the {tally.frames} frames that do are used"
             )
         if tally.corrupt:
             self._note(f"{tally.corrupt} frames are damaged and shown as the decoder patched them")
@@ -240,9 +251,7 @@ class _Timestamps:
 
     def next(self, picture: av.VideoFrame) -> int:
         """Return the timestamp of the next frame in units of the source's time base."""
-        pts = picture.pts
-        if pts is not None and picture.time_base and Fraction(picture.time_base) != self._source.time_base:
-            pts = round(pts * Fraction(picture.time_base) / self._source.time_base)
+        pts = self._in_units(picture.pts, picture)
         if pts is not None and (self._last is None or pts > self._last):
             self._anchor, self._since_anchor = Fraction(pts), 0
         else:
@@ -259,6 +268,15 @@ class _Timestamps:
             self._first = pts
         self._last = pts
         return pts
+
+    def duration(self, picture: av.VideoFrame) -> int | None:
+        """Return how long the picture says that it is shown, in units of the source's time base."""
+        return self._in_units(picture.duration or None, picture)
+
+    def _in_units(self, ticks: int | None, picture: av.VideoFrame) -> int | None:
+        if ticks is not None and picture.time_base and Fraction(picture.time_base) != self._source.time_base:
+            return round(ticks * Fraction(picture.time_base) / self._source.time_base)
+        return ticks
 
     def last_duration(self, frame: Frame, whole: bool) -> int:
         """Return how long the last frame is shown; ``whole`` when all listed frames decoded."""
@@ -292,6 +310,7 @@ def _decode(container: av.container.InputContainer, stream: av.VideoStream, tall
             tally.discarded += bool(packet.size and packet.is_discard)
         for picture in pictures:
             tally.corrupt += bool(picture.is_corrupt)
+            tally.pictures += 1
             yield picture
         if packet is None:
             return

@@ -13,17 +13,21 @@ from vsr_plugin.media.deinterlacing import whole_frames
 
 
 def measure_interlaced(net: nn.Module, gt: list[np.ndarray]) -> Iterator[tuple[str, float, float]]:
-    """Degrade a progressive clip, make every second frame's odd lines those of the next, and restore that.
+    """Degrade a progressive clip, make interlaced and telecined video of it, and restore that.
+
+    In interlaced video every second frame has the odd lines of the next; in telecined video two and three fields in
+    turn are of one frame.
 
     Args:
         net: ``BasicVSRNet`` or ``IconVSRNet`` in evaluation mode.
-        gt: RGB arrays ``(scale * h, scale * w, 3)``, an even number, which are degraded by BI.
+        gt: RGB arrays ``(scale * h, scale * w, 3)``, a multiple of four, which are degraded by BI.
 
     Yields:
         What was restored (``'progressive'`` stands for a camera that took whole frames), mean Y-PSNR in dB of bicubic
         enlargement, and that of restored frames, both against the frames of those moments.
     """
     lrs = [bicubic_downsample(frame, net.scale) for frame in gt]
+    telecined, shown = _telecine(lrs)
     woven = [_weave(*pair) for pair in zip(lrs[::2], lrs[1::2], strict=True)]
     cases = {
         "off": (woven, gt[::2]),
@@ -31,6 +35,9 @@ def measure_interlaced(net: nn.Module, gt: list[np.ndarray]) -> Iterator[tuple[s
         "progressive": (lrs[::2], gt[::2]),
         "fields": (_deinterlaced(woven, "fields"), gt),
         "progressive, twice the rate": (lrs, gt),
+        "off, telecined": (telecined, [gt[i] for i in shown]),
+        "on, telecined": (_deinterlaced(telecined, "on"), [gt[i] for i in shown]),
+        "film": (_deinterlaced(telecined, "film"), gt),
     }
     for name, (frames, true) in cases.items():
         bicubic = psnr_per_frame((bicubic_upsample(frame, net.scale) for frame in frames), true)
@@ -44,10 +51,19 @@ def _weave(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return picture
 
 
+def _telecine(frames: list[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
+    """Five pictures for every four frames, and the number of the frame that the even lines of each are of."""
+    fields = [i for i in range(len(frames)) for _ in range(2 + i % 2)]
+    even, odd = fields[::2], fields[1::2]
+    return [_weave(frames[a], frames[b]) for a, b in zip(even, odd, strict=True)], even
+
+
 def _deinterlaced(frames: list[np.ndarray], mode: str) -> list[np.ndarray]:
     def pictures() -> Iterator[av.VideoFrame]:
         for i, rgb in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+            if mode == "film":  # its filter knows no RGB
+                picture = picture.reformat(format="yuv444p")
             picture.pts, picture.time_base = i, 1
             yield picture
 
