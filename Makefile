@@ -7,6 +7,9 @@ REQUIREMENTS := requirements/runtime.txt requirements/no-deps.txt requirements/d
 FULL := .venv-full/bin
 # A wheel of mmcv 2.1.0 that was compiled for this Python and PyTorch; without one, compiling takes 21 minutes on 2 cores.
 MMCV_WHEEL ?=
+# Tests that run side by side, up to 2 GB each: one per core, at most four. `make test JOBS=0` runs them in one process.
+JOBS ?= auto
+SIDE_BY_SIDE := -n $(JOBS) --maxprocesses 4 --dist worksteal
 
 .PHONY: help demo train-demo test test-slow test-export test-full-host lint clean
 
@@ -28,17 +31,17 @@ train-demo: .venv/ready
 	$(BIN)/python tools/train_demo.py
 
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-slow: .venv/ready
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "slow or not slow"
 
 test-export: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/export.txt
 	$(BIN)/python -m pytest tests/export
 
 test-full-host: .venv-full/ready
-	$(FULL)/python -m pytest tests/apis tests/host tests/engine tests/models tests/weights \
+	$(FULL)/python -m pytest $(SIDE_BY_SIDE) tests/apis tests/host tests/engine tests/models tests/weights \
 		tests/evaluation/test_extra_metrics.py tests/test_registry.py tests/test_environment.py
 
 lint: .venv/ready
