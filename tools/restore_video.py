@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import torch
 
-from vsr_plugin.cli import HelpFormatter, frame_progress, pick_device, run_command
+from vsr_plugin.cli import HelpFormatter, frame_progress, pick_device, print_error, run_command
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import Protocol
 from vsr_plugin.inference import RestoreOptions, RestoreResult, restore_video
@@ -166,7 +166,11 @@ def parse_args() -> argparse.Namespace:
     quality.add_argument(
         "--comparison", metavar="PNG", help="write a picture of the middle frame, bicubic beside restored"
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    for option in ("window", "overlap"):
+        if getattr(args, option) is not None and args.strategy != "window":
+            parser.error(f"argument --{option}: it is for --strategy window, which it does not choose by itself")
+    return args
 
 
 def main() -> int:
@@ -188,13 +192,22 @@ def run(args: argparse.Namespace, sharing: Sharing) -> int:
     if len(pairs) == 1:
         restore_one(*pairs[0], args, net, device, sharing)
         return 0
+    failed = []
     for input_path, output_path in pairs[sharing.rank :: sharing.world]:
         if args.resume and is_done(output_path):
             print(f"{output_path}: is there already")
             continue
-        restore_one(input_path, output_path, args, net, device, Sharing(), quiet=not sharing.is_first)
+        try:
+            restore_one(input_path, output_path, args, net, device, Sharing(), quiet=not sharing.is_first)
+        except VSRError as error:
+            # A night's work must not end with the first file that is damaged.
+            print_error(error)
+            failed.append(input_path)
+    # One that failed ends last, because torchrun then stops the others.
     sharing.wait()
-    return 0
+    if failed:
+        print(f"error: {len(failed)} of {len(pairs)} inputs failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def make_options(args: argparse.Namespace) -> RestoreOptions:

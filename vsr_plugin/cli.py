@@ -22,7 +22,7 @@ def run_command(
     main: Callable[[], int | None],
     *,
     state: str = "nothing was written under the final name",
-    save_memory: str = "use a smaller --window, or --device cpu",
+    save_memory: str = "use --tile, a smaller --memory-budget, or --device cpu",
 ) -> int:
     """Run a tool's main function and turn what can go wrong into one line and an exit status.
 
@@ -39,7 +39,7 @@ def run_command(
     try:
         return main() or 0
     except VSRError as error:
-        _complain(f"error: {error}", error)
+        print_error(error)
         return 1
     except SystemExit as stop:
         if stop.code == 143:
@@ -51,6 +51,11 @@ def run_command(
     except KeyboardInterrupt as error:
         _complain(f"interrupted; {state}", error)
         return 130
+
+
+def print_error(error: VSRError) -> None:
+    """Print one line on what was wrong with the input, for a tool that goes on with others."""
+    _complain(f"error: {error}", error)
 
 
 def _complain(text: str, error: BaseException) -> None:

@@ -8,7 +8,7 @@ from reference_figures import REFERENCE, reference_frames
 from vsr_plugin.datasets.degradations import bicubic_downsample, bicubic_upsample
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import frame_quality
-from vsr_plugin.inference import restore_frames
+from vsr_plugin.inference import RestoreOptions, restore_frames
 from vsr_plugin.inference.fading import blend, fade_frames
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
@@ -131,12 +131,26 @@ def test_progress_adds_up_to_the_frames(small_net):
         ([np.zeros((8, 8), np.uint8)], r"uint8 or uint16 RGB \(h, w, 3\), got uint8 \(8, 8\)"),
         ([np.zeros((8, 8, 3))], "got float64"),
         ([torch.zeros(3, 8, 8, dtype=torch.uint8)], "floating point"),
+        ([torch.full((3, 8, 8), 255.0)], r"must be in \[0, 1\], got 255 to 255; divide them by 255"),
+        ([torch.zeros(3, 0, 8)], r"must have pixels, got \(3, 0, 8\)"),
+        ("clip.mp4", "must be arrays or tensors, got str"),
         ([np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)], "one kind and size"),
     ],
 )
 def test_unusable_frames(small_net, clip, message):
     with pytest.raises(ValueError, match=message):
         list(restore_frames(small_net, clip))
+
+
+def test_a_budget_in_words(small_net):
+    clip = random_clip(3)
+    (expected, found) = (list(restore_frames(small_net, clip, memory_budget=budget)) for budget in (2**33, "8G"))
+    assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
+    with pytest.raises(VSRError, match="memory budget 'plenty': is no size; use bytes, or a text such as '8G'"):
+        next(restore_frames(small_net, clip, memory_budget="plenty"))
+    assert RestoreOptions(memory_budget="500M").memory_budget == 500 * 2**20
+    with pytest.raises(VSRError, match="memory budget 0: is no size"):
+        RestoreOptions(memory_budget=0)
 
 
 @pytest.mark.parametrize("options", [dict(window=0), dict(overlap=-1)])

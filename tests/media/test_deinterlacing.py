@@ -84,6 +84,11 @@ def read(path, **options):
     return source, frames
 
 
+def flags(path):
+    with av.open(str(path)) as container:
+        return [bool(picture.interlaced_frame) for picture in container.decode(video=0)]
+
+
 def length(source, frames):
     return float((frames[-1].pts + frames[-1].duration - frames[0].pts) * source.time_base)
 
@@ -148,6 +153,22 @@ def test_progressive_video_is_left_alone(media, tmp_path):
     _, plain = read(path, deinterlace="off")
     assert said(source) == []
     assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(frames, plain, strict=True))
+
+
+def test_interlaced_from_some_frame_on(media, tmp_path):
+    fields = moments(20)
+    woven = [flagged_as("tff", weave(a, b)) for a, b in zip(fields[8::2], fields[9::2], strict=True)]
+    path = media.make_clip(
+        tmp_path / "in.mkv", n=10, size=(HEIGHT, WIDTH), pictures=[*fields[:8:2], *woven],
+        codec="ffv1", options={"level": "3"},
+    )  # fmt: skip
+    source, frames = read(path)
+    _, plain = read(path, deinterlace="off")
+    assert flags(path) == [False] * 4 + [True] * 6
+    assert said(source) == ["frames from 4 on are interlaced; whole frames are made of them (--deinterlace auto)"]
+    assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(frames[:4], plain[:4], strict=True))
+    assert error(frames, fields[::2]) < 3 < error(plain, fields[::2])
+    assert [(f.pts, f.duration) for f in frames] == [(f.pts, f.duration) for f in plain]
 
 
 def test_video_that_does_not_say_so(make_interlaced):

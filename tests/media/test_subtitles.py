@@ -60,6 +60,11 @@ def test_of_a_part_those_of_the_part(make_titled, media, tmp_path):
     assert subtitles(tmp_path / "out.mkv") == [("deu", [(40, 120, b"World")])]
 
 
+def test_one_that_is_on_screen_when_a_part_begins_stays_for_the_rest(make_titled, media, tmp_path):
+    media.copy(make_titled(), tmp_path / "out.mkv", scale=1, start=2, num_frames=7)
+    assert subtitles(tmp_path / "out.mkv") == [("deu", [(0, 40, b"Hello"), (120, 120, b"World")])]
+
+
 def test_a_container_that_cannot_hold_them(make_titled, media, tmp_path):
     path = make_titled()
     _, sink = media.copy(path, tmp_path / "out.mp4", scale=1)

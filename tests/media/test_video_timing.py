@@ -1,6 +1,7 @@
 """Rates, timestamps, durations, audio and rotation survive the way through."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -125,6 +126,21 @@ def test_avi_gets_a_grid_of_frames(media, tmp_path):
     after = media.probe(tmp_path / "out.avi")
     assert after.rate == Fraction(30000, 1001)
     assert len(after.pts) == 10
+
+
+def test_frames_that_come_in_bursts_take_the_next_slots_of_avi(media, tmp_path):
+    # At 25 frames a second on average, the second and the fifth are due when a slot is taken.
+    starts = [0, 10, 80, 120, 125, 200, 245, 290, 330, 370]
+    times = [(start, after - start) for start, after in pairwise([*starts, 400])]
+    clip = media.make_clip(tmp_path / "in.mp4", unit=Fraction(1, 1000), times=times)
+    _, sink = media.copy(clip, tmp_path / "out.avi")
+    assert "AVI has no variable frame rate; frames are put on a grid of 25 per second" in sink.notes
+    after = media.probe(tmp_path / "out.avi")
+    assert len(after.pts) == 10
+    slots = [(pts - after.pts[0]) * after.time_base * after.rate for pts in after.pts]
+    assert all(b > a for a, b in pairwise(slots))
+    # No frame is farther from its time than the burst before it made it wait.
+    assert max(abs(slot * 40 - start) for slot, start in zip(slots, starts, strict=True)) <= 40
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])

@@ -341,6 +341,12 @@ def test_interruption_leaves_nothing_but_the_job(weights, tmp_path, number, stat
     assert {path for path in tmp_path.iterdir() if path.name != ".out.mp4.job"} == before
 
 
+def test_windows_are_not_asked_for_in_vain(restore, images, tmp_path):
+    assert "it is for --strategy window" in restore(images, tmp_path / "out", "--window", 5, status=2)
+    report = restore(images, tmp_path / "out", "--strategy", "window", "--window", 2, "--overlap", 0)
+    assert "note: restored in windows (--window, --overlap)" in report
+
+
 def test_help_names_every_option(run_tool):
     status, out, _ = run_tool("restore_video", "--help")
     assert status == 0

@@ -101,5 +101,13 @@ def test_several_inputs(run_tool, restore_error, weights, media, pair, tmp_path)
         assert command.wait() == 0, command.log
     assert {path.name for path in out.iterdir()} == {"a.mp4", "b.mkv", "c.mp4"}
     (tmp_path / "other").mkdir()
+    for name in ("b.mkv", "c.mp4"):
+        (out / name).unlink()
+    clips[1].write_bytes(b"no video")
+    status, report, error = run_tool("restore_video", *clips, out, "--weights", weights, "--resume")
+    assert status == 1
+    assert "a.mp4: is there already" in report
+    assert "error: 1 of 3 inputs failed: " + str(clips[1]) in error
+    assert {path.name for path in out.iterdir()} == {"a.mp4", "c.mp4"}
     again = media.make_clip(tmp_path / "other" / "a.mp4", n=3)
     assert "would both become" in restore_error(clips[0], again, out)

@@ -6,19 +6,31 @@ from torch import Tensor
 
 Frame = np.ndarray | Tensor
 
+#: Resized frames leave [0, 1] by a tenth or two; frames in [0, 255] by more than this.
+_FARTHEST = 4
+
 
 def frame_to_tensor(frame: Frame, device: torch.device) -> Tensor:
     """Bring a frame to a float32 tensor ``(3, h, w)`` in [0, 1] on ``device``.
 
     Raises:
         ValueError: the frame is neither an RGB array ``(h, w, 3)`` of ``uint8`` or ``uint16`` nor a floating-point
-            tensor ``(3, h, w)``.
+            tensor ``(3, h, w)`` in about [0, 1], or it has no pixels.
     """
+    if not isinstance(frame, Tensor | np.ndarray):
+        raise ValueError(f"frames must be arrays or tensors, got {type(frame).__name__}; open_source reads files")
+    if 0 in frame.shape:
+        raise ValueError(f"frames must have pixels, got {tuple(frame.shape)}")
     if isinstance(frame, Tensor):
         if frame.dim() != 3 or frame.size(0) != 3 or not frame.is_floating_point():
             raise ValueError(
                 f"frames that are tensors must be floating point (3, h, w) in [0, 1], got {frame.dtype} "
                 f"{tuple(frame.shape)}"
+            )
+        # On a GPU looking would make the host wait for it, with every frame.
+        if frame.device.type == "cpu" and frame.abs().amax() > _FARTHEST:
+            raise ValueError(
+                f"frames that are tensors must be in [0, 1], got {frame.min():g} to {frame.max():g}; divide them by 255"
             )
         return frame.to(device, torch.float32)
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype not in (np.uint8, np.uint16):

@@ -112,7 +112,8 @@ class PieceWorker:
             net, precise_net = self._nets_for(piece)
             rate = net.forgetting
             forgetting = f", still pixels forget {rate:g} per frame (--forgetting)" if rate else ""
-            self.notes[f"restored as {plan}{forgetting}"] = None
+            how = f"in {plan.windows}" if piece.is_part else f"as {plan}"
+            self.notes[f"restored {how}{forgetting}"] = None
             restored = restore_sequence(
                 net,
                 piece.frames,

@@ -72,6 +72,7 @@ class Piece:
         margin: kept frames begin at this index of ``frames``.
         lead: so many of the kept frames, the first ones, are blended with what the piece before contributes.
         tail: to so many frames behind the kept ones it contributes in turn; the piece after keeps them.
+        is_part: it is not a whole scene.
     """
 
     number: int
@@ -82,6 +83,7 @@ class Piece:
     margin: int = 0
     lead: int = 0
     tail: int = 0
+    is_part: bool = False
 
     @property
     def keep(self) -> range:
@@ -203,7 +205,9 @@ class PieceCutter:
             after = 0 if ended and kept == left else self._plan.fade
             piece = self._begin(scene.start - before, scene.held[0][1].nbytes)
             stop = scene.margin + kept
+            is_part, scene.begun = scene.begun or not ended or kept < left, True
             if piece is not None:
+                piece.is_part = is_part
                 piece.margin, piece.lead, piece.tail = scene.margin - before, 2 * before, 2 * after
                 for i, (info, rgb) in enumerate(list(scene.held)[: stop + overlap]):
                     piece.frames.append(rgb)
@@ -222,4 +226,5 @@ class _Scene:
 
     def __init__(self, start: int) -> None:
         self.start, self.margin = start, 0
+        self.begun = False
         self.held: deque[tuple[FrameInfo, np.ndarray]] = deque()

@@ -50,12 +50,21 @@ class Plan:
 
     def __str__(self) -> str:
         """A few words for a person."""
-        tiles = f", in tiles of {self.tile}" if self.tile else ""
+        tiles = self._tiles
         if self.strategy == "whole":
             return f"whole sequence{tiles}"
         if self.strategy == "exact":
             return f"exact, {self.segment} frames at a time{tiles}"
         return f"windows of {self.segment} frames that overlap by {2 * self.overlap}{tiles}"
+
+    @property
+    def windows(self) -> str:
+        """A few words on windows of which this is how one is restored."""
+        return f"windows (--window, --overlap){self._tiles}"
+
+    @property
+    def _tiles(self) -> str:
+        return f", in tiles of {self.tile}" if self.tile else ""
 
     def smaller(self) -> "Plan | None":
         """The next plan that needs less memory; ``None`` if there is none with the same kind of result."""
@@ -165,6 +174,18 @@ def parse_memory(text: str) -> int:
     if size <= 0:
         raise ValueError(text)
     return size
+
+
+def budget_in_bytes(budget: int | str) -> int:
+    """A memory budget as a number of bytes, from one or from a size such as ``'8G'``.
+
+    Raises:
+        VSRError: it is neither, or not positive.
+    """
+    try:
+        return parse_memory(budget if isinstance(budget, str) else str(int(budget)))
+    except (TypeError, ValueError) as error:
+        raise VSRError(f"memory budget {budget!r}: is no size; use bytes, or a text such as '8G' or '500M'") from error
 
 
 def make_plan(

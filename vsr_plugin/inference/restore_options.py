@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vsr_plugin.evaluation import Protocol
 from vsr_plugin.inference.output_size import OutputSize
+from vsr_plugin.inference.planning import budget_in_bytes
 from vsr_plugin.inference.quality_log import QualityLog
 from vsr_plugin.media import Encoding, FrameSource
 
@@ -39,7 +40,7 @@ class RestoreOptions:
     window: int | None = None
     overlap: int | None = None
     strategy: str = "auto"
-    memory_budget: int | None = None
+    memory_budget: int | str | None = None
     precision: str = "fp32"
     tile: int | None = None
     scene_cuts: str = "auto"
@@ -56,6 +57,8 @@ class RestoreOptions:
 
     def __post_init__(self) -> None:
         _ = self.output_size  # which says what is wrong with it
+        if self.memory_budget is not None:
+            object.__setattr__(self, "memory_budget", budget_in_bytes(self.memory_budget))
 
     @property
     def output_size(self) -> OutputSize:

@@ -21,7 +21,7 @@ from vsr_plugin.inference.frame_tensors import (
     frame_to_tensor,
 )
 from vsr_plugin.inference.output_size import OutputSize
-from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
+from vsr_plugin.inference.planning import MemoryModel, Plan, budget_in_bytes, default_budget, make_plan
 from vsr_plugin.inference.scene_cuts import split_shots
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.transfers import downloaded
@@ -38,7 +38,7 @@ def restore_frames(
     frames: Iterable[Frame],
     *,
     strategy: str = "auto",
-    memory_budget: int | None = None,
+    memory_budget: int | str | None = None,
     precision: str = "fp32",
     tile: int | None = None,
     window: int | None = None,
@@ -62,7 +62,8 @@ def restore_frames(
         strategy: ``'whole'``: the sequence in memory at once, as in the paper; ``'exact'``: the same result in bounded
             memory for any length, frames and intermediate features on disk; ``'window'``: one pass over
             overlapping windows, an approximation; ``'auto'``: whole if it fits into the budget, else exact.
-        memory_budget: bytes that may be used; by default half of the memory that is free, or most of a GPU's.
+        memory_budget: bytes that may be used, or a size such as ``'8G'``; by default half of the memory that is free,
+            or most of a GPU's.
         precision: of features, ``'fp32'``, ``'bf16'`` or ``'fp16'``; flow, sampling positions and output are float32 in
             all of them, and a sequence in which a number overflows is repeated in float32.
         tile: side of spatial tiles in LR pixels; by default only where a frame does not fit otherwise. Tiles do not
@@ -132,7 +133,7 @@ def restore_frames(
     choose = functools.partial(
         make_plan,
         model,
-        default_budget(device) if memory_budget is None else memory_budget,
+        default_budget(device) if memory_budget is None else budget_in_bytes(memory_budget),
         strategy=strategy,
         tile=tile,
         window=window,

@@ -231,8 +231,12 @@ class VideoChunks(ChunkedOutput):
         paths = [self.chunk_path(chunk.first) for chunk in chunks]
         delay = max(reordering(read_times(path)) for path in paths)
         container.begin(first_pts)
+        last = None
         for packet in joined_packets(paths, delay):
             packet.time_base = layout.unit
+            if layout.has_slots:
+                # What a chunk began with may have been taken by the end of the one before.
+                packet.pts = packet.dts = last = layout.after(last, packet.pts)
             until = packet.pts * layout.unit + moved
             container.mux([packet], until=until)
         container.close(chunks[-1].end * layout.source_unit)

@@ -102,13 +102,23 @@ class StreamCopier:
                 self._waiting = packet
                 return
             if self._trim:
-                if moment < self._offset:
+                if moment < self._offset and not self._cut_to_rest(packet, unit):
                     continue
                 shift = round(self._offset / unit)
                 packet.dts -= shift
                 if packet.pts is not None:
                     packet.pts -= shift
             self._write(packet)
+
+    def _cut_to_rest(self, packet: av.Packet, unit: Fraction) -> bool:
+        """Let a subtitle that is on screen at the offset begin there; tell whether it is one."""
+        start = round(self._offset / unit)
+        end = (packet.pts or 0) + (packet.duration or 0)
+        if packet.stream.index not in self._subtitles or packet.pts is None or end <= start:
+            return False
+        packet.pts = packet.dts = start
+        packet.duration = end - start
+        return True
 
     def _write(self, packet: av.Packet) -> None:
         index = packet.stream.index

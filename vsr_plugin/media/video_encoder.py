@@ -23,6 +23,7 @@ class VideoEncoder:
         self._context = context
         self._to_picture = FromRGB(layout.colour, layout.pix_fmt)
         self._num_frames = 0
+        self._last: int | None = None
 
     def encode(self, frame: Frame, index: int, offset: int) -> list[av.Packet]:
         """Take a frame and return what packets are ready.
@@ -42,7 +43,7 @@ class VideoEncoder:
             rgb = np.ascontiguousarray(layout.source.orientation.apply(rgb))
         picture = self._to_picture(rgb)
         picture.time_base = layout.unit
-        picture.pts = layout.in_units(layout.pts(frame, index) - offset)
+        picture.pts = self._last = layout.after(self._last, layout.in_units(layout.pts(frame, index) - offset))
         picture.duration = max(1, layout.in_units(frame.duration or 1))
         return self._context.encode(picture)
 

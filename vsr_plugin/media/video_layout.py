@@ -46,6 +46,7 @@ class VideoLayout:
         rate: Frames per second.
         unit: Unit of the output's timestamps in seconds.
         source_unit: Unit of the frames' ``pts`` and ``duration`` in seconds.
+        has_slots: Timestamps are numbers of slots for one frame each, so frames that come too fast take the next ones.
         notes: Lines worth telling a person.
     """
 
@@ -92,6 +93,7 @@ class VideoLayout:
     def _set_timing(self, encoding: Encoding) -> None:
         source = self.source
         self._frame_ticks: int | None = None
+        self.has_slots = False
         if isinstance(source, ImageFolderSource):
             self.rate = Fraction(encoding.frame_rate or _DEFAULT_RATE)
             if encoding.frame_rate is None:
@@ -107,6 +109,7 @@ class VideoLayout:
         if self.muxer == "avi":
             # AVI counts frames; any finer unit would be filled up with empty ones.
             self.unit, self._frame_ticks = 1 / self.rate, 1
+            self.has_slots = True
             if not source.constant_rate:
                 self._note(f"AVI has no variable frame rate; frames are put on a grid of {self.rate} per second")
         elif self.muxer in ("matroska", "webm"):
@@ -178,6 +181,10 @@ class VideoLayout:
     def offset(self, first_pts: int | None) -> int:
         """Return what to take off all timestamps, in ``source_unit``, given the first one (``None``: images)."""
         return 0 if self.whole or first_pts is None else first_pts
+
+    def after(self, last: int | None, time: int) -> int:
+        """Return the timestamp for a frame due at ``time`` when the frame before has the timestamp ``last``."""
+        return time if last is None or not self.has_slots else max(time, last + 1)
 
     def in_units(self, ticks: int) -> int:
         """Return a source timestamp in ``unit``, on the grid of frames if there is one."""

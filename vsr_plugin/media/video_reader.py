@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -130,9 +131,8 @@ class VideoSource(FrameSource):
     def _choose_fields(self, first: av.VideoFrame, deinterlace: str) -> None:
         """Decide whether frames are deinterlaced, and count in those that come of it."""
         interlaced = bool(first.interlaced_frame)
-        self._deinterlace = "off" if deinterlace == "auto" and not interlaced else deinterlace
-        way = DEINTERLACE[self._deinterlace]
-        if way.filters:
+        self._deinterlace, way = deinterlace, DEINTERLACE[deinterlace]
+        if way.filters and (interlaced or deinterlace != "auto"):
             said = "is interlaced" if interlaced else "does not say that it is interlaced"
             self._note(f"the video {said}; whole frames are made of {way.made_of} (--deinterlace {deinterlace})")
         elif interlaced:
@@ -178,7 +178,9 @@ class VideoSource(FrameSource):
             timestamps = _Timestamps(self)
             pending: Frame | None = None
             pictures = self._check_sizes(_decode(container, stream, tally))
-            if self._deinterlace != "off":
+            if self._deinterlace == "auto":
+                pictures = self._whole_from_first_interlaced(pictures)
+            elif self._deinterlace != "off":
                 pictures = whole_frames(pictures, self._deinterlace, self.path, self._picture_rate)
             for picture in pictures:
                 pts = timestamps.next(picture)
@@ -199,6 +201,18 @@ class VideoSource(FrameSource):
                 raise self._too_short(start, tally.frames)
             if stop is not None and tally.frames < stop:
                 self._note(f"{tally.frames - start} frames from {start} on exist, {num_frames} were asked for")
+
+    def _whole_from_first_interlaced(self, pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        """Pass pictures on as they are, until one says that it is interlaced."""
+        for number, picture in enumerate(pictures):
+            if picture.interlaced_frame:
+                if number:
+                    self._note(
+                        f"frames from {number} on are interlaced; whole frames are made of them (--deinterlace auto)"
+                    )
+                yield from whole_frames(chain([picture], pictures), "auto", self.path, self._picture_rate)
+                return
+            yield picture
 
     def _check_sizes(self, pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         for number, picture in enumerate(pictures):
