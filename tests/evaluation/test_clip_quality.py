@@ -75,10 +75,10 @@ def test_channel_and_border_are_those_of_the_protocol():
     assert figures["Vid4/PSNR"] == pytest.approx(frame_quality(restored[0], gt[0], Protocol("Y", 3))[0])
 
 
-def test_centre_frame_of_a_mirrored_septuplet():
+def test_centre_frame_of_a_septuplet():
     gt, restored = clip(0, 7)
     metric = ClipQuality("Vimeo-90K-T", frames="centre")
-    figures = evaluate(metric, sample("00001/0266", gt, np.concatenate((restored, restored[::-1])), first=1))
+    figures = evaluate(metric, sample("00001/0266", gt, restored, first=1))
     assert figures["Vimeo-90K-T/PSNR"] == pytest.approx(frame_quality(restored[3], gt[3], Protocol("RGB"))[0])
     assert metric.report.clips[0].frames == [4]
     assert "centre frame" in metric.report.protocol_line

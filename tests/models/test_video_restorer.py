@@ -57,6 +57,21 @@ def test_prediction_is_the_rounded_network_output() -> None:
     assert sample.gt_img.shape == sample.output.pred_img.shape
 
 
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_frames_of_a_mirrored_sequence_are_the_mean_of_both_places(mirrored: bool) -> None:
+    model = restorer().eval()
+    (half,) = sequences(1, 3)
+    lrs = torch.cat([half, half.flip(0) if mirrored else half])
+    (sample,) = model.val_step(dict(inputs=[lrs], data_samples=samples(1, 3)))
+    with torch.no_grad():
+        restored = model.generator(lrs[None].float() / 255)[0].clamp(0, 1)
+    # As MMagic's BasicVSR has it for the centre frame: of 6 frames number 1 and number 4.
+    expected = (restored[:3] + restored.flip(0)[:3]) / 2 if mirrored else restored
+    assert sample.output.pred_img.shape == expected.shape
+    assert (sample.output.pred_img.float() - 255 * expected).abs().max() < 0.502
+    assert len(sample.input) == 6
+
+
 def test_options_of_the_test_reach_the_engine() -> None:
     data = dict(inputs=sequences(1, 9), data_samples=samples(1, 9))
     whole, windows = (

@@ -56,7 +56,9 @@ class QualityReport:
     def protocol_line(self) -> str:
         """The protocol in one line for a person."""
         if self.scored == "centre":
-            return self.protocol.in_words("centre frame of each clip, mean over clips")
+            return self.protocol.in_words(
+                "centre frame of each clip (of a mirrored one the mean of its two restorations), mean over clips"
+            )
         return self.protocol.in_words("mean over clips of the mean over frames")
 
     @property
