@@ -30,8 +30,6 @@ def test_every_page_is_linked_from_another() -> None:
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in COLLECTING else name for name in COMMANDS]
 )
 def test_every_command_can_be_given(name: str, load_tool, monkeypatch) -> None:
-    if "onnx_restore" in name:
-        pytest.importorskip("onnxruntime")
     check(COMMANDS[name].text, load_tool, monkeypatch)
 
 
