@@ -147,10 +147,13 @@ def test_the_quality_at_another_size(restore, media, tmp_path):
         (["--scale", "inf"], "value: 'inf'"),
         (["--height", "0"], "argument --height: invalid number (1 or more) value: '0'"),
         (["--height", "72", "--scale", "2"], "not allowed with argument"),
+        (["--fps", "0"], "argument --fps: invalid rate (above 0, such as 25 or 30000/1001) value: '0'"),
+        (["--fps", "1/0"], "value: '1/0'"),
+        (["--fps=-3"], "value: '-3'"),
     ],
     ids=str,
 )
-def test_sizes_that_the_tool_refuses(restore, images, tmp_path, options, message):
+def test_numbers_that_the_tool_refuses(restore, images, tmp_path, options, message):
     assert message in restore(images, tmp_path / "out", *options, status=2)
 
 
