@@ -204,6 +204,9 @@ def test_input_is_output(media, clip, tmp_path):
     for path in (folder, folder / "a.png"):
         with open_source(path) as source, pytest.raises(MediaError, match="is the input as well"):
             open_sink(folder, source, overwrite=True)
+    (tmp_path / "link.mp4").symlink_to(clip)
+    with open_source(clip) as source, pytest.raises(MediaError, match=r"link\.mp4: is the input as well"):
+        open_sink(tmp_path / "link.mp4", source, overwrite=True)
 
 
 @pytest.mark.parametrize(

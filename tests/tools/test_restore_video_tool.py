@@ -295,6 +295,18 @@ def test_bad_output(restore, images, tmp_path, output, message):
     assert message in restore(images, tmp_path / output, status=1)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"), [("picture.xyz", "pictures are PNG files"), ("frames/f2.png", "is the input as well")]
+)
+def test_bad_comparison(restore, images, tmp_path, name, message):
+    before = {path: path.read_bytes() for path in images.iterdir()}
+    error = restore(images, tmp_path / "out", "--comparison", tmp_path / name, "--overwrite", status=1)
+    assert error.startswith(f"error: {tmp_path / name}: {message}")
+    assert error.count("\n") == 1
+    assert {path: path.read_bytes() for path in images.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [images]
+
+
 def test_ground_truth_that_does_not_fit(restore, images, tmp_path):
     assert "so it must be 56x40" in restore(images, tmp_path / "out", "--gt", images, status=1)
     short = tmp_path / "short"

@@ -8,6 +8,7 @@ from vsr_plugin.evaluation import Protocol
 from vsr_plugin.inference.output_size import OutputSize
 from vsr_plugin.inference.quality_log import QualityLog
 from vsr_plugin.media import Encoding, FrameSource
+from vsr_plugin.visualization.picture_name import check_picture_name
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class RestoreOptions:
         comparison: where to put a comparison picture of the middle frame, a PNG.
         overwrite: replace results that exist.
         encoding: choices for a video output.
+
+    Raises:
+        VSRError: the size of the output is none, or the comparison no PNG.
     """
 
     start: int = 0
@@ -56,6 +60,8 @@ class RestoreOptions:
 
     def __post_init__(self) -> None:
         _ = self.output_size  # which says what is wrong with it
+        if self.comparison is not None:
+            check_picture_name(self.comparison)
 
     @property
     def output_size(self) -> OutputSize:

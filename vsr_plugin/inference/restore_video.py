@@ -13,10 +13,10 @@ from vsr_plugin.errors import MediaError, advise
 from vsr_plugin.inference.job import JobFolder
 from vsr_plugin.inference.restore_options import RestoreOptions, RestoreResult
 from vsr_plugin.inference.restore_task import RestoreTask
+from vsr_plugin.inference.result_files import check_results
 from vsr_plugin.inference.sharing import Sharing
 from vsr_plugin.media import FrameSource, open_source
 from vsr_plugin.media.chunked import ChunkedOutput, open_chunked
-from vsr_plugin.media.sink import check_target
 
 
 def restore_video(
@@ -63,8 +63,7 @@ def restore_video(
         source = stack.enter_context(open_source(input_path, deinterlace=options.deinterlace))
         size = options.output_size.of_source(source, net.scale)
         gt = _open_gt(stack, source, options, size)
-        target, _ = check_target(output_path, source)
-        job = JobFolder(target)
+        job = JobFolder(check_results(output_path, source, gt, options))
         task = RestoreTask(source, net, options, job, _open_output(output_path, source, job, size, options), sharing)
         try:
             task.begin(output_path)

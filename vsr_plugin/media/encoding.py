@@ -13,7 +13,7 @@ from av.error import FFmpegError
 
 from vsr_plugin.errors import MediaError
 
-# Beyond it, or below its inverse, units of time do not fit into the 32 bits that containers have for them.
+# No film is faster, or slower than its inverse; far beyond, units of time do not fit into containers.
 _HIGHEST_RATE = 1000
 
 
