@@ -9,7 +9,8 @@ from contextlib import ExitStack
 
 import torch.nn as nn
 
-from vsr_plugin.errors import MediaError, advise
+from vsr_plugin.errors import advise
+from vsr_plugin.inference.ground_truth import check_ground_truth
 from vsr_plugin.inference.job import JobFolder
 from vsr_plugin.inference.restore_options import RestoreOptions, RestoreResult
 from vsr_plugin.inference.restore_task import RestoreTask
@@ -54,8 +55,8 @@ def restore_video(
     Raises:
         MediaError: an input or output cannot be used, or belongs to another job; the text says which, why, and what
             to do.
-        VSRError: the memory does not suffice, another process has failed, the network cannot forget as asked, or the
-            output would be larger than a video can be.
+        VSRError: the memory does not suffice, another process has failed, the network cannot forget as asked, the
+            output would be larger than a video can be, or is too small to be compared with ground truth.
     """
     if options.scene_cuts not in ("auto", "on", "off"):
         raise ValueError(f"`scene_cuts` must be 'auto', 'on' or 'off', got {options.scene_cuts!r}")
@@ -86,12 +87,7 @@ def _open_gt(
     if options.gt is None:
         return None
     gt = stack.enter_context(open_source(options.gt))
-    if (gt.height, gt.width) != size:
-        raise MediaError(
-            f"{options.gt}: ground truth of {gt.width}x{gt.height} does not fit: the input is "
-            f"{source.width}x{source.height}, so it must be {size[1]}x{size[0]}, the size of the output, which --scale "
-            "and --height set"
-        )
+    check_ground_truth(gt, source, size, options)
     return gt
 
 
