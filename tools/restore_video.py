@@ -169,7 +169,10 @@ def parse_args() -> argparse.Namespace:
 
     quality = parser.add_argument_group("quality")
     quality.add_argument(
-        "--gt", metavar="PATH", help="ground truth (video or folder): prints PSNR and SSIM, writes OUTPUT_quality.csv"
+        "--gt",
+        metavar="PATH",
+        help="ground truth (video or folder): prints PSNR and SSIM of the frames before encoding, writes "
+        "OUTPUT_quality.csv",
     )
     quality.add_argument("--channel", choices=("Y", "RGB"), default="Y", help="what PSNR and SSIM are taken on")
     quality.add_argument("--crop-border", type=natural, default=0, metavar="N", help="pixels left out at every edge")
@@ -286,7 +289,7 @@ def report(result: RestoreResult, output_path: str, options: RestoreOptions) -> 
         means = result.quality.means()
         print(f"PSNR {means['psnr']:.2f} dB, SSIM {means['ssim']:.4f}", end=" ")
         print(f"(bicubic: {means['bicubic_psnr']:.2f} dB, {means['bicubic_ssim']:.4f})")
-        print(f"protocol: {options.protocol}")
+        print(f"protocol: {result.quality.in_words()}")
         print(f"per frame: {result.quality_path}")
     if options.comparison:
         print(f"comparison: {options.comparison}")

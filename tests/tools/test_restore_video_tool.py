@@ -195,9 +195,10 @@ def test_ground_truth_gives_figures_protocol_csv_and_picture(restore, images, tm
         cv2.imwrite(str(gt / path.name), cv2.resize(lr, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC))
     picture = tmp_path / "comparison.png"
     report = restore(images, tmp_path / "out", "--gt", gt, "--comparison", picture, "--start", 1, "--channel", "RGB")
-    assert "protocol: RGB, no border cropped" in report
+    protocol = "RGB, no border cropped, 8-bit frames after rounding, before encoding, mean over frames"
+    assert f"protocol: {protocol}" in report
     lines = (tmp_path / "out_quality.csv").read_text().splitlines()
-    assert lines[0].startswith("# RGB, no border cropped")
+    assert lines[0].startswith(f"# {protocol}")
     rows = list(csv.DictReader(lines[1:]))
     assert [row["frame"] for row in rows] == ["1", "2", "3"]
     for row, name in zip(rows, ("f9.png", "f10.png", "f11.png"), strict=True):
@@ -312,8 +313,23 @@ def test_ground_truth_that_does_not_fit(restore, images, tmp_path):
     short = tmp_path / "short"
     short.mkdir()
     cv2.imwrite(str(short / "0.png"), np.zeros((40, 56, 3), np.uint8))
-    assert "ground truth ends before frame 1" in restore(images, tmp_path / "out", "--gt", short, status=1)
+    error = restore(images, tmp_path / "out", "--gt", short, status=1)
+    assert "short: ground truth ends before frame 1; it must have as many frames as the input" in error
+    assert error.count("\n") == 1  # no line of what is restored: it is known before
     assert {path.name for path in tmp_path.iterdir()} == {"frames", "short"}
+    assert "1 frames" in restore(images, tmp_path / "out", "--gt", short, "--num-frames", 1)
+
+
+def test_a_border_that_leaves_too_little_to_compare(restore, media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mkv", n=2)
+    media.copy(clip, tmp_path / "gt.mkv", scale=4)
+    compare = (clip, tmp_path / "out.mkv", "--gt", tmp_path / "gt.mkv", "--crop-border")
+    error = restore(*compare, 59, status=1)
+    assert error == (
+        "error: crop border 59: leaves less than 11x11 pixels, which SSIM needs, of 192x128; choose a smaller "
+        "--crop-border or larger frames\n"
+    )
+    assert "59" not in restore(*compare, 58)
 
 
 def test_a_device_that_is_not_here(restore, images, tmp_path):
