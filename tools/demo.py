@@ -70,14 +70,14 @@ def main() -> int:
     means = result.quality.means()
     print(f"bicubic    PSNR {means['bicubic_psnr']:.2f} dB   SSIM {means['bicubic_ssim']:.4f}")
     print(f"{type(net).__name__.removesuffix('Net'):10} PSNR {means['psnr']:.2f} dB   SSIM {means['ssim']:.4f}")
-    print(f"protocol: {options.protocol}")
+    print(f"protocol: {result.quality.in_words()}")
     metrics = dict(
         clip=args.clip,
         start=args.start,
         num_frames=result.num_frames,
         weights=args.weights,
         device=str(device),
-        protocol=str(options.protocol),
+        protocol=result.quality.in_words(),
         **means,
         seconds_per_frame=seconds / result.num_frames,
     )

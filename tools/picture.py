@@ -24,6 +24,7 @@ from vsr_plugin.visualization.comparison import comparison_picture
 from vsr_plugin.visualization.error_map import error_picture
 from vsr_plugin.visualization.flow_picture import flow_picture
 from vsr_plugin.visualization.panels import Panel, enlarged, fitting_factor, panel_rows
+from vsr_plugin.visualization.picture_name import check_picture_name
 from vsr_plugin.visualization.refill_picture import refill_picture, refill_stages
 from vsr_plugin.visualization.temporal_profile import busiest_row, profile_picture
 from vsr_plugin.weights import load_net, locate_published
@@ -161,8 +162,7 @@ def main() -> None:
         raise VSRError(f"{args.kind}: no such picture; there are {', '.join(KINDS)}")
     if args.output.exists() and not args.overwrite:
         raise VSRError(f"{args.output}: exists already; pass --overwrite or choose another name")
-    if args.output.suffix.lower() != ".png":
-        raise VSRError(f"{args.output}: pictures are PNG files; choose a name that ends so")
+    check_picture_name(args.output)
     if args.frames < 1 or args.start < 0:
         raise VSRError(f"--start {args.start} --frames {args.frames}: must be at least 0 and 1")
     if args.frame is None:

@@ -3,7 +3,7 @@
 import argparse
 import math
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 
 import torch
@@ -45,12 +45,19 @@ def parse_args() -> argparse.Namespace:
             raise ValueError
         return number
 
+    def rate(text: str) -> Fraction:
+        # The denominator of a fraction may be 0, which argparse takes for a fault of the program.
+        with suppress(ZeroDivisionError):
+            if (number := Fraction(text)) > 0:
+                return number
+        raise ValueError
+
     def memory_size(text: str) -> int:
         return parse_memory(text)
 
     natural.__name__, positive.__name__ = "number (0 or more)", "number (1 or more)"
     share.__name__, factor.__name__ = "share (0 to less than 1)", "factor (above 0, such as 2 or 1.5)"
-    memory_size.__name__ = "size such as 8G or 500M"
+    rate.__name__, memory_size.__name__ = "rate (above 0, such as 25 or 30000/1001)", "size such as 8G or 500M"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument("inputs", nargs="+", metavar="input", help="video file, folder of images, or one image")
     parser.add_argument(
@@ -143,23 +150,29 @@ def parse_args() -> argparse.Namespace:
     video = parser.add_argument_group("video output")
     video.add_argument("--codec", default=Encoding.codec, help="FFmpeg encoder, e.g. libx264, libx265, ffv1")
     video.add_argument(
-        "--quality", type=int, metavar="Q", help="constant quality, lower is better (default: visually lossless)"
+        "--quality",
+        type=int,
+        metavar="Q",
+        help="constant quality, lower is better, such as 0 to 51 of libx264 (default: visually lossless)",
     )
-    video.add_argument("--preset", default=Encoding.preset, help="speed against size")
+    video.add_argument("--preset", default=Encoding.preset, help="speed against size: ultrafast to placebo of libx264")
     video.add_argument(
         "--pix-fmt", help="FFmpeg pixel format (default: 4:2:0, with 10 bits if the input has more than 8)"
     )
     video.add_argument("--no-audio", action="store_true", help="leave the audio out")
     video.add_argument(
         "--fps",
-        type=Fraction,
+        type=rate,
         metavar="R",
         help="frame rate for a folder of images, e.g. 25 or 30000/1001 (default: 25)",
     )
 
     quality = parser.add_argument_group("quality")
     quality.add_argument(
-        "--gt", metavar="PATH", help="ground truth (video or folder): prints PSNR and SSIM, writes OUTPUT_quality.csv"
+        "--gt",
+        metavar="PATH",
+        help="ground truth (video or folder): prints PSNR and SSIM of the frames before encoding, writes "
+        "OUTPUT_quality.csv",
     )
     quality.add_argument("--channel", choices=("Y", "RGB"), default="Y", help="what PSNR and SSIM are taken on")
     quality.add_argument("--crop-border", type=natural, default=0, metavar="N", help="pixels left out at every edge")
@@ -289,7 +302,7 @@ def report(result: RestoreResult, output_path: str, options: RestoreOptions) -> 
         means = result.quality.means()
         print(f"PSNR {means['psnr']:.2f} dB, SSIM {means['ssim']:.4f}", end=" ")
         print(f"(bicubic: {means['bicubic_psnr']:.2f} dB, {means['bicubic_ssim']:.4f})")
-        print(f"protocol: {options.protocol}")
+        print(f"protocol: {result.quality.in_words()}")
         print(f"per frame: {result.quality_path}")
     if options.comparison:
         print(f"comparison: {options.comparison}")

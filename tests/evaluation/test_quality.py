@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import Protocol, frame_quality
 from vsr_plugin.evaluation.quality import to_uint8
 
@@ -49,3 +50,13 @@ def test_16_bit_frames_are_rounded_to_8():
 def test_the_protocol_says_what_was_measured():
     assert "Y channel" in str(Protocol())
     assert "RGB, 4 pixels cropped" in str(Protocol("RGB", 4))
+
+
+@pytest.mark.parametrize(("size", "border"), [((11, 11), 0), ((31, 40), 10)])
+def test_the_smallest_frames_that_can_be_measured(size, border):
+    protocol = Protocol("RGB", border)
+    frame = np.random.default_rng(2).integers(0, 256, (*size, 3), np.uint8)
+    protocol.check_size(*size)
+    assert np.isfinite(frame_quality(frame, 255 - frame, protocol)).all()
+    with pytest.raises(VSRError, match=rf"crop border {border}: leaves less than 11x11 .* of {size[1]}x{size[0] - 1};"):
+        protocol.check_size(size[0] - 1, size[1])

@@ -1,10 +1,13 @@
 """Ground truth by number, in the order in which windows ask for it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.inference.ground_truth import GroundTruth
+from vsr_plugin.inference import RestoreOptions
+from vsr_plugin.inference.ground_truth import GroundTruth, check_ground_truth
 from vsr_plugin.media import Frame
 
 
@@ -52,3 +55,34 @@ def test_held_frames_may_be_asked_for_in_order_after_all():
 def test_too_few_frames():
     with pytest.raises(MediaError, match=r"gt\.mp4: ground truth ends before frame 12; it must have as many frames as"):
         GroundTruth(Source(), 2, 5).at(10)
+
+
+def check_lengths(length: int | None, gt_length: int | None, **options) -> None:
+    source, gt = (SimpleNamespace(path="gt.mp4", height=12, width=16, num_frames_exact=n) for n in (length, gt_length))
+    check_ground_truth(gt, source, (12, 16), RestoreOptions(**options))
+
+
+@pytest.mark.parametrize(
+    ("length", "gt_length", "options"),
+    [
+        (20, 20, {}),
+        (20, 21, {}),
+        (20, 12, dict(start=2, num_frames=10)),
+        (20, 20, dict(start=15, num_frames=10)),
+        (None, 12, {}),
+        (20, None, {}),
+    ],
+    ids=str,
+)
+def test_lengths_that_fit_or_are_not_known(length, gt_length, options):
+    check_lengths(length, gt_length, **options)
+
+
+@pytest.mark.parametrize(
+    ("gt_length", "options"),
+    [(19, {}), (11, dict(start=2, num_frames=10)), (19, dict(start=15, num_frames=10)), (1, dict(start=5))],
+    ids=str,
+)
+def test_ground_truth_that_is_known_to_be_short(gt_length, options):
+    with pytest.raises(MediaError, match=rf"gt\.mp4: ground truth ends before frame {gt_length}; .* --num-frames"):
+        check_lengths(20, gt_length, **options)

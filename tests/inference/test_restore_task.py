@@ -203,3 +203,67 @@ def test_an_existing_folder_keeps_its_files_and_holds_the_job(net, clip, tmp_pat
 def test_unknown_scene_cuts(net, clip, tmp_path):
     with pytest.raises(ValueError, match="must be 'auto', 'on' or 'off', got 'maybe'"):
         restore_video(clip, tmp_path / "out.mp4", net, RestoreOptions(scene_cuts="maybe"))
+
+
+@pytest.mark.parametrize("name", ["c.xyz", "c", "c.jpg", "out.mp4"])
+def test_a_comparison_is_a_png(name):
+    with pytest.raises(MediaError, match=rf"{name}: pictures are PNG files; choose a name that ends so"):
+        RestoreOptions(comparison=name)
+
+
+@pytest.fixture
+def originals(media, tmp_path):
+    """A clip, folders of frames and of ground truth, and one image, by name; none may change."""
+    clip = media.make_clip(tmp_path / "in.mp4", n=2, size=(16, 24))
+    media.make_clip(tmp_path / "gt.mkv", n=2, size=(64, 96))
+    for folder, size in (("frames", (16, 24)), ("out/gt", (64, 96))):
+        (tmp_path / folder).mkdir(parents=True)
+        for i in range(2):
+            cv2.imwrite(str(tmp_path / folder / f"{i}.png"), np.zeros((*size, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "one.png"), np.zeros((16, 24, 3), np.uint8))
+    (tmp_path / "linked.png").symlink_to(tmp_path / "frames" / "1.png")
+    return clip.parent
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (dict(input="one.png", output="new", comparison="one.png"), "one.png: is the input as well"),
+        (dict(input="frames", output="new", comparison="frames/0.png"), "frames/0.png: is the input as well"),
+        (dict(input="frames", output="new", comparison="linked.png"), "linked.png: is the input as well"),
+        (dict(input="in.mp4", output="new.png/", comparison="new.png"), "new.png: is the output as well"),
+        (dict(input="in.mp4", output="new", comparison="out/gt/1.png", gt="out/gt"), "1.png: is the ground truth as"),
+        (dict(input="in.mp4", output="gt.mkv", gt="gt.mkv"), "gt.mkv: is the ground truth as well"),
+        (dict(input="in.mp4", output="out/gt", gt="out/gt"), "out/gt: is the ground truth as well"),
+        (
+            dict(input="in.mp4", output="out", gt="out/gt"),
+            "out: holds the ground truth, .*out/gt; choose another output",
+        ),
+    ],
+    ids=str,
+)
+def test_results_do_not_replace_what_is_read(net, originals, paths, message):
+    def contents():
+        return {path: path.read_bytes() for path in originals.rglob("*") if path.is_file()}
+
+    before = contents()
+    where = {name: f"{originals}/{path}" for name, path in paths.items()}
+    source, output = where.pop("input"), where.pop("output")
+    with pytest.raises(MediaError, match=message):
+        restore_video(source, output, net, RestoreOptions(overwrite=True, **where))
+    assert contents() == before
+
+
+def test_a_figure_file_does_not_replace_what_is_read(net, originals):
+    # FFmpeg goes by what is inside.
+    (originals / "in.mp4").rename(originals / "new_quality.csv")
+    options = RestoreOptions(gt=originals / "gt.mkv", overwrite=True)
+    with pytest.raises(MediaError, match=r"new_quality\.csv: is the input as well"):
+        restore_video(originals / "new_quality.csv", originals / "new.mp4", net, options)
+
+
+def test_results_beside_what_is_read(net, originals):
+    options = RestoreOptions(gt=originals / "out" / "gt", comparison=originals / "seen.png", overwrite=True)
+    for _ in range(2):
+        restore_video(originals / "frames", originals / "out.mkv", net, options)
+    assert {"seen.png", "out.mkv", "out_quality.csv"} < {path.name for path in originals.iterdir()}

@@ -204,6 +204,9 @@ def test_input_is_output(media, clip, tmp_path):
     for path in (folder, folder / "a.png"):
         with open_source(path) as source, pytest.raises(MediaError, match="is the input as well"):
             open_sink(folder, source, overwrite=True)
+    (tmp_path / "link.mp4").symlink_to(clip)
+    with open_source(clip) as source, pytest.raises(MediaError, match=r"link\.mp4: is the input as well"):
+        open_sink(tmp_path / "link.mp4", source, overwrite=True)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +217,16 @@ def test_input_is_output(media, clip, tmp_path):
         ("a.webm", Encoding(), r"\.webm file cannot hold libx264"),
         ("a.mkv", Encoding(codec="ffv1", quality=3), "no quality setting"),
         ("a.mp4", Encoding(pix_fmt="rgb24"), "cannot encode 'rgb24'; choose one of yuv420p"),
-        ("a.mp4", Encoding(preset="nonsense"), "cannot be written as libx264"),
+        (
+            "a.mp4",
+            Encoding(preset="warp"),
+            r"preset 'warp': libx264 has none of that name; choose ultrafast, .* or placebo",
+        ),
+        ("a.mp4", Encoding(codec="h264_nvenc", preset="placebo"), "preset 'placebo': h264_nvenc .* p6 or p7"),
+        ("a.mp4", Encoding(quality=-5), r"quality -5: libx264 takes 0 \(best\) to 51"),
+        ("a.mp4", Encoding(quality=1000), r"quality 1000: libx264 takes 0 \(best\) to 51"),
+        ("a.webm", Encoding(codec="libvpx-vp9", quality=64), "libvpx-vp9 takes 0 .* to 63"),
+        ("a.mp4", Encoding(codec="mpeg4", quality=0), "mpeg4 takes 1 .* to 31"),
     ],
 )
 def test_impossible_encodings_fail_at_opening(clip, out, name, encoding, message):
@@ -222,6 +234,29 @@ def test_impossible_encodings_fail_at_opening(clip, out, name, encoding, message
         open_sink(out / name, source, encoding=encoding)
     one_line(error)
     assert names(out) == []
+
+
+@pytest.mark.parametrize(
+    ("codec", "quality"),
+    [
+        ("libx264", 0),
+        ("libx264", 51),
+        ("libx265", 51),
+        ("libvpx-vp9", 63),
+        ("libsvtav1", 63),
+        ("mpeg4", 31),
+        ("mjpeg", 1),
+    ],
+)
+def test_the_ends_of_the_range_of_quality(media, clip, out, codec, quality):
+    media.copy(clip, out / "a.mkv", scale=1, encoding=Encoding(codec=codec, quality=quality, preset="ultrafast"))
+    assert len(media.probe(out / "a.mkv").pts) == 10
+
+
+@pytest.mark.parametrize("rate", [0, -3, Fraction(1, 1001), 10**12, float("nan")])
+def test_impossible_frame_rates(rate):
+    with pytest.raises(MediaError, match=f"frame rate {rate}: .* such as 25 or 30000/1001"):
+        Encoding(frame_rate=rate)
 
 
 def test_wrong_shape_is_a_programming_mistake(clip, out):

@@ -224,6 +224,8 @@ def test_folder_to_video(media, folder, tmp_path):
     media.copy(folder, tmp_path / "b.mp4", encoding=Encoding(frame_rate=ntsc))
     assert media.probe(tmp_path / "b.mkv").rate == media.probe(tmp_path / "b.mp4").rate == ntsc
     assert media.probe(tmp_path / "b.mp4").colour == (1, 1, 1, 13)
+    media.copy(folder, tmp_path / "c.mp4", encoding=Encoding(frame_rate=Fraction("23.976023976023976")))
+    assert media.probe(tmp_path / "c.mp4").rate == Fraction(24000, 1001)
 
 
 def test_same_stem_twice(folder, tmp_path):

@@ -288,3 +288,15 @@ def test_a_rate_that_cannot_be_one(media, tmp_path):
     assert source.average_rate == 25
     assert not any("cut off" in line for line in source.notes)
     assert media.probe(tmp_path / "out.mkv").rate == 25
+
+
+def test_the_number_of_frames_is_exact_or_not_told(media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mp4", n=12, container_options={"movflags": "faststart"})
+    step = 512  # from the first timestamp below zero to zero, an edit list cuts off
+    edited = media.make_clip(tmp_path / "edited.mp4", times=[((i - 4) * step, step) for i in range(12)])
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(clip.read_bytes()[:-50])
+    for path, count in ((clip, 12), (edited, 8), (cut, None), (media.make_clip(tmp_path / "in.mkv"), None)):
+        with open_source(path) as source:
+            assert source.num_frames_exact == count
+            assert count is None or len(list(source.frames())) == count

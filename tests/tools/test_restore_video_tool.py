@@ -147,10 +147,13 @@ def test_the_quality_at_another_size(restore, media, tmp_path):
         (["--scale", "inf"], "value: 'inf'"),
         (["--height", "0"], "argument --height: invalid number (1 or more) value: '0'"),
         (["--height", "72", "--scale", "2"], "not allowed with argument"),
+        (["--fps", "0"], "argument --fps: invalid rate (above 0, such as 25 or 30000/1001) value: '0'"),
+        (["--fps", "1/0"], "value: '1/0'"),
+        (["--fps=-3"], "value: '-3'"),
     ],
     ids=str,
 )
-def test_sizes_that_the_tool_refuses(restore, images, tmp_path, options, message):
+def test_numbers_that_the_tool_refuses(restore, images, tmp_path, options, message):
     assert message in restore(images, tmp_path / "out", *options, status=2)
 
 
@@ -192,9 +195,10 @@ def test_ground_truth_gives_figures_protocol_csv_and_picture(restore, images, tm
         cv2.imwrite(str(gt / path.name), cv2.resize(lr, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC))
     picture = tmp_path / "comparison.png"
     report = restore(images, tmp_path / "out", "--gt", gt, "--comparison", picture, "--start", 1, "--channel", "RGB")
-    assert "protocol: RGB, no border cropped" in report
+    protocol = "RGB, no border cropped, 8-bit frames after rounding, before encoding, mean over frames"
+    assert f"protocol: {protocol}" in report
     lines = (tmp_path / "out_quality.csv").read_text().splitlines()
-    assert lines[0].startswith("# RGB, no border cropped")
+    assert lines[0].startswith(f"# {protocol}")
     rows = list(csv.DictReader(lines[1:]))
     assert [row["frame"] for row in rows] == ["1", "2", "3"]
     for row, name in zip(rows, ("f9.png", "f10.png", "f11.png"), strict=True):
@@ -292,13 +296,40 @@ def test_bad_output(restore, images, tmp_path, output, message):
     assert message in restore(images, tmp_path / output, status=1)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"), [("picture.xyz", "pictures are PNG files"), ("frames/f2.png", "is the input as well")]
+)
+def test_bad_comparison(restore, images, tmp_path, name, message):
+    before = {path: path.read_bytes() for path in images.iterdir()}
+    error = restore(images, tmp_path / "out", "--comparison", tmp_path / name, "--overwrite", status=1)
+    assert error.startswith(f"error: {tmp_path / name}: {message}")
+    assert error.count("\n") == 1
+    assert {path: path.read_bytes() for path in images.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [images]
+
+
 def test_ground_truth_that_does_not_fit(restore, images, tmp_path):
     assert "so it must be 56x40" in restore(images, tmp_path / "out", "--gt", images, status=1)
     short = tmp_path / "short"
     short.mkdir()
     cv2.imwrite(str(short / "0.png"), np.zeros((40, 56, 3), np.uint8))
-    assert "ground truth ends before frame 1" in restore(images, tmp_path / "out", "--gt", short, status=1)
+    error = restore(images, tmp_path / "out", "--gt", short, status=1)
+    assert "short: ground truth ends before frame 1; it must have as many frames as the input" in error
+    assert error.count("\n") == 1  # no line of what is restored: it is known before
     assert {path.name for path in tmp_path.iterdir()} == {"frames", "short"}
+    assert "1 frames" in restore(images, tmp_path / "out", "--gt", short, "--num-frames", 1)
+
+
+def test_a_border_that_leaves_too_little_to_compare(restore, media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mkv", n=2)
+    media.copy(clip, tmp_path / "gt.mkv", scale=4)
+    compare = (clip, tmp_path / "out.mkv", "--gt", tmp_path / "gt.mkv", "--crop-border")
+    error = restore(*compare, 59, status=1)
+    assert error == (
+        "error: crop border 59: leaves less than 11x11 pixels, which SSIM needs, of 192x128; choose a smaller "
+        "--crop-border or larger frames\n"
+    )
+    assert "59" not in restore(*compare, 58)
 
 
 def test_a_device_that_is_not_here(restore, images, tmp_path):

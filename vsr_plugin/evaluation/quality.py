@@ -4,7 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vsr_plugin.errors import VSRError
 from vsr_plugin.host import import_quietly
+
+# SSIM is taken in windows of so many pixels a side.
+_SSIM_WINDOW = 11
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,14 @@ class Protocol:
     def __str__(self) -> str:
         """One line for a person."""
         return self.in_words()
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raise ``VSRError`` if frames of this size are too small to be measured."""
+        if min(height, width) - 2 * self.crop_border < _SSIM_WINDOW:
+            raise VSRError(
+                f"crop border {self.crop_border}: leaves less than {_SSIM_WINDOW}x{_SSIM_WINDOW} pixels, which SSIM "
+                f"needs, of {width}x{height}; choose a smaller --crop-border or larger frames"
+            )
 
     def in_words(self, averaged: str = "mean over frames") -> str:
         """One line for a person, which also says over what figures were averaged."""

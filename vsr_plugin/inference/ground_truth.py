@@ -3,7 +3,44 @@
 import numpy as np
 
 from vsr_plugin.errors import MediaError
+from vsr_plugin.inference.restore_options import RestoreOptions
 from vsr_plugin.media import FrameSource
+
+
+def check_ground_truth(gt: FrameSource, source: FrameSource, size: tuple[int, int], options: RestoreOptions) -> None:
+    """Find out before the work whether there is ground truth for all that will be restored, and whether it fits.
+
+    Args:
+        gt: the ground truth.
+        source: the input.
+        size: rows and columns of the output.
+        options: what is restored of the input, and how it is compared.
+
+    Raises:
+        MediaError: the ground truth has another size, or is known to end too early.
+        VSRError: the frames are too small to be compared.
+    """
+    if (gt.height, gt.width) != size:
+        raise MediaError(
+            f"{gt.path}: ground truth of {gt.width}x{gt.height} does not fit: the input is "
+            f"{source.width}x{source.height}, so it must be {size[1]}x{size[0]}, the size of the output, which --scale "
+            "and --height set"
+        )
+    options.protocol.check_size(*size)
+    stop, available = source.num_frames_exact, gt.num_frames_exact
+    if stop is None or available is None:
+        return
+    if options.num_frames is not None:
+        stop = min(stop, options.start + options.num_frames)
+    if available < stop:
+        raise _ends_before(gt.path, available)
+
+
+def _ends_before(path: object, index: int) -> MediaError:
+    return MediaError(
+        f"{path}: ground truth ends before frame {index}; it must have as many frames as the input, or fewer are "
+        "restored with --num-frames"
+    )
 
 
 class GroundTruth:
@@ -47,7 +84,4 @@ class GroundTruth:
             if number in self._later:
                 self._later.discard(number)
                 self._held[number] = frame.rgb
-        raise MediaError(
-            f"{self._path}: ground truth ends before frame {self._start + index}; it must have as many frames as the "
-            "input"
-        )
+        raise _ends_before(self._path, self._start + index)

@@ -31,10 +31,14 @@ class QualityLog:
         """Mean of every figure over the frames."""
         return {key: float(np.mean([row[key] for row in self.rows])) for key in list(self.rows[0])[1:]}
 
+    def in_words(self) -> str:
+        """The protocol as one line; a video is a little worse than these figures, since encoding comes after them."""
+        return self.protocol.in_words("before encoding, mean over frames")
+
     def to_csv(self) -> str:
         """The rows, after a comment line that states the protocol."""
         text = io.StringIO()
-        text.write(f"# {self.protocol}\n")
+        text.write(f"# {self.in_words()}\n")
         writer = csv.DictWriter(text, self.rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: v if k == "frame" else f"{v:.6f}" for k, v in row.items()} for row in self.rows)

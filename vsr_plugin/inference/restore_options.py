@@ -9,6 +9,7 @@ from vsr_plugin.inference.output_size import OutputSize
 from vsr_plugin.inference.planning import budget_in_bytes
 from vsr_plugin.inference.quality_log import QualityLog
 from vsr_plugin.media import Encoding, FrameSource
+from vsr_plugin.visualization.picture_name import check_picture_name
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class RestoreOptions:
         comparison: where to put a comparison picture of the middle frame, a PNG.
         overwrite: replace results that exist.
         encoding: choices for a video output.
+
+    Raises:
+        VSRError: the size of the output is none, or the comparison no PNG.
     """
 
     start: int = 0
@@ -59,6 +63,8 @@ class RestoreOptions:
         _ = self.output_size  # which says what is wrong with it
         if self.memory_budget is not None:
             object.__setattr__(self, "memory_budget", budget_in_bytes(self.memory_budget))
+        if self.comparison is not None:
+            check_picture_name(self.comparison)
 
     @property
     def output_size(self) -> OutputSize:

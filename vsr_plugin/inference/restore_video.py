@@ -9,14 +9,15 @@ from contextlib import ExitStack
 
 import torch.nn as nn
 
-from vsr_plugin.errors import MediaError, advise
+from vsr_plugin.errors import advise
+from vsr_plugin.inference.ground_truth import check_ground_truth
 from vsr_plugin.inference.job import JobFolder
 from vsr_plugin.inference.restore_options import RestoreOptions, RestoreResult
 from vsr_plugin.inference.restore_task import RestoreTask
+from vsr_plugin.inference.result_files import check_results
 from vsr_plugin.inference.sharing import Sharing
 from vsr_plugin.media import FrameSource, open_source
 from vsr_plugin.media.chunked import ChunkedOutput, open_chunked
-from vsr_plugin.media.sink import check_target
 
 
 def restore_video(
@@ -54,8 +55,8 @@ def restore_video(
     Raises:
         MediaError: an input or output cannot be used, or belongs to another job; the text says which, why, and what
             to do.
-        VSRError: the memory does not suffice, another process has failed, the network cannot forget as asked, or the
-            output would be larger than a video can be.
+        VSRError: the memory does not suffice, another process has failed, the network cannot forget as asked, the
+            output would be larger than a video can be, or is too small to be compared with ground truth.
     """
     if options.scene_cuts not in ("auto", "on", "off"):
         raise ValueError(f"`scene_cuts` must be 'auto', 'on' or 'off', got {options.scene_cuts!r}")
@@ -63,8 +64,7 @@ def restore_video(
         source = stack.enter_context(open_source(input_path, deinterlace=options.deinterlace))
         size = options.output_size.of_source(source, net.scale)
         gt = _open_gt(stack, source, options, size)
-        target, _ = check_target(output_path, source)
-        job = JobFolder(target)
+        job = JobFolder(check_results(output_path, source, gt, options))
         task = RestoreTask(source, net, options, job, _open_output(output_path, source, job, size, options), sharing)
         try:
             task.begin(output_path)
@@ -87,12 +87,7 @@ def _open_gt(
     if options.gt is None:
         return None
     gt = stack.enter_context(open_source(options.gt))
-    if (gt.height, gt.width) != size:
-        raise MediaError(
-            f"{options.gt}: ground truth of {gt.width}x{gt.height} does not fit: the input is "
-            f"{source.width}x{source.height}, so it must be {size[1]}x{size[0]}, the size of the output, which --scale "
-            "and --height set"
-        )
+    check_ground_truth(gt, source, size, options)
     return gt
 
 

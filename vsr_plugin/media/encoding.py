@@ -13,6 +13,9 @@ from av.error import FFmpegError
 
 from vsr_plugin.errors import MediaError
 
+# No film is faster, or slower than its inverse; far beyond, units of time do not fit into containers.
+_HIGHEST_RATE = 1000
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -27,8 +30,11 @@ class Encoding:
         pix_fmt: FFmpeg pixel format; ``None`` picks 4:2:0 (4:4:4 for odd sizes), 10 bit for deeper
             sources where the codec can, RGB for lossless codecs.
         audio: Copy the source's audio streams.
-        frame_rate: Frames per second for a folder of images; ``None`` means 25. A video keeps its
-            own timestamps.
+        frame_rate: Frames per second for a folder of images, 1/1000 to 1000; ``None`` means 25. A
+            video keeps its own timestamps.
+
+    Raises:
+        MediaError: the frame rate is none.
     """
 
     codec: str = "libx264"
@@ -38,30 +44,49 @@ class Encoding:
     audio: bool = True
     frame_rate: Fraction | None = None
 
+    def __post_init__(self) -> None:
+        if self.frame_rate is not None and not Fraction(1, _HIGHEST_RATE) <= self.frame_rate <= _HIGHEST_RATE:
+            raise MediaError(
+                f"frame rate {self.frame_rate}: images are shown at 1/{_HIGHEST_RATE} to {_HIGHEST_RATE} frames per "
+                "second; choose a rate such as 25 or 30000/1001 (--fps)"
+            )
+
 
 @dataclass(frozen=True)
 class _Control:
-    """Name and default of a codec's quality option, and whether it knows word presets."""
+    """A codec's quality option: name, default, best and worst; and the presets it knows."""
 
     option: str
     default: int
-    presets: bool = False
+    best: int
+    worst: int
+    presets: tuple[str, ...] = ()
     extra: tuple[tuple[str, str], ...] = ()
 
 
+_X26X = (
+    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+    *("medium", "slow", "slower", "veryslow", "placebo"),
+)
+_NVENC = (
+    *("default", "slow", "medium", "fast", "hp", "hq", "bd", "ll", "llhq", "llhp", "lossless", "losslesshp"),
+    *(f"p{i}" for i in range(1, 8)),
+)
+
 _CONTROLS = {
-    "libx264": _Control("crf", 14, presets=True),
-    "libx264rgb": _Control("crf", 0, presets=True),
+    "libx264": _Control("crf", 14, 0, 51, presets=_X26X),
+    "libx264rgb": _Control("crf", 0, 0, 51, presets=_X26X),
     # x265 writes its log to the terminal by itself unless told not to.
-    "libx265": _Control("crf", 14, presets=True, extra=(("x265-params", "log-level=none"),)),
-    "libvpx-vp9": _Control("crf", 14, extra=(("b", "0"), ("row-mt", "1"))),
-    "libsvtav1": _Control("crf", 16),
-    "libaom-av1": _Control("crf", 14),
-    "h264_nvenc": _Control("cq", 16, presets=True, extra=(("rc", "vbr"),)),
-    "hevc_nvenc": _Control("cq", 16, presets=True, extra=(("rc", "vbr"),)),
+    "libx265": _Control("crf", 14, 0, 51, presets=_X26X, extra=(("x265-params", "log-level=none"),)),
+    "libvpx-vp9": _Control("crf", 14, 0, 63, extra=(("b", "0"), ("row-mt", "1"))),
+    # To it, as to NVENC, 0 means that no constant quality is asked for.
+    "libsvtav1": _Control("crf", 16, 1, 63),
+    "libaom-av1": _Control("crf", 14, 0, 63),
+    "h264_nvenc": _Control("cq", 16, 1, 51, presets=_NVENC, extra=(("rc", "vbr"),)),
+    "hevc_nvenc": _Control("cq", 16, 1, 51, presets=_NVENC, extra=(("rc", "vbr"),)),
     # Their default is a fixed low bit rate; qmin and qmax together make it a fixed quantizer.
-    "mpeg4": _Control("qmax", 2, extra=(("qmin", "1"),)),
-    "mjpeg": _Control("qmax", 2, extra=(("qmin", "1"),)),
+    "mpeg4": _Control("qmax", 2, 1, 31, extra=(("qmin", "1"),)),
+    "mjpeg": _Control("qmax", 2, 1, 31, extra=(("qmin", "1"),)),
 }
 _RGB_FIRST = {"ffv1", "libx264rgb", "utvideo", "png", "ffvhuff", "huffyuv", "rawvideo"}
 
@@ -95,7 +120,7 @@ def encoder_options(codec: str, encoding: Encoding) -> dict[str, str]:
     """Return the options that give ``encoding`` its quality with this codec.
 
     Raises:
-        MediaError: a quality is asked of a codec that has no such setting.
+        MediaError: the codec has no such quality or preset.
     """
     if codec == "libsvtav1":
         # It writes its settings to the terminal by itself and listens to this variable only.
@@ -107,6 +132,12 @@ def encoder_options(codec: str, encoding: Encoding) -> dict[str, str]:
             raise MediaError(f"codec {codec!r} has no quality setting; leave it out or choose one of {known}")
         return {}
     quality = control.default if encoding.quality is None else encoding.quality
+    if not control.best <= quality <= control.worst:
+        raise MediaError(f"quality {quality}: {codec} takes {control.best} (best) to {control.worst}; see --quality")
+    if control.presets and encoding.preset not in control.presets:
+        raise MediaError(
+            f"preset {encoding.preset!r}: {codec} has none of that name; choose {_either(control.presets)}"
+        )
     options = dict(control.extra)
     if codec in ("libx264", "libx264rgb") and _has_avx512():
         # x264's AVX-512 code for its macroblock tree reads memory that nothing wrote, so that the same frames give
@@ -116,6 +147,10 @@ def encoder_options(codec: str, encoding: Encoding) -> dict[str, str]:
     if control.presets:
         options["preset"] = encoding.preset
     return options
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 @functools.cache

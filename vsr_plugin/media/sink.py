@@ -170,7 +170,7 @@ def check_target(path: str | os.PathLike, source: FrameSource) -> tuple[Path, bo
         MediaError: it is the input, or neither a video that can be written nor a folder.
     """
     target = Path(path)
-    _check_not_input(target, source)
+    check_not_read(target, source)
     if target.is_dir() or not target.suffix or os.fspath(path).endswith(("/", os.sep)):
         return target, True
     if target.suffix.lower() not in VIDEO_SUFFIXES:
@@ -181,9 +181,10 @@ def check_target(path: str | os.PathLike, source: FrameSource) -> tuple[Path, bo
     return target, False
 
 
-def _check_not_input(target: Path, source: FrameSource) -> None:
-    inputs = [source.path]
+def check_not_read(target: Path, source: FrameSource, what: str = "the input") -> None:
+    """Raise ``MediaError`` if ``target`` is what ``source`` reads, or the folder of it; ``what`` names the source."""
+    read = [source.path]
     if isinstance(source, ImageFolderSource):
-        inputs.append(source.folder)
-    if any(target.resolve() == path.resolve() for path in inputs):
-        raise MediaError(f"{target}: is the input as well; choose another output")
+        read += [source.folder, *source.files]
+    if target.exists() and any(target.samefile(path) for path in read):
+        raise MediaError(f"{target}: is {what} as well; choose another name")

@@ -65,6 +65,11 @@ class FrameSource(ABC):
         """
 
     @property
+    def num_frames_exact(self) -> int | None:
+        """Number of frames where it is sure but for damage inside, so that it can be a reason to refuse something."""
+        return self.num_frames
+
+    @property
     def num_frames_estimate(self) -> int | None:
         """Number of frames for a progress display; may be off where ``num_frames`` is ``None``."""
         return self.num_frames

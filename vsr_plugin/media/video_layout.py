@@ -95,9 +95,12 @@ class VideoLayout:
         self._frame_ticks: int | None = None
         self.has_slots = False
         if isinstance(source, ImageFolderSource):
-            self.rate = Fraction(encoding.frame_rate or _DEFAULT_RATE)
+            self.rate = _DEFAULT_RATE
             if encoding.frame_rate is None:
                 self._note(f"images have no frame rate; {_DEFAULT_RATE} frames per second are used")
+            else:
+                # So that 23.976023976 is 24000/1001, and both parts fit into 32 bits.
+                self.rate = Fraction(encoding.frame_rate).limit_denominator(10_000)
             self.unit = self.source_unit = 1 / self.rate
             self._reorder = True
             return

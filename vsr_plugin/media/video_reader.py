@@ -82,7 +82,12 @@ class VideoSource(FrameSource):
 
     def _read_stream(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
         self._stream_index = stream.index
-        self.num_frames = self._listed = stream.frames or None
+        self._listed = stream.frames or None
+        index = list(stream.index_entries)
+        # An edit list cuts frames off that are in the file and listed.
+        self.num_frames = self._listed and (self._listed - sum(entry.is_discard for entry in index) or None)
+        size = self.path.stat().st_size
+        self._all_there = len(index) == self._listed and all(entry.pos + entry.size <= size for entry in index)
         self.time_base = Fraction(stream.time_base)
         rate = known_rate(stream)
         if rate is None:
@@ -152,6 +157,11 @@ class VideoSource(FrameSource):
         self.num_frames, self._counted = (
             count and math.ceil(count * way.ratio) for count in (self.num_frames, self._counted)
         )
+
+    @property
+    def num_frames_exact(self) -> int | None:
+        """``num_frames`` if the file has an index and all that it lists, else ``None``."""
+        return self.num_frames if self._all_there else None
 
     @property
     def num_frames_estimate(self) -> int | None:
