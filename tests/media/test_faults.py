@@ -249,7 +249,8 @@ def test_impossible_encodings_fail_at_opening(clip, out, name, encoding, message
     ],
 )
 def test_the_ends_of_the_range_of_quality(media, clip, out, codec, quality):
-    media.copy(clip, out / "a.mkv", scale=1, encoding=Encoding(codec=codec, quality=quality, preset="ultrafast"))
+    # At four times the size: of 48x32 x265 overwrites its heap now and then.
+    media.copy(clip, out / "a.mkv", encoding=Encoding(codec=codec, quality=quality, preset="ultrafast"))
     assert len(media.probe(out / "a.mkv").pts) == 10
 
 
