@@ -9,6 +9,9 @@ if [ $# -lt 2 ] || ! [[ $2 =~ ^[1-9][0-9]*$ ]]; then
     echo "usage: tools/dist_train.sh CONFIG GPUS [options of tools/train.py]; GPUS is a number" >&2
     exit 2
 fi
+# What to type again, with --resume, after an interruption.
+VSR_TYPED_COMMAND=$(printf '%q ' "$0" "$@")
+export VSR_TYPED_COMMAND
 config=$1 gpus=$2
 shift 2
 

@@ -1,15 +1,19 @@
 """Train an experiment of configs/ through mmengine's runner; start several processes with tools/dist_train.sh."""
 
 import argparse
+import os
+import shlex
 import sys
+import time
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 
 import vsr_plugin  # noqa: F401 (makes MMagic importable)
 from vsr_plugin.cli import HelpFormatter, run_command
-from vsr_plugin.engine.checkpoint_files import is_whole, latest_checkpoint
+from vsr_plugin.engine.checkpoint_files import is_whole, latest_checkpoint, steps_done
 from vsr_plugin.engine.launching import (
     PRESETS,
     add_config_arguments,
@@ -19,11 +23,14 @@ from vsr_plugin.engine.launching import (
     read_config,
 )
 from vsr_plugin.engine.optim_wrapper import PRECISIONS
+from vsr_plugin.engine.settings import check_count
 from vsr_plugin.errors import TrainingError, VSRError, advise
 from vsr_plugin.inference.acceleration.precision import feature_dtype
 from vsr_plugin.models.upsampling import SHUFFLES
 
 AUTO = "auto"
+#: The environment variable in which tools/dist_train.sh hands on how it was called, quoted for a shell.
+TYPED_COMMAND = "VSR_TYPED_COMMAND"
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -71,11 +78,15 @@ def check_precision(cfg: Config) -> None:
         raise TrainingError(f"{error}: leave --amp out, or add --cfg-options optim_wrapper.precision=fp32") from None
 
 
-def set_start(cfg: Config, resume: str | None) -> None:
+def set_start(cfg: Config, resume: str | None) -> int:
     """Decide where the run begins.
 
+    Returns:
+        Steps that are done.
+
     Raises:
-        TrainingError: the checkpoint is not there or not whole, or an earlier run would be overwritten.
+        TrainingError: the checkpoint is not there, not whole or not of a training, or an earlier run would be
+            overwritten.
     """
     last = latest_checkpoint(cfg.work_dir)
     if resume is None:
@@ -84,28 +95,71 @@ def set_start(cfg: Config, resume: str | None) -> None:
                 f"{cfg.work_dir}: holds checkpoints of an earlier run ({last.name}); go on with it by --resume, or "
                 "choose another --work-dir"
             )
-        return
+        return 0
     if resume == AUTO:
         if last is None:
             print(f"nothing to resume in {cfg.work_dir}: starting from the beginning", file=sys.stderr)
-            return
+            return 0
         resume = str(last)
     if not Path(resume).is_file():
         raise TrainingError(f"{resume}: no such checkpoint; --resume without a path takes the last one in the work dir")
     if not is_whole(resume):
         raise TrainingError(f"{resume}: the checkpoint is cut off; take an earlier one, or --resume without a path")
+    done = steps_done(resume)
     cfg.load_from, cfg.resume = resume, True
     forget_pretrained(cfg.model)
+    return done
+
+
+def way_on(args: argparse.Namespace, cfg: Config, begun: float) -> str:
+    """The command that goes on with a stopped run: the one that was typed, and where to resume.
+
+    Args:
+        args: what was parsed of the command.
+        cfg: the experiment.
+        begun: time at which the run began.
+    """
+    typed = shlex.split(os.environ.get(TYPED_COMMAND, ""))
+    words = without_resume(typed or ["python", *sys.argv], args.resume)
+    words.append("--resume")
+    if args.resume not in (None, AUTO):
+        # A work dir may hold later steps of an earlier run, which --resume alone would take.
+        own = latest_checkpoint(cfg.work_dir, since=begun)
+        words.append(args.resume if own is None else str(own))
+    processes = "" if typed or cfg.launcher == "none" else "the same launcher and "
+    return f"go on with: {processes}{shlex.join(words)}"
+
+
+def without_resume(words: list[str], value: str | None) -> list[str]:
+    """A command without its ``--resume``, in full or shortened as argparse allows, and the value of it."""
+    kept: list[str] = []
+    resume = False
+    for word in words:
+        if resume and word == value:
+            resume = False
+            continue
+        name, equals, _ = word.partition("=")
+        resume = name.startswith("--res") and "--resume".startswith(name)
+        if not resume:
+            kept.append(word)
+        resume = resume and not equals
+    return kept
 
 
 def main() -> None:
+    begun = time.time()
     args = parse_args()
     cfg = read_config(args)
     divide_batch(cfg)
     if args.amp:
         set_precision(cfg, args.amp)
     check_precision(cfg)
-    set_start(cfg, args.resume)
+    done, steps = set_start(cfg, args.resume), check_count("train_cfg.max_iters", cfg.train_cfg.max_iters)
+    if done >= steps:
+        has_period = isinstance(cfg.param_scheduler, dict) and "T_max" in cfg.param_scheduler
+        schedule = " (and param_scheduler.T_max)" if has_period else ""
+        print(f"{cfg.load_from}: already has its {steps} steps; raise train_cfg.max_iters{schedule} to go on")
+        return
     runner = build_runner(cfg)
     try:
         runner.train()
@@ -113,8 +167,8 @@ def main() -> None:
         # mmengine turns an interruption that comes while it formats a config into a SyntaxError.
         stop = error.__context__ if isinstance(error, SyntaxError) else error
         if isinstance(stop, KeyboardInterrupt | SystemExit):
-            scale = "" if args.scale is None else f" --scale {args.scale}"
-            advise(stop, f"go on with: tools/train.py {args.config}{scale} --work-dir {cfg.work_dir} --resume")
+            if is_main_process():
+                advise(stop, way_on(args, cfg, begun))
             raise stop from None
         raise
 

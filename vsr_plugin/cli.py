@@ -61,7 +61,8 @@ def print_error(error: VSRError) -> None:
 def _complain(text: str, error: BaseException) -> None:
     """Print one line on what stopped the work, and on how to go on if there is a way."""
     way_on = advice(error)
-    print(f"{text}; {way_on}" if way_on else text, file=sys.stderr)
+    # Written at once with its end, since processes that load data may have something to say just now.
+    print(f"{text}; {way_on}\n" if way_on else f"{text}\n", end="", file=sys.stderr)
 
 
 def pick_device(name: str) -> torch.device:

@@ -55,6 +55,22 @@ def test_a_micro_batch_that_does_not_divide_the_batch(experiment: Callable[..., 
         train(experiment(**{"train_cfg.micro_batch_size": 3}), "odd")
 
 
+def test_no_micro_batch_is_not_the_whole_batch(experiment: Callable[..., Config]) -> None:
+    with pytest.raises(VSRError, match="micro_batch_size 0: use a whole number from 1 on"):
+        train(experiment(**{"train_cfg.micro_batch_size": 0}), "none")
+
+
+def test_an_error_of_the_training_itself_is_not_taken_for_one_of_the_config(
+    experiment: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(loop: StepTrainLoop, batch: dict) -> None:
+        raise TypeError("a mistake in a program")
+
+    monkeypatch.setattr(StepTrainLoop, "run_iter", fail)
+    with pytest.raises(TypeError, match="a mistake in a program"):
+        train(experiment(), "mistake")
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_resumed_run_is_the_identical_run(experiment: Callable[..., Config], precision: str, tmp_path: Path) -> None:
     frozen = dict(type="FreezeModules", modules=["generator.spynet"], steps=5)

@@ -141,6 +141,14 @@ def test_sets_and_options_that_do_not_exist(run_tool, two_sets, weights, argumen
     assert err.splitlines()[-1].startswith(f"error: {message}")
 
 
+def test_a_misspelt_setting_of_a_set(run_tool, two_sets, weights, tmp_path):
+    options = ["--work-dir", tmp_path / "misspelt", "--cfg-options", "test_dataloader.0.dataset.gt_rot=3"]
+    status, _, err = run_tool("test", two_sets, weights, *options)
+    assert status == 1
+    assert "test_dataloader or test_evaluator cannot be built: " in err.strip().splitlines()[-1]
+    assert "'gt_rot'" in err.strip().splitlines()[-1]
+
+
 def test_weights_of_another_network(run_tool, two_sets, tmp_path):
     torch.manual_seed(0)
     torch.save(IconVSRNet(mid_channels=4, num_blocks=1, padding=1).state_dict(), tmp_path / "icon.pth")

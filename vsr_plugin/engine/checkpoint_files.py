@@ -1,10 +1,12 @@
 """Checkpoint files that are whole or not there."""
 
 import os
+import pickle
 import re
 import zipfile
 from pathlib import Path
 
+import torch
 from mmengine.fileio import LocalBackend, register_backend
 
 from vsr_plugin.errors import TrainingError
@@ -40,11 +42,12 @@ class AtomicBackend(LocalBackend):
             ) from error
 
 
-def latest_checkpoint(work_dir: str | os.PathLike) -> Path | None:
-    """The whole checkpoint ``iter_N.pth`` with the highest N in a folder, or ``None``."""
+def latest_checkpoint(work_dir: str | os.PathLike, since: float = 0) -> Path | None:
+    """The whole checkpoint ``iter_N.pth`` with the highest N in a folder, written since a time, or ``None``."""
     numbered = {}
     for path in Path(work_dir).glob("iter_*.pth"):
-        if match := re.fullmatch(r"iter_(\d+)", path.stem):
+        match = re.fullmatch(r"iter_(\d+)", path.stem)
+        if match and path.stat().st_mtime >= since:
             numbered[int(match[1])] = path
     return next((path for _, path in sorted(numbered.items(), reverse=True) if is_whole(path)), None)
 
@@ -52,3 +55,26 @@ def latest_checkpoint(work_dir: str | os.PathLike) -> Path | None:
 def is_whole(path: str | os.PathLike) -> bool:
     """Whether a checkpoint has its end; PyTorch's files are zip archives, whose table stands last."""
     return zipfile.is_zipfile(path)
+
+
+def steps_done(path: str | os.PathLike) -> int:
+    """Steps of the training that a checkpoint holds.
+
+    Raises:
+        TrainingError: it holds no training, or cannot be read.
+    """
+    try:
+        # As mmengine loads it, but for the tensors, which stay on the disk.
+        checkpoint = torch.load(path, map_location="cpu", mmap=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise TrainingError(f"{path}: cannot be read as a checkpoint ({reason}); take another one") from error
+    parts = ("state_dict", "optimizer", "message_hub", "meta")
+    missing = [part for part in parts if not isinstance(checkpoint, dict) or part not in checkpoint]
+    if missing:
+        raise TrainingError(
+            f"{path}: holds weights, not a training to go on with (there is no {missing[0]!r}); to start from them, "
+            "leave --resume out and add --cfg-options model.generator.init_cfg.type=Pretrained "
+            f"model.generator.init_cfg.checkpoint={path}"
+        )
+    return checkpoint["meta"].get("iter", 0)

@@ -4,14 +4,15 @@ import argparse
 import importlib.util
 import logging
 import os
-import re
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from vsr_plugin.engine.checked_runner import CheckedRunner, building
 from vsr_plugin.engine.scaling import check_scale, scale_of, set_scale
+from vsr_plugin.engine.settings import check_count
 from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.host import import_quietly
 
@@ -63,7 +64,7 @@ def read_config(args: argparse.Namespace) -> Config:
     if other_scale:
         set_scale(cfg, scale)
     if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+        merge_options(cfg, args.cfg_options)
     check_scale(cfg)
     recipe = cfg.env_variables.get(RECIPE)
     name = args.config.stem if recipe in (None, DEFAULT_RECIPE) else f"{args.config.stem}_{recipe}"
@@ -74,6 +75,22 @@ def read_config(args: argparse.Namespace) -> Config:
         backends = cfg.visualizer.vis_backends
         cfg.visualizer.vis_backends = [b for b in backends if b["type"] != "TensorboardVisBackend"]
     return cfg
+
+
+def merge_options(cfg: Config, options: dict) -> None:
+    """Replace settings of a config.
+
+    Raises:
+        VSRError: a name leads to nothing that can be replaced.
+    """
+    for name, value in options.items():
+        try:
+            cfg.merge_from_dict({name: value})
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise VSRError(
+                f"--cfg-options {name}={value}: there is no such setting to replace; correct the name, or replace the "
+                "whole list or value that it leads into"
+            ) from error
 
 
 def recipes() -> list[str]:
@@ -138,9 +155,9 @@ def divide_batch(cfg: Config) -> None:
     """Give every process its share of ``total_batch_size``.
 
     Raises:
-        TrainingError: it cannot be shared out evenly.
+        TrainingError: it is no number of samples, or cannot be shared out evenly.
     """
-    total, processes = cfg.total_batch_size, number_of_processes(cfg)
+    total, processes = check_count("total_batch_size", cfg.total_batch_size), number_of_processes(cfg)
     if total % processes:
         raise TrainingError(
             f"total_batch_size {total} cannot be shared out to {processes} processes; start a number that divides it, "
@@ -149,7 +166,7 @@ def divide_batch(cfg: Config) -> None:
     cfg.train_dataloader.batch_size = total // processes
     micro = cfg.train_cfg.get("micro_batch_size")
     if micro is not None:
-        cfg.train_cfg.micro_batch_size = min(micro, total // processes)
+        cfg.train_cfg.micro_batch_size = min(check_count("train_cfg.micro_batch_size", micro), total // processes)
 
 
 def forget_pretrained(model: Config) -> None:
@@ -183,13 +200,5 @@ def build_runner(cfg: Config) -> Runner:
     start_processes(cfg)
     # Its zoo prints about parts that are of no concern here when it is first used.
     import_quietly("mmagic.models")
-    try:
-        return Runner.from_cfg(cfg)
-    except (KeyError, TypeError, ValueError) as error:
-        raise VSRError(f"{cfg.filename}: cannot be built: {plain_text(error)}") from error
-
-
-def plain_text(error: BaseException) -> str:
-    """An error's text without what mmengine's registries put in front of it."""
-    text = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
-    return re.sub(r"^(?:class `\w+` in \S+: )+", "", text)
+    with building(f"{cfg.filename}:"):
+        return CheckedRunner.from_cfg(cfg)

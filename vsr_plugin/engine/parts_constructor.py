@@ -29,12 +29,15 @@ class PartsConstructor:
         """Build for a model.
 
         Raises:
-            VSRError: the model has no module, or no parameter to train, under the name of a part.
+            VSRError: the learning rate is no number, or the model has no module, or no parameter to train, under the
+                name of a part.
         """
         model = model.module if is_model_wrapper(model) else model
         cfg = dict(self.optim_wrapper_cfg)
         optimizer_cfg = dict(cfg.pop("optimizer"))
         cfg.setdefault("type", "GuardedOptimWrapper")
+        if not isinstance(optimizer_cfg["lr"], int | float):
+            raise VSRError(f"optim_wrapper.optimizer.lr {optimizer_cfg['lr']!r}: use a number, such as 2e-4")
         groups = {name: dict(params=[], lr=optimizer_cfg["lr"] * mult) for name, mult in self.lr_mults.items()}
         rest = dict(params=[], lr=optimizer_cfg["lr"])
         for name, parameter in model.named_parameters():

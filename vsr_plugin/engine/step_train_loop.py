@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 
 import torch
-from mmengine.dist import get_rank
+from mmengine.dist import all_reduce_dict, get_rank
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
 from vsr_plugin.datasets.draws import mix, seed_everything
 from vsr_plugin.datasets.resumable_sampler import ResumableSampler
+from vsr_plugin.engine.settings import check_count
 from vsr_plugin.errors import VSRError
 from vsr_plugin.registry import LOOPS
 
@@ -31,7 +32,8 @@ class StepTrainLoop(BaseLoop):
         micro_batch_size: samples of each process that are computed at once; by default the whole batch.
 
     Raises:
-        VSRError: the batch does not divide into micro-batches, or the sampler cannot resume.
+        VSRError: a number is not one from 1 on, the batch does not divide into micro-batches, or the sampler cannot
+            resume.
     """
 
     def __init__(
@@ -43,6 +45,11 @@ class StepTrainLoop(BaseLoop):
         val_begin: int = 1,
         micro_batch_size: int | None = None,
     ):
+        self.max_iters, self.max_epochs = check_count("train_cfg.max_iters", max_iters), 1
+        self.val_interval = check_count("train_cfg.val_interval", val_interval)
+        self.val_begin = val_begin
+        if micro_batch_size is not None:
+            micro_batch_size = check_count("train_cfg.micro_batch_size", micro_batch_size)
         super().__init__(runner, dataloader)
         if not isinstance(self.dataloader.sampler, ResumableSampler):
             raise VSRError("train_dataloader: this loop needs sampler=dict(type='ResumableSampler')")
@@ -50,8 +57,6 @@ class StepTrainLoop(BaseLoop):
         self.micro_batch_size = micro_batch_size or batch_size
         if batch_size % self.micro_batch_size:
             raise VSRError(f"micro_batch_size {micro_batch_size} does not divide the batch of {batch_size} per process")
-        self.max_iters, self.max_epochs = int(max_iters), 1
-        self.val_interval, self.val_begin = val_interval, val_begin
         # The runner sets both when it resumes.
         self._iter, self._epoch = 0, 0
         #: Set by hooks to end the run after the current step.
@@ -97,6 +102,8 @@ class StepTrainLoop(BaseLoop):
             for part in _split(data_batch, self.micro_batch_size)
         ]
         mean = {name: sum(output[name].detach() for output in outputs) / len(outputs) for name in outputs[0]}
+        # A process computes the loss of its share; what is logged is that of the batch.
+        all_reduce_dict(mean, op="mean")
         runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=data_batch, outputs=mean)
         self._iter += 1
 

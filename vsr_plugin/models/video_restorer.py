@@ -13,6 +13,8 @@ from vsr_plugin.registry import MODELS
 
 #: Prefix of the network's tensors in a checkpoint.
 GENERATOR = "generator."
+#: What a checkpoint is called in errors where only its tensors are known.
+UNNAMED_CHECKPOINT = "the checkpoint"
 
 
 @MODELS.register_module()
@@ -144,7 +146,7 @@ class VideoRestorer(BaseModel):
             others = {
                 key: state_dict[key] for key in self.state_dict() if key in state_dict and not key.startswith(GENERATOR)
             }
-            tensors = fit_to_net(self.generator, state_dict, "the checkpoint")
+            tensors = fit_to_net(self.generator, state_dict, UNNAMED_CHECKPOINT)
             state_dict.clear()
             state_dict.update(others, **{GENERATOR + key: tensor for key, tensor in tensors.items()})
         super()._load_from_state_dict(state_dict, prefix, *details)
