@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def write_clip(folder: Path, frames: Iterable[np.ndarray], pattern: str = "{:08d
 
 def frames_of(name: str, n: int, size: tuple[int, int] = (16, 24)) -> list[np.ndarray]:
     """Frames that no clip of another name has."""
-    seed = int.from_bytes(name.encode()[-8:], "big") % 2**32
+    # Apart, so that frames of names that count on are not the same.
+    seed = zlib.crc32(name.encode()) << 16
     return [picture(seed + i, size) for i in range(n)]
 
 

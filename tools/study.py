@@ -42,15 +42,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("studies", nargs="+", metavar="STUDY", help="names of studies, or all")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/studies"), help="folder for what comes out")
     parser.add_argument("--fresh", action="store_true", help="measure again what an earlier run has measured")
-    parser.add_argument("--weights", help="published name, or path of a checkpoint (default: the study's own)")
+    takers = " and ".join(name for name, study in STUDIES.items() if study.takes_weights)
+    parser.add_argument(
+        "--weights", help=f"published name, or path of a checkpoint (default: the study's own); {takers} only"
+    )
     parser.add_argument(
         "--clips", nargs="+", metavar="CLIP", help="sample clips by name, videos or folders (default: the study's own)"
     )
     parser.add_argument("--start", type=int, default=30, metavar="N", help="first frame taken of each clip")
     parser.add_argument("--frames", type=positive, metavar="N", help="frames taken of each clip")
     parser.add_argument(
-        "--size", type=size, metavar="HxW", help="at most this much of the ground truth, from the top left"
-    )
+        "--size", type=size, metavar="HxW",
+        help="at most this much of the ground truth, from the top left, of the clips to train on too",
+    )  # fmt: skip
     training = parser.add_argument_group("studies that train")
     training.add_argument(
         "--train-clips", nargs="+", metavar="CLIP", help="clips to train on (default: bikes bigbuckbunny)"
@@ -74,6 +78,18 @@ def choose(names: list[str]) -> list[type[Study]]:
         if name != ALL and name not in STUDIES:
             raise VSRError(f"{name}: no such study; there are {', '.join(STUDIES)}, and {ALL}")
     return [study for name, study in STUDIES.items() if name in names or ALL in names]
+
+
+def check_weights(weights: str | None, chosen: list[type[Study]]) -> None:
+    """Refuse weights that a study would not look at.
+
+    Raises:
+        VSRError: there are such.
+    """
+    others = [study.name for study in chosen if not study.takes_weights]
+    if weights is not None and others:
+        takers = " and ".join(name for name, study in STUDIES.items() if study.takes_weights)
+        raise VSRError(f"--weights {weights}: is for {takers}, and not for {', '.join(others)}; leave it out of those")
 
 
 def read_options(args: argparse.Namespace) -> StudyOptions:
@@ -107,7 +123,9 @@ def run_with_progress(study: Study, fresh: bool) -> Outcome:
 
 def main() -> None:
     args = parse_args()
-    chosen, options = choose(args.studies), read_options(args)
+    chosen = choose(args.studies)
+    check_weights(args.weights, chosen)
+    options = read_options(args)
     for study_class in chosen:
         study = study_class(options, args.out / study_class.name)
         print(f"\n{study.title}", flush=True)

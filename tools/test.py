@@ -16,7 +16,7 @@ from vsr_plugin.engine.launching import add_config_arguments, build_runner, forg
 from vsr_plugin.engine.scaling import scale_of, set_scale
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import report_table
-from vsr_plugin.evaluation.extra_metrics import DEFINITIONS
+from vsr_plugin.evaluation.extra_metrics import DEFINITIONS, check_metrics
 from vsr_plugin.weights import load_into
 from vsr_plugin.weights.loading import load_architecture
 
@@ -68,6 +68,10 @@ def prepare(cfg: Config, args: argparse.Namespace, scale: int) -> list[str]:
 def main() -> int:
     args = parse_args()
     device = pick_device(args.device)
+    try:
+        check_metrics(args.metrics)
+    except VSRError as error:
+        raise VSRError(f"--metrics: {error}") from None
     # Before minutes of work: a name or path that does not exist, or no weights.
     scale = load_architecture(args.checkpoint).scale
     cfg = read_config(args)

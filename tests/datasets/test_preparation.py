@@ -264,6 +264,39 @@ def test_copy_of_a_test_clip_trains(run, tmp_path):
         run("folder", held_out={"test": ["b"]})
 
 
+@pytest.mark.parametrize("source", ["train_sharp/011", "val_sharp/001"])
+def test_copy_of_a_test_clip_trains_under_another_number(tmp_path, source):
+    root = make_reds(tmp_path / "set", lr=False)
+    shutil.copytree(root / source, root / "train_sharp/100")
+    lines = []
+    with pytest.raises(DataError, match="1 faults in 13 clips"):
+        prepare("reds", root, Request(tmp_path / "out", (), False), report=lines.append, check_only=True)
+    held_out = "011, which is to test" if "011" in source else "241, which is to validate"
+    assert lines[1:] == [f"clip 100 trains and has frames of clip {held_out}; take one of them away"]
+
+
+def test_copy_within_published_lists_is_told(run, tmp_path):
+    root = make_vimeo(tmp_path / "set")
+    shutil.copytree(root / "sequences/00003/0001", root / "sequences/00009/0001")
+    with open(root / "sep_trainlist.txt", "a") as file:
+        file.write("00009/0001\n")
+    note = "note: clip 00009/0001 trains and has frames of clip 00003/0001, which is to test"
+    assert note in run("vimeo90k", check_only=True)
+
+
+def test_another_set_than_it_is_said_to_be(run, tmp_path):
+    make_test_set(tmp_path / "set", ["calendar", "city", "foliage", "walk"])
+    message = (
+        r"none of the 10 clips of UDM10 \(archpeople, archwall, auditorium, \.\.\.\) is there, but calendar, city, "
+        r"foliage, \.\.\.; they look like Vid4, which is set vid4$"
+    )
+    with pytest.raises(DataError, match=message):
+        run("udm10", check_only=True)
+    write_clip(tmp_path / "mine" / "GT" / "walking", frames_of("walking", 3))
+    with pytest.raises(DataError, match=r"but walking; check the path and the set$"):
+        run("vid4", root=tmp_path / "mine", check_only=True)
+
+
 def test_named_clip_is_not_there(run, tmp_path):
     write_clip(tmp_path / "set" / "a", frames_of("a", 3))
     with pytest.raises(DataError, match="holds no clip b, which is to be in test"):

@@ -55,10 +55,18 @@ def test_a_study_trains_every_variant_with_every_seed(real_clip, clips, tmp_path
 @pytest.mark.slow
 def test_a_training_that_fails_names_its_log(clips, tmp_path):
     training = Training(tmp_path / "out", clips)
-    small = dataclasses.replace(clips, size=(64, 64))
-    training = Training(tmp_path / "out", small)
-    with pytest.raises(VSRError, match=r"training failed with status 1: .*gt_size=96.* \(log: .*log.txt\)"):
-        training.run(training.settings("bidirectional", 0), lambda fraction: None)
+    settings = training.settings("bidirectional", 0, spynet_pretrained="nowhere.pth")
+    with pytest.raises(VSRError, match=r"training failed with status 1: .*nowhere\.pth.* \(log: .*log.txt\)"):
+        training.run(settings, lambda fraction: None)
+
+
+def test_a_size_below_the_patches_is_refused_before_anything_is_made(clips, tmp_path):
+    small = dataclasses.replace(clips, size=(128, 64))
+    with pytest.raises(VSRError, match=r"^--size 128x64: .*; make it at least 96x96$"):
+        STUDIES["propagation"](small, tmp_path / "out" / "propagation").parts()
+    assert not (tmp_path / "out").exists()
+    just = dataclasses.replace(clips, size=(96, 96))
+    assert STUDIES["propagation"](just, tmp_path / "out" / "propagation").parts()
 
 
 def test_settings_depend_on_all_that_matters(clips, tmp_path):

@@ -51,6 +51,10 @@ def test_a_study_prints_its_table_and_goes_on_where_it_was(run_tool, tmp_path, f
         (("segments", "--clips", "nowhere.mp4"), "error: nowhere.mp4: no such video or folder, and no sample clip"),
         (("segments", "--weights", "nothing"), "error: nothing: no such weights file"),
         (("segments", "--start", -1), "error: --start -1: frames are numbered from 0"),
+        (
+            ("segments", "alignment", "coupling", "--weights", "mine.pth"),
+            "error: --weights mine.pth: is for segments and keyframes, and not for alignment, coupling; leave",
+        ),
         (("alignment", "--clips", "bikes"), "error: bikes: is trained on and validated on"),
     ],
 )

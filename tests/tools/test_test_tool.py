@@ -128,7 +128,7 @@ def test_figures_beside_psnr_and_ssim(run_tool, two_sets, weights, tmp_path):
     [
         (
             ["--metrics", "vmaf"],
-            "ClipQuality of A: vmaf: no such metric beside PSNR and SSIM; there are tof, warping, regions, lpips",
+            "--metrics: vmaf: no such metric beside PSNR and SSIM; there are tof, warping, regions, lpips",
         ),
         (["--only", "REDS4"], "--only REDS4: the config has no test set of that name; it has A, B, C"),
         (["--only", "C"], "no test set is on this machine: there is no "),
@@ -147,6 +147,11 @@ def test_a_misspelt_setting_of_a_set(run_tool, two_sets, weights, tmp_path):
     assert status == 1
     assert "test_dataloader or test_evaluator cannot be built: " in err.strip().splitlines()[-1]
     assert "'gt_rot'" in err.strip().splitlines()[-1]
+
+
+def test_metrics_are_checked_before_anything_is_loaded(run_tool, two_sets):
+    status, _, err = run_tool("test", two_sets, "no-such-weights", "--metrics", "foo")
+    assert (status, err.startswith("error: --metrics: foo: no such metric")) == (1, True)
 
 
 def test_weights_of_another_network(run_tool, two_sets, tmp_path):

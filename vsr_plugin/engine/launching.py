@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from vsr_plugin.engine.checked_runner import CheckedRunner, building
 from vsr_plugin.engine.scaling import check_scale, scale_of, set_scale
 from vsr_plugin.engine.settings import check_count
+from vsr_plugin.engine.shared_settings import follow_file, follow_options
 from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.host import import_quietly
 
@@ -64,6 +65,7 @@ def read_config(args: argparse.Namespace) -> Config:
     if other_scale:
         set_scale(cfg, scale)
     if args.cfg_options:
+        follow_options(cfg, args.cfg_options)
         merge_options(cfg, args.cfg_options)
     check_scale(cfg)
     recipe = cfg.env_variables.get(RECIPE)
@@ -141,7 +143,7 @@ def load_config(path: Path) -> Config:
     if not path.is_file():
         raise VSRError(f"{path}: no such config; those of this package are in configs/")
     try:
-        return Config.fromfile(path)
+        return follow_file(Config.fromfile(path), path)
     except Exception as error:  # a config is a program and fails as programs do
         raise VSRError(f"{path}: the config cannot be read: {type(error).__name__}: {error}") from error
 

@@ -49,6 +49,7 @@ class SegmentsStudy(Study):
 
     name = "segments"
     title = "Local propagation: the sequence in K segments, each restored alone"
+    takes_weights = True
 
     def parts(self) -> list[Part]:
         """One for each clip and number of segments."""

@@ -76,6 +76,8 @@ class Study(ABC):
     name: ClassVar[str]
     #: One line for a list of the studies.
     title: ClassVar[str]
+    #: Whether it measures trained weights that a person can choose; those that train all their networks do not.
+    takes_weights: ClassVar[bool] = False
 
     def __init__(self, options: StudyOptions, folder: Path) -> None:
         self.options = options

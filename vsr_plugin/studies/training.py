@@ -77,7 +77,7 @@ class Training:
             generator: settings of the network that replace those of the config.
 
         Raises:
-            VSRError: a clip is not there, or is used for both.
+            VSRError: a clip is not there, is used for both, or is smaller than what is cut from it.
         """
         cfg = self.read(leaf)
         cfg.merge_from_dict({f"model.generator.{key}": value for key, value in generator.items()})
@@ -92,10 +92,20 @@ class Training:
             return settings
         if self.held_out in self.train_clips:
             raise VSRError(f"{self.held_out}: is trained on and validated on; leave it out of --train-clips or --clips")
+        self._check_size(cfg.train_dataloader.dataset.gt_size)
         return settings | dict(
             train=[[clip, clip_path(clip).name, list(self.options.size_of(clip))] for clip in self.train_clips],
             held_out=self.options.identify(self.held_out, self.options.frames or 20),
         )
+
+    def _check_size(self, patch: int) -> None:
+        # Before clips are packed, and in the words of the command line.
+        if self.options.size is not None and min(self.options.size) < patch:
+            height, width = self.options.size
+            raise VSRError(
+                f"--size {height}x{width}: clips to train on are cut to it too, and training takes patches of "
+                f"{patch}x{patch} from them; make it at least {patch}x{patch}"
+            )
 
     def run(self, settings: dict[str, Any], progress: Callable[[float], None]) -> dict[str, Any]:
         """Train, or go on with a training that was interrupted, or take what is finished.

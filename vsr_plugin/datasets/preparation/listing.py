@@ -62,10 +62,11 @@ def list_clips(
         held_out: names of clips that validate or test, by split, for clips of one's own.
 
     Raises:
-        DataError: the set is not there, a named clip is missing, or two splits name the same clip.
+        DataError: the set is not there or is another one, a named clip is missing, or two splits name the same clip.
     """
     layout, trees = find_layout(set_name, root)
     found = list(_listed(layout, root, trees[0]) if layout.lists else _found(layout, root, trees, held_out))
+    _check_set(layout, root, found)
     seen: dict[str, SetClip] = {}
     for clip in found:
         other = seen.setdefault(clip.name, clip)
@@ -79,6 +80,21 @@ def list_clips(
     if not chosen:
         raise DataError(f"{root}: holds no clips of {' or '.join(splits)}; there are clips of {_splits(found)}")
     return [clip for tree in trees for clip in _with_lr(root, tree, [c for c in chosen if c.tree is tree])]
+
+
+def _check_set(layout: Layout, root: Path, found: Sequence[SetClip]) -> None:
+    """Refuse a folder that lies as a set does and holds none of its clips."""
+    names = sorted({clip.name for clip in found})
+    if not layout.published or set(names) & set(layout.published):
+        return
+    others = (name for name, other in LAYOUTS.items() if other.title != layout.title)
+    like = next((name for name in others if set(names) & set(LAYOUTS[name].published)), None)
+    way_out = f"they look like {LAYOUTS[like].title}, which is set {like}" if like else "check the path and the set"
+    wanted, there = ", ".join(layout.published[:3]), ", ".join([*names[:3], *(["..."] if names[3:] else [])])
+    raise DataError(
+        f"{root}: none of the {len(layout.published)} clips of {layout.title} ({wanted}, ...) is there, but {there}; "
+        f"{way_out}"
+    )
 
 
 def _splits(clips: Iterable[SetClip]) -> str:

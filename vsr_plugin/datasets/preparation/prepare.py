@@ -147,15 +147,23 @@ def _check_place(out: Path, root: Path, clips: Sequence[SetClip]) -> None:
 
 def _complain(findings: Sequence[Findings], layout: Layout, report: Callable[[str], None]) -> None:
     faults = [fault for found in findings for fault in found.faults]
-    if not layout.splits and not layout.lists:
-        faults += find_leaks(findings)
+    leaks = find_leaks(findings)
+    if layout.lists:
+        # The protocol of the paper is these lists, whatever they hold; nobody has looked at all 91701 clips of them.
+        _list([f"note: {leak}, unless the lists are as they were published" for leak in leaks], report)
+    else:
+        faults += leaks
     if not faults:
         return
-    for fault in faults[:_MANY]:
-        report(fault)
-    if len(faults) > _MANY:
-        report(f"and {len(faults) - _MANY} more")
+    _list(faults, report)
     raise DataError(f"{len(faults)} faults in {len(findings)} clips, see above; mend or remove those clips")
+
+
+def _list(lines: Sequence[str], report: Callable[[str], None]) -> None:
+    for line in lines[:_MANY]:
+        report(line)
+    if len(lines) > _MANY:
+        report(f"and {len(lines) - _MANY} more")
 
 
 @contextmanager
