@@ -59,7 +59,9 @@ def read_config(args: argparse.Namespace) -> Config:
         if not path.is_file():
             known = ", ".join(sorted(file.stem for file in PRESETS.glob("*.py")))
             raise VSRError(f"preset {preset!r}: no such preset or file; there are {known}")
-        cfg.merge_from_dict(load_config(path).to_dict())
+        settings = load_config(path).to_dict()
+        follow_options(cfg, settings)
+        cfg.merge_from_dict(settings)
     scale = getattr(args, "scale", None)
     other_scale = scale is not None and scale != scale_of(cfg)
     if other_scale:
