@@ -68,10 +68,12 @@ def test_train_test_and_restore(trained: Path, weights: Path, run_tool, monkeypa
 
 
 def test_resuming_at_another_scale(trained: Path) -> None:
-    done = run("train", trained / "experiment.py", "--work-dir", trained / "run", "--resume")
+    done = run(
+        "train", trained / "experiment.py", "--work-dir", trained / "run", "--resume", "--cfg-options", "max_iters=20"
+    )
     assert done.returncode == 1
-    message = "the checkpoint: weights of scale 2, the network is of scale 4; build it with scale=2"
-    assert done.stderr.splitlines()[-1].startswith(f"error: {message}")
+    message = "iter_10.pth: weights of scale 2, the network is of scale 4; build it with scale=2"
+    assert message in done.stderr.splitlines()[-1]
     assert "--scale 2" in done.stderr.splitlines()[-1]
 
 
