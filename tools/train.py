@@ -156,9 +156,7 @@ def main() -> None:
     check_precision(cfg)
     done, steps = set_start(cfg, args.resume), check_count("train_cfg.max_iters", cfg.train_cfg.max_iters)
     if done >= steps:
-        has_period = isinstance(cfg.param_scheduler, dict) and "T_max" in cfg.param_scheduler
-        schedule = " (and param_scheduler.T_max)" if has_period else ""
-        print(f"{cfg.load_from}: already has its {steps} steps; raise train_cfg.max_iters{schedule} to go on")
+        print(f"{cfg.load_from}: already has its {steps} steps; raise max_iters to go on")
         return
     runner = build_runner(cfg)
     try:

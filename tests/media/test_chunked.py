@@ -208,3 +208,14 @@ def test_a_chunk_that_is_cut_off_is_found(media, tmp_path):
         with pytest.raises(MediaError, match=r"is cut off; delete .*job and start again"):
             output.finish([chunk])
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_bursts_across_chunks_take_the_next_slots_of_avi(media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mp4", unit=Fraction(1, 1000), times=VARIABLE, size=(64, 80))
+    one, many = tmp_path / "one.avi", tmp_path / "many.avi"
+    media.copy(clip, one)
+    copy_chunked(media, clip, many, tmp_path / "job", chunk=1, backwards=True, overwrite=False, encoding=Encoding())
+    times = [pts for pts, *_ in video_packets(many)]
+    assert len(times) == len(VARIABLE)
+    assert all(b > a for a, b in pairwise(times))
+    assert times == [pts for pts, *_ in video_packets(one)]

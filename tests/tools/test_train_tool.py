@@ -294,9 +294,7 @@ def test_a_finished_run_says_so(run_tool, straight: Path) -> None:
     last = straight / "run" / "iter_40.pth"
     status, out, _ = run_tool("train", straight / "experiment.py", "--work-dir", last.parent, "--resume")
     assert status == 0
-    assert out.strip().splitlines()[-1] == (
-        f"{last}: already has its 40 steps; raise train_cfg.max_iters (and param_scheduler.T_max) to go on"
-    )
+    assert out.strip().splitlines()[-1] == (f"{last}: already has its 40 steps; raise max_iters to go on")
 
 
 def test_a_batch_that_cannot_be_shared_out(run_tool, straight: Path, tmp_path: Path, monkeypatch) -> None:
