@@ -64,7 +64,7 @@ def steps_done(path: str | os.PathLike) -> int:
         TrainingError: it holds no training, or cannot be read.
     """
     try:
-        # As mmengine loads it, but for the tensors, which stay on the disk.
+        # As mmengine does right after it (as data alone from PyTorch 2.6 on), but the tensors stay on the disk.
         checkpoint = torch.load(path, map_location="cpu", mmap=True)
     except (RuntimeError, pickle.UnpicklingError) as error:
         reason = str(error).strip().splitlines()[0]
