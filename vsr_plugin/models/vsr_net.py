@@ -177,7 +177,7 @@ class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
         aligned_feat = self.align(state, flow, lr)
         if refill is not None:
             aligned_feat = self.refill(aligned_feat, refill, self.backward_fusion)
-        return self.alignment.carry(self.backward_resblocks(torch.cat((lr, aligned_feat), dim=1)), lr)
+        return self.alignment.carry(self.run_branch(self.backward_resblocks, lr, aligned_feat), lr)
 
     def forward_step(
         self,
@@ -203,11 +203,19 @@ class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
         if refill is not None:
             aligned_feat = self.refill(aligned_feat, refill, self.forward_fusion)
         seen = self.propagation.seen_forward(self.features(backward_feat), aligned_feat)
-        return self.alignment.carry(self.forward_resblocks(torch.cat((lr, *seen), dim=1)), lr)
+        return self.alignment.carry(self.run_branch(self.forward_resblocks, lr, *seen), lr)
 
     def reconstruct(self, lr: Tensor, backward_feat: Tensor | None, forward_feat: Tensor) -> Tensor:
         """HR frame ``(n, 3, scale * h, scale * w)`` from the states of its branches: U in the paper."""
         feats = self.propagation.restored_from(self.features(backward_feat), self.features(forward_feat))
-        if len(feats) == 1:
-            return self.upsample(feats[0], lr)
-        return self.upsample(F.leaky_relu(self.fusion(torch.cat(feats, dim=1)), 0.1), lr)
+        return self.upsample(feats[0] if len(feats) == 1 else self.fuse_branches(*feats), lr)
+
+    # Apart from the steps that call them, so that accelerated networks can put their own in their place.
+
+    def run_branch(self, resblocks: nn.Module, lr: Tensor, *seen: Tensor) -> Tensor:
+        """Features ``(n, mid_channels, h, w)`` by residual blocks R from a frame ``(n, 3, h, w)`` and feature maps."""
+        return resblocks(torch.cat((lr, *seen), dim=1))
+
+    def fuse_branches(self, *feats: Tensor) -> Tensor:
+        """One feature map ``(n, mid_channels, h, w)`` from those of all branches."""
+        return F.leaky_relu(self.fusion(torch.cat(feats, dim=1)), 0.1)

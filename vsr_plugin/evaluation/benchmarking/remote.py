@@ -27,7 +27,7 @@ class Remote:
     def __init__(self, process: subprocess.Popen, name: str):
         self._process = process
         self.name = name
-        self._answer()
+        self._ready = False
 
     def _answer(self) -> dict:
         line = self._process.stdout.readline()
@@ -38,27 +38,35 @@ class Remote:
             raise VSRError(answer["error"])
         return answer
 
+    def wait_until_ready(self) -> None:
+        """Wait for the contender to be built.
+
+        Raises:
+            VSRError: it cannot be.
+        """
+        if not self._ready:
+            self._answer()
+            self._ready = True
+
     def ask(self, do: str, **arguments: Any) -> dict:
         """Call a method of the other end and return its answer.
 
         Raises:
-            VSRError: what the method raised, or that the process ended.
+            VSRError: what the method raised, that the contender cannot be built, or that the process ended.
         """
+        self.wait_until_ready()
         print(json.dumps(dict(do=do, **arguments)), file=self._process.stdin, flush=True)
         return self._answer()
 
 
 @contextmanager
 def remote(worker: str, name: str, setting: Any) -> Iterator[Remote]:
-    """Start a process and wait until it is ready.
+    """Start a process, without waiting for it: those of several contenders get ready side by side.
 
     Args:
         worker: module of this package that calls :func:`serve`.
         name: of the contender.
         setting: a dataclass, what every contender is given alike.
-
-    Raises:
-        VSRError: the contender cannot be built.
     """
     command = [sys.executable, "-m", f"{__package__}.{worker}", name, json.dumps(dataclasses.asdict(setting))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

@@ -60,6 +60,8 @@ def measure(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         workers = [stack.enter_context(remote("worker", name, setting)) for name in contenders]
+        for worker in workers:
+            worker.wait_until_ready()
         for case in cases:
             of_case = [Result(worker.name, case) for worker in workers]
             for worker in workers:
@@ -70,7 +72,7 @@ def measure(
                     result.seconds.append(figures["seconds"])
                     result.cpu_seconds.append(figures["cpu_seconds"])
                     result.memory_mb = max(result.memory_mb, figures["memory_mb"])
-                    report(f"{case}: {worker.name} {k + 1}/{repetitions}: {figures['seconds']:.3f} s per frame")
+                    report(f"{case}: {worker.name} {k + 1}/{repetitions}: {figures['seconds']:.4g} s per frame")
             reference = None
             for worker, result in zip(workers, of_case, strict=True):
                 path = str(folder / f"{worker.name}.pt")
@@ -100,9 +102,9 @@ def table(results: Sequence[Result]) -> str:
         if first is None or result.case != first.case:
             first = result
         lines.append(
-            f"| {result.case} | {result.contender} | {result.median:.3f} "
-            f"| {min(result.seconds):.3f} to {max(result.seconds):.3f} | {first.median / result.median:.2f} "
-            f"| {min(result.cpu_seconds):.3f} | {min(first.cpu_seconds) / min(result.cpu_seconds):.2f} "
+            f"| {result.case} | {result.contender} | {result.median:.4g} "
+            f"| {min(result.seconds):.4g} to {max(result.seconds):.4g} | {first.median / result.median:.2f} "
+            f"| {min(result.cpu_seconds):.4g} | {min(first.cpu_seconds) / min(result.cpu_seconds):.2f} "
             f"| {result.memory_mb:.0f} | {shown(result.psnr, '.3f')} "
             f"| {shown(result.max_difference, '.1e')} | {shown(result.db_to_reference, '.1f')} |"
         )

@@ -31,14 +31,14 @@ def _fused(module: nn.Module, dtype: torch.dtype) -> nn.Module | None:
 
 
 def fuse_layers(
-    module: nn.Module, dtype: torch.dtype, others: Mapping[type, Callable[[nn.Module, torch.dtype], nn.Module]]
+    module: nn.Module, dtype: torch.dtype, others: Mapping[type, Callable[[nn.Module, torch.dtype], nn.Module | None]]
 ) -> None:
     """Replace, in place, every convolution below ``module``, together with what follows it where that is known.
 
     Args:
         module: what to convert the children of.
         dtype: precision of the new layers.
-        others: what modules of further types are replaced by.
+        others: what modules of further types are replaced by; ``None`` to go on with their children.
     """
     for name, child in module.named_children():
         fused = others[type(child)](child, dtype) if type(child) in others else _fused(child, dtype)

@@ -10,6 +10,17 @@ from torch import Tensor
 from vsr_plugin.inference.acceleration import generic
 from vsr_plugin.inference.acceleration.conversion import mix_in
 from vsr_plugin.inference.acceleration.cuda_graphs import StepGraphs
+from vsr_plugin.inference.acceleration.flow_by_kernels import flow_kernels_work, use_flow_kernels
+from vsr_plugin.inference.acceleration.kernel_components import (
+    FirstConvByParts,
+    FusionByParts,
+    KernelComponents,
+    KernelDCNPack,
+    KernelWarp,
+    UpsamplingByKernels,
+)
+from vsr_plugin.inference.acceleration.kernels import CHANNELS, kernels_work
+from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
 
 
 @contextlib.contextmanager
@@ -66,8 +77,44 @@ class CUDAComponents:
             return self.step_graphs.run(self, super().reconstruct, lr, backward_feat, forward_feat)
 
 
+def _use_kernels(net: nn.Module, dtype: torch.dtype) -> None:
+    """Put our kernels in the place of a network's own layers where those of 64 channels are near, in place."""
+    net.upsampling = UpsamplingByKernels(net, dtype)
+    for name in (*net.shuffle_names(), "conv_hr", "conv_last"):
+        delattr(net, name)
+    if hasattr(net, "fusion"):
+        net.fusion = FusionByParts(net.fusion, dtype)
+    mix_in(net.alignment, KernelWarp)
+    mix_in(net, KernelComponents)
+
+
 def convert(net: nn.Module, dtype: torch.dtype) -> None:
     """Replace the parts of a network, in place."""
-    generic.convert(net, dtype)
+    by_kernels = net.mid_channels == CHANNELS and kernels_work(next(net.parameters()).device, dtype)
+    first_convs = {}
+    if by_kernels:
+        _use_kernels(net, dtype)
+        branches = (name for name in ("backward_resblocks", "forward_resblocks") if hasattr(net, name))
+        first_convs = {name: getattr(net, name).main[0] for name in branches}
+    deform = {ModulatedDCNPack: _deform_conv} if by_kernels else {}
+    generic.convert(net, dtype, _convert_flow(net, dtype), deform)
+    for name, conv in first_convs.items():
+        if FirstConvByParts.fits(conv):
+            getattr(net, name).first_by_parts = FirstConvByParts(conv, dtype)
     mix_in(net, CUDAComponents)
     net.step_graphs = StepGraphs(net)
+
+
+def _convert_flow(net: nn.Module, dtype: torch.dtype) -> torch.dtype | None:
+    """Put kernels in the place of the flow network's layers, or say in which precision these are to multiply."""
+    if dtype == torch.float32 or not torch.backends.cudnn.allow_tf32 or not net.alignment.needs_flow:
+        return torch.float32
+    # Float16 has the 11 significant bits of TF32, which is what PyTorch's float32 convolutions multiply by default.
+    if not flow_kernels_work(net.spynet.mean.device):
+        return torch.float16
+    use_flow_kernels(net.spynet)
+    return None
+
+
+def _deform_conv(plain: ModulatedDCNPack, dtype: torch.dtype) -> nn.Module | None:
+    return KernelDCNPack(plain, dtype) if KernelDCNPack.fits(plain) else None

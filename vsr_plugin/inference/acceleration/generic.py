@@ -4,11 +4,14 @@ On GPUs this is what lets cuDNN use tensor cores without transposing, and ``cuda
 is left without oneDNN.
 """
 
+from collections.abc import Callable, Mapping
+
 import torch
 import torch.nn as nn
 from torch import Tensor
 
 from vsr_plugin.inference.acceleration.conversion import fuse_layers, keep, mix_in
+from vsr_plugin.inference.acceleration.fused_conv import FusedConv
 
 
 class GenericComponents:
@@ -19,9 +22,25 @@ class GenericComponents:
         return super().upsample(feat, lr.float()).float()
 
 
-def convert(net: nn.Module, dtype: torch.dtype) -> None:
-    """Replace the layers of a network, in place."""
-    if net.alignment.needs_flow:
-        fuse_layers(net.spynet, torch.float32, {})
-    fuse_layers(net, dtype, {type(net.alignment): keep})
+def convert(
+    net: nn.Module,
+    dtype: torch.dtype,
+    flow_dtype: torch.dtype | None = torch.float32,
+    others: Mapping[type, Callable[[nn.Module, torch.dtype], nn.Module | None]] | None = None,
+) -> None:
+    """Replace the layers of a network, in place.
+
+    Args:
+        net: the network.
+        dtype: of the features.
+        flow_dtype: of what the flow network's convolutions multiply; what they give as flow is float32. ``None`` if
+            they were replaced before.
+        others: what modules of further types are replaced by; see :func:`fuse_layers`.
+    """
+    if net.alignment.needs_flow and flow_dtype is not None:
+        for level in net.spynet.basic_module:
+            last = level.basic_module[-1]
+            level.basic_module[-1] = FusedConv.of(last.conv, torch.float32)
+        fuse_layers(net.spynet, flow_dtype, {})
+    fuse_layers(net, dtype, {type(net.alignment): keep, **(others or {})})
     mix_in(net, GenericComponents)

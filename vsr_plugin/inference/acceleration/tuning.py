@@ -9,12 +9,16 @@ from torch import Tensor
 #: How far apart two candidates may be, relative to the largest value, in float32 (TF32 has 10 bits) and below.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 3e-3, torch.float16: 1e-2, torch.bfloat16: 4e-2}
 _CALLS = 10
+#: Clock cycles of a GPU in which Python queues one call; some 0.2 ms.
+_CYCLES_TO_QUEUE = 300_000
 
 
 def cuda_seconds(function: Callable, *arguments: Any, calls: int = _CALLS) -> float:
     """Seconds that one of ``calls`` calls takes on the current CUDA stream, after two that are not counted."""
     for _ in range(2):
         function(*arguments)
+    # Something to do for the GPU while the calls are queued, or short ones would be measured by Python's speed.
+    torch.cuda._sleep(calls * _CYCLES_TO_QUEUE)
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     begin.record()
     for _ in range(calls):

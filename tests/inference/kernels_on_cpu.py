@@ -1,0 +1,93 @@
+"""The CUDA kernels' functions by PyTorch's operators in float32, from the packed weights: for tests without a GPU."""
+
+import torch
+import torch.nn.functional as F
+
+from vsr_plugin.models.aggregation.deform_conv import modulated_deform_conv2d
+from vsr_plugin.models.alignment import flow_warp
+
+
+def _rounded(x, dtype):
+    return x.to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+def conv3x3(x, packed, bias, residual=None, *, slope=1.0, slope_of_sum=1.0, shuffle=1):
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert packed.shape == (shuffle**2, 9, 8, 64, 8)
+    assert packed.is_contiguous()
+    assert bias.dtype == torch.float32
+    weight = packed.permute(0, 3, 2, 4, 1).reshape(shuffle**2 * 64, 64, 3, 3)
+    out = F.leaky_relu(F.conv2d(x.float(), weight.float(), bias, padding=1), slope)
+    n, _, h, w = x.shape
+    by_channel = out.view(n, shuffle**2, 64, h, w).transpose(1, 2).reshape(n, -1, h, w)
+    out = F.pixel_shuffle(by_channel, shuffle)
+    if residual is not None:
+        assert residual.shape == out.shape
+        out = F.leaky_relu(out + residual.float(), slope_of_sum)
+    return _rounded(out, x.dtype)
+
+
+def warp(x, flow):
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert flow.is_contiguous()
+    assert flow.dtype == torch.float32
+    return _rounded(flow_warp(x.float(), flow), x.dtype)
+
+
+def frame_conv(frame, packed, dtype):
+    assert frame.is_contiguous()
+    assert packed.is_contiguous()
+    return _rounded(F.conv2d(frame, packed.permute(3, 0, 1, 2), padding=1), dtype)
+
+
+def last_conv(x, packed, bias, frame, scale):
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert packed.is_contiguous()
+    weight = packed.permute(2, 1, 3, 0).reshape(8, 64, 3, 3)[:3]
+    base = F.interpolate(frame, scale_factor=scale, mode="bilinear", align_corners=False)
+    return F.conv2d(x.float(), weight.float(), bias, padding=1) + base
+
+
+def deform_conv(x, guide, packed, bias):
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert guide.is_contiguous(memory_format=torch.channels_last)
+    weight = packed.view(9, 8, 8, 64).permute(3, 1, 2, 0).reshape(64, 64, 3, 3)
+    out = modulated_deform_conv2d(
+        *(x.float(), guide[:, :144].float(), guide[:, 144:].float().sigmoid(), weight.float(), bias.float()),
+        padding=1,
+        deform_groups=8,
+    )
+    return _rounded(out, x.dtype)
+
+
+def flow_start(reference, neighbour, coarse):
+    assert reference.is_contiguous()
+    assert neighbour.is_contiguous()
+    n, _, h, w = reference.shape
+    flow = reference.new_zeros(n, 2, h, w)
+    if coarse is not None:
+        flow = 2 * F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=True)
+    warped = flow_warp(neighbour, flow, padding_mode="border")
+    return flow, _rounded(torch.cat((reference, warped, flow), dim=1), torch.float16)
+
+
+def _flow_conv(x, packed, bias):
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert packed.is_contiguous()
+    c = x.size(1)
+    weight = packed[: 49 * c // 8].view(7, 7, c // 8, -1, 8).permute(3, 2, 4, 0, 1).flatten(1, 2)
+    return F.conv2d(x.float(), weight.float()[: len(bias)], bias, padding=3)
+
+
+def flow_conv(x, packed, bias):
+    return _rounded(_flow_conv(x, packed, bias).relu(), torch.float16)
+
+
+def flow_conv_add_(flow, x, packed, bias):
+    return flow.add_(_flow_conv(x, packed, bias))
+
+
+FUNCTIONS = {
+    f.__name__: f
+    for f in (conv3x3, warp, frame_conv, last_conv, deform_conv, flow_start, flow_conv, flow_conv_add_)
+}  # fmt: skip

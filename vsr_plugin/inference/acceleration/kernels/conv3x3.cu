@@ -1,0 +1,289 @@
+// A 3x3 convolution of 64 channels, stride 1, zeros outside, with bias, residual, leaky ReLU before or after it, and
+// pixel shuffle.
+//
+// Features are channels-last in half precision, sums are float32. One block computes 16x16 pixels of 64 output
+// channels. Its input, with a border of one pixel, lies in shared memory as 8 planes of 8 channels: 16 bytes per pixel,
+// so that the input of any of the nine taps begins at a multiple of 16 bytes, and eight neighbouring pixels are the
+// 128 bytes that a tensor core reads at once, without conflicts. Planes are an odd number of pixels apart, so that the
+// 8 planes of one pixel do not conflict either.
+//
+// Compile with BF16 as 0 or 1 and WGMMA as 0 (mma.sync, compute capability 8.0) or 1 (wgmma, 9.0a).
+
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+struct alignas(16) Vec { u32 x, y, z, w; };  // 8 channels
+
+#define TILE 16
+#define HALO (TILE + 2)
+#define PLANE (HALO * HALO + 1)         // pixels from plane to plane
+#define TILE_BYTES (8 * PLANE * 16)
+#define TAP_BYTES (64 * 64 * 2)
+#define STAGED 144                      // bytes from pixel to pixel of the staged result
+
+#if WGMMA
+#define THREADS 256
+#else
+#define THREADS 128
+#endif
+
+#if BF16
+#define NAME "bf16"
+#else
+#define NAME "f16"
+#endif
+
+__device__ __forceinline__ u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
+
+// 16 bytes from global to shared memory, or zeros.
+__device__ __forceinline__ void copy_async(u32 to, const void* from, bool inside) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(to), "l"(from), "r"(inside ? 16 : 0));
+}
+__device__ __forceinline__ void close_copies() { asm volatile("cp.async.commit_group;\n" ::); }
+template <int N> __device__ __forceinline__ void wait_copies() { asm volatile("cp.async.wait_group %0;\n" ::"n"(N)); }
+
+__device__ __forceinline__ u32 pack(float low, float high) {
+    u32 packed;
+    asm("cvt.rn." NAME "x2.f32 %0, %1, %2;\n" : "=r"(packed) : "f"(high), "f"(low));
+    return packed;
+}
+__device__ __forceinline__ float unpack(u16 value) {
+#if BF16
+    return __uint_as_float((u32)value << 16);
+#else
+    float result;
+    asm("cvt.f32.f16 %0, %1;\n" : "=f"(result) : "h"(value));
+    return result;
+#endif
+}
+__device__ __forceinline__ float activate(float value, float slope) { return value > 0.f ? value : slope * value; }
+__device__ __forceinline__ u32 add2(u32 a, u32 b, float slope) {
+    return pack(activate(unpack((u16)a) + unpack((u16)b), slope),
+                activate(unpack((u16)(a >> 16)) + unpack((u16)(b >> 16)), slope));
+}
+
+struct Image {
+    int height, width, y0, x0;
+};
+
+__device__ __forceinline__ void load_tile(u32 tile, const Vec* x, Image image) {
+    for (int i = threadIdx.x; i < HALO * HALO * 8; i += THREADS) {
+        const int pixel = i >> 3, chunk = i & 7;
+        const int y = image.y0 - 1 + pixel / HALO, xx = image.x0 - 1 + pixel % HALO;
+        const bool inside = y >= 0 && y < image.height && xx >= 0 && xx < image.width;
+        const Vec* from = x + (inside ? ((long long)y * image.width + xx) * 8 + chunk : 0);
+        copy_async(tile + (chunk * PLANE + pixel) * 16, from, inside);
+    }
+}
+
+// Weights of one tap, in the order in which they are stored: [8 input channels][output channel][input channel].
+__device__ __forceinline__ void load_tap(u32 to, const Vec* weight, int tap) {
+    for (int i = threadIdx.x; i < TAP_BYTES / 16; i += THREADS)
+        copy_async(to + i * 16, weight + tap * (TAP_BYTES / 16) + i, true);
+}
+
+__device__ __forceinline__ void wait_for_previous_kernel() { asm volatile("griddepcontrol.wait;\n" ::: "memory"); }
+__device__ __forceinline__ void let_next_kernel_begin() { asm volatile("griddepcontrol.launch_dependents;\n" ::); }
+
+// From the staged result to the image of `shuffle` times the size; group g of 64 channels goes to its place there.
+__device__ __forceinline__ void store(const unsigned char* staged, const Vec* residual, Vec* out, Image image,
+                                      int group, int shuffle, float slope_of_sum) {
+    const int dy = group / shuffle, dx = group % shuffle;
+    for (int i = threadIdx.x; i < TILE * TILE * 8; i += THREADS) {
+        const int pixel = i >> 3, chunk = i & 7;
+        const int y = image.y0 + pixel / TILE, x = image.x0 + pixel % TILE;
+        if (y >= image.height || x >= image.width) continue;
+        const long long at =
+            (((long long)y * shuffle + dy) * image.width * shuffle + x * shuffle + dx) * 8 + chunk;
+        Vec v = *(const Vec*)(staged + pixel * STAGED + chunk * 16);
+        if (residual) {
+            const Vec r = residual[at];
+            v.x = add2(v.x, r.x, slope_of_sum), v.y = add2(v.y, r.y, slope_of_sum);
+            v.z = add2(v.z, r.z, slope_of_sum), v.w = add2(v.w, r.w, slope_of_sum);
+        }
+        out[at] = v;
+    }
+}
+
+#if WGMMA
+
+// Eight neighbouring pixels or channels, 16 bytes each, are one piece; `inner` bytes to the next 8 channels of the sum,
+// `outer` bytes to the next eight pixels or channels.
+__device__ __forceinline__ u64 descriptor(u32 address, u32 inner, u32 outer) {
+    return (u64)((address & 0x3FFFF) >> 4) | (u64)(inner >> 4) << 16 | (u64)(outer >> 4) << 32;
+}
+
+#define EIGHT(d, i) \
+    "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
+        "+f"(d[i + 7])
+
+// 64 output channels by 128 pixels by 16 input channels.
+__device__ __forceinline__ void multiply(float (&d)[64], u64 weights, u64 pixels, int add) {
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n128k16.f32." NAME "." NAME " {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+        "%64, %65, p, 1, 1, 0, 0;\n}\n"
+        : EIGHT(d, 0), EIGHT(d, 8), EIGHT(d, 16), EIGHT(d, 24), EIGHT(d, 32), EIGHT(d, 40), EIGHT(d, 48), EIGHT(d, 56)
+        : "l"(weights), "l"(pixels), "r"(add));
+}
+
+// Four 8x8 pieces, each transposed.
+__device__ __forceinline__ void stage(u32 to, u32 a, u32 b, u32 c, u32 d) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};\n" ::"r"(to), "r"(a), "r"(b),
+                 "r"(c), "r"(d));
+}
+
+template <int TAP> __device__ __forceinline__ void compute_tap(float (&d)[64], u32 tile, u32 weights, int group) {
+    wait_copies<8 - TAP>();
+    asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
+    __syncthreads();
+    asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory");
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        const u32 pixels = tile + (2 * k * PLANE + (TAP / 3) * HALO + TAP % 3 + 8 * group) * 16;
+        multiply(d, descriptor(weights + TAP * TAP_BYTES + 2 * k * 1024, 1024, 128),
+                 descriptor(pixels, PLANE * 16, HALO * 16), TAP + k);
+    }
+    asm volatile("wgmma.commit_group.sync.aligned;\n" ::: "memory");
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    conv3x3(const Vec* x, const Vec* weight, const float* bias, const Vec* residual, Vec* out, int height, int width,
+            int shuffle, float slope, float slope_of_sum) {
+    extern __shared__ __align__(128) unsigned char memory[];
+    const u32 tile = shared_address(memory), weights = tile + TILE_BYTES;
+    const int columns = (width + TILE - 1) / TILE, group = blockIdx.y;
+    const Image image = {height, width, (int)(blockIdx.x / columns) * TILE, (int)(blockIdx.x % columns) * TILE};
+    weight += group * 9 * (TAP_BYTES / 16);
+    bias += group * 64;
+    let_next_kernel_begin();
+    load_tap(weights, weight, 0);
+    wait_for_previous_kernel();
+    x += (long long)blockIdx.z * height * width * 8;
+    const long long out_image = (long long)blockIdx.z * height * width * 8 * shuffle * shuffle;
+    load_tile(tile, x, image);
+    close_copies();
+#pragma unroll
+    for (int tap = 1; tap < 9; tap++) {
+        load_tap(weights + tap * TAP_BYTES, weight, tap);
+        close_copies();
+    }
+
+    const int warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32, half = threadIdx.x / 128;
+    const float bias_low = bias[16 * warp + lane / 4], bias_high = bias[16 * warp + lane / 4 + 8];
+    float d[64];
+    compute_tap<0>(d, tile, weights, half);
+    compute_tap<1>(d, tile, weights, half);
+    compute_tap<2>(d, tile, weights, half);
+    compute_tap<3>(d, tile, weights, half);
+    compute_tap<4>(d, tile, weights, half);
+    compute_tap<5>(d, tile, weights, half);
+    compute_tap<6>(d, tile, weights, half);
+    compute_tap<7>(d, tile, weights, half);
+    compute_tap<8>(d, tile, weights, half);
+    asm volatile("wgmma.wait_group.sync.aligned 0;\n" ::: "memory");
+    __syncthreads();
+
+    // d[4 j + e]: row j of the tile, columns 8 half + lane % 4 * 2 + e % 2, channel 16 warp + lane / 4 + e / 2 * 8.
+#pragma unroll
+    for (int j = 0; j < 16; j += 2) {
+        u32 piece[4];
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const float b = e % 2 ? bias_high : bias_low;
+            piece[e] = pack(activate(d[4 * j + 2 * e] + b, slope), activate(d[4 * j + 2 * e + 1] + b, slope));
+        }
+        const int row = j + lane / 16, channel = 16 * warp + lane / 8 % 2 * 8;
+        stage(tile + (row * TILE + 8 * half + lane % 8) * STAGED + channel * 2, piece[0], piece[1], piece[2], piece[3]);
+    }
+    __syncthreads();
+    store(memory, residual ? residual + out_image : nullptr, out + out_image, image, group, shuffle,
+          slope_of_sum);
+}
+
+#else
+
+#define STAGES 3
+
+__device__ __forceinline__ void load_matrices(u32 (&r)[4], u32 from) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(from));
+}
+
+// 16 pixels by 8 output channels by 16 input channels.
+__device__ __forceinline__ void multiply(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." NAME "." NAME ".f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    conv3x3(const Vec* x, const Vec* weight, const float* bias, const Vec* residual, Vec* out, int height, int width,
+            int shuffle, float slope, float slope_of_sum) {
+    extern __shared__ __align__(128) unsigned char memory[];
+    const u32 tile = shared_address(memory), weights = tile + TILE_BYTES;
+    const int columns = (width + TILE - 1) / TILE, group = blockIdx.y;
+    const Image image = {height, width, (int)(blockIdx.x / columns) * TILE, (int)(blockIdx.x % columns) * TILE};
+    weight += group * 9 * (TAP_BYTES / 16);
+    bias += group * 64;
+    load_tap(weights, weight, 0);
+    x += (long long)blockIdx.z * height * width * 8;
+    const long long out_image = (long long)blockIdx.z * height * width * 8 * shuffle * shuffle;
+    load_tile(tile, x, image);
+    close_copies();
+    load_tap(weights + TAP_BYTES, weight, 1);
+    close_copies();
+
+    // Each warp has four rows of the tile.
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const u32 my_pixels = tile + (lane / 16 * PLANE + 4 * warp * HALO + lane % 16) * 16;
+    const u32 my_weights = lane / 8 % 2 * 1024 + (lane % 8 + lane / 16 * 8) * 16;
+    float d[4][8][4] = {};
+    for (int tap = 0; tap < 9; tap++) {
+        wait_copies<STAGES - 2>();
+        __syncthreads();
+        if (tap + 2 < 9) load_tap(weights + (tap + 2) % STAGES * TAP_BYTES, weight, tap + 2);
+        close_copies();
+        const u32 pixels = my_pixels + (tap / 3 * HALO + tap % 3) * 16;
+        const u32 taps_weights = weights + tap % STAGES * TAP_BYTES + my_weights;
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            u32 a[4][4], b[4][4];
+#pragma unroll
+            for (int i = 0; i < 4; i++) load_matrices(a[i], pixels + (2 * k * PLANE + i * HALO) * 16);
+#pragma unroll
+            for (int i = 0; i < 4; i++) load_matrices(b[i], taps_weights + 2 * k * 1024 + i * 256);
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+#pragma unroll
+                for (int j = 0; j < 8; j++) multiply(d[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+        }
+    }
+    __syncthreads();
+
+    // d[i][j][e]: row 4 warp + i of the tile, column lane / 4 + e / 2 * 8, channel 8 j + lane % 4 * 2 + e % 2.
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+        const int channel = 8 * j + lane % 4 * 2;
+        const float b0 = bias[channel], b1 = bias[channel + 1];
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+#pragma unroll
+            for (int e = 0; e < 4; e += 2) {
+                const int pixel = (4 * warp + i) * TILE + lane / 4 + e / 2 * 8;
+                *(u32*)(memory + pixel * STAGED + channel * 2) =
+                    pack(activate(d[i][j][e] + b0, slope), activate(d[i][j][e + 1] + b1, slope));
+            }
+    }
+    __syncthreads();
+    store(memory, residual ? residual + out_image : nullptr, out + out_image, image, group, shuffle,
+          slope_of_sum);
+}
+
+#endif

@@ -1,0 +1,87 @@
+"""A 3x3 convolution of 64 channels on tensor cores, with what comes before and after it in the same kernel."""
+
+import functools
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vsr_plugin.inference.acceleration.kernels.nvrtc import Kernel, architecture, compile_cubin
+
+#: Input channels, and what output channels are a multiple of.
+CHANNELS = 64
+_SOURCE = Path(__file__).with_suffix(".cu")
+_TILE = 16  # as in the source, like the bytes of shared memory that follow
+_TILE_BYTES = 8 * ((_TILE + 2) ** 2 + 1) * 16
+_TAP_BYTES = CHANNELS * CHANNELS * 2
+
+
+def pack_conv3x3(weight: Tensor, shuffle: int = 1) -> Tensor:
+    """Weights in the order that the kernel reads.
+
+    Args:
+        weight: ``(64 * shuffle**2, 64, 3, 3)``; with ``shuffle`` the output channels as ``F.pixel_shuffle`` takes them.
+
+    Returns:
+        ``(shuffle**2, 9, 8, 64, 8)``: places that one pixel becomes, taps, input channels by eight, output channels,
+        the eight input channels.
+    """
+    groups = shuffle**2
+    taps = weight.reshape(CHANNELS, groups, 8, 8, 9)
+    return taps.permute(1, 4, 2, 0, 3).contiguous()
+
+
+@functools.cache
+def _kernel(device: torch.device, dtype: torch.dtype) -> Kernel:
+    # Hopper's own matrix instructions, which no later architecture has, or those of all since Ampere.
+    wgmma = torch.cuda.get_device_capability(device) == (9, 0)
+    options = (
+        architecture(device, specific=wgmma),
+        f"-DBF16={int(dtype == torch.bfloat16)}",
+        f"-DWGMMA={int(wgmma)}",
+    )
+    return Kernel(
+        device,
+        compile_cubin(_SOURCE.read_text(), options),
+        "conv3x3",
+        threads=256 if wgmma else 128,
+        shared_bytes=_TILE_BYTES + (9 if wgmma else 3) * _TAP_BYTES,
+        overlaps=wgmma,
+    )
+
+
+def conv3x3(
+    x: Tensor,
+    packed: Tensor,
+    bias: Tensor,
+    residual: Tensor | None = None,
+    *,
+    slope: float = 1.0,
+    slope_of_sum: float = 1.0,
+    shuffle: int = 1,
+) -> Tensor:
+    """``leaky(residual + leaky(conv(x)))``, enlarged by pixel shuffle; sums are float32.
+
+    Args:
+        x: ``(n, 64, h, w)``, float16 or bfloat16 on CUDA, channels-last.
+        packed: weights by :func:`pack_conv3x3`, in the dtype of ``x``.
+        bias: float32 ``(64 * shuffle**2,)``, in the order of the packed weights: all channels of a place together.
+        residual: of the kind of the result.
+        slope: of the leaky ReLU after the convolution; 0 for ReLU, 1 for none.
+        slope_of_sum: of the one after adding the residual; without a residual there is none.
+        shuffle: factor of the pixel shuffle; 1 for none.
+
+    Returns:
+        ``(n, 64, shuffle * h, shuffle * w)``, channels-last.
+
+    Raises:
+        RuntimeError: the kernel cannot be compiled or launched.
+    """
+    n, _, h, w = x.shape
+    out = x.new_empty(n, h * shuffle, w * shuffle, CHANNELS).permute(0, 3, 1, 2)
+    tiles = -(-h // _TILE) * -(-w // _TILE)
+    launch = _kernel(x.device, x.dtype)
+    launch(
+        (tiles, shuffle**2, n), x, packed, bias, residual, out, h, w, shuffle, float(slope), float(slope_of_sum)
+    )  # fmt: skip
+    return out

@@ -1,0 +1,229 @@
+// What surrounds the convolutions of 64 channels: warping, what deformable convolutions read, the frame's part of the
+// first convolution, and the last convolution on top of the enlarged frame.
+//
+// Features are channels-last in half precision (BF16 is 0 or 1), frames and flow planar in float32.
+
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+struct alignas(16) Vec { u32 part[4]; };  // 8 channels
+
+#if BF16
+#define NAME "bf16"
+#else
+#define NAME "f16"
+#endif
+
+__device__ __forceinline__ u32 pack(float low, float high) {
+    u32 packed;
+    asm("cvt.rn." NAME "x2.f32 %0, %1, %2;\n" : "=r"(packed) : "f"(high), "f"(low));
+    return packed;
+}
+__device__ __forceinline__ float unpack(u32 value) {  // its low half
+#if BF16
+    return __uint_as_float(value << 16);
+#else
+    float result;
+    asm("cvt.f32.f16 %0, %1;\n" : "=f"(result) : "h"((u16)value));
+    return result;
+#endif
+}
+
+// 8 channels of an image, sampled bilinearly at a position in pixels, zeros outside; NaN where there is no position.
+__device__ __forceinline__ void sample(float (&sum)[8], const Vec* image, float x, float y, int height, int width,
+                                       int chunks) {
+    const float nothing = 0.f * (x + y);  // NaN if either is infinite or NaN, so that an overflow is not lost
+#pragma unroll
+    for (int i = 0; i < 8; i++) sum[i] = nothing;
+    // Beyond the border by one pixel or by a million is the same, but for the conversion to integers.
+    x = fminf(fmaxf(x, -2.f), width + 1.f), y = fminf(fmaxf(y, -2.f), height + 1.f);
+    const float left = floorf(x), top = floorf(y), fx = x - left, fy = y - top;
+#pragma unroll
+    for (int corner = 0; corner < 4; corner++) {
+        const int cx = (int)left + corner % 2, cy = (int)top + corner / 2;
+        if (cx < 0 || cx >= width || cy < 0 || cy >= height) continue;
+        const float weight = (corner % 2 ? fx : 1.f - fx) * (corner / 2 ? fy : 1.f - fy);
+        const Vec v = image[((long long)cy * width + cx) * chunks];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            sum[2 * i] += weight * unpack(v.part[i]);
+            sum[2 * i + 1] += weight * unpack(v.part[i] >> 16);
+        }
+    }
+}
+
+__device__ __forceinline__ Vec packed(const float (&values)[8], float factor) {
+    Vec v;
+#pragma unroll
+    for (int i = 0; i < 4; i++) v.part[i] = pack(factor * values[2 * i], factor * values[2 * i + 1]);
+    return v;
+}
+
+// x sampled at position + flow; a thread has 8 channels of a pixel.
+extern "C" __global__ void __launch_bounds__(256)
+    warp(const Vec* x, const float* flow, Vec* out, int height, int width, int chunks) {
+    const long long size = (long long)height * width, index = (long long)blockIdx.x * 256 + threadIdx.x;
+    if (index >= size * chunks) return;
+    const int pixel = (int)(index / chunks), chunk = (int)(index % chunks);
+    x += blockIdx.y * size * chunks, flow += blockIdx.y * size * 2, out += blockIdx.y * size * chunks;
+    float sum[8];
+    sample(sum, x + chunk, pixel % width + flow[pixel], pixel / width + flow[size + pixel], height, width, chunks);
+    out[index] = packed(sum, 1.f);
+}
+
+__device__ __forceinline__ float number(const u16* p) { return unpack(*p); }
+__device__ __forceinline__ float number(const float* p) { return *p; }
+
+// What a deformable 3x3 convolution multiplies: for `count` pixels from `first` on, each tap's 8 channels of each of 8
+// groups, displaced and weighted. `guide` has 216 channels: displacements (vertical, horizontal) of the taps of each
+// group, and then factors before their sigmoid. A thread has a tap and a group of a pixel.
+template <class T>
+__device__ __forceinline__ void deform(const Vec* x, const T* guide, Vec* out, int first, int count, int height,
+                                       int width) {
+    const long long index = (long long)blockIdx.x * 256 + threadIdx.x;
+    if (index >= (long long)count * 72) return;
+    const int pixel = first + (int)(index / 72), tap = (int)(index % 72) / 8, group = (int)(index % 8);
+    const int image = pixel / (height * width), at = pixel % (height * width);
+    const T* mine = guide + (long long)pixel * 216;
+    const float y = at / width + tap / 3 - 1 + number(mine + group * 18 + 2 * tap);
+    const float xx = at % width + tap % 3 - 1 + number(mine + group * 18 + 2 * tap + 1);
+    const float factor = 1.f / (1.f + __expf(-number(mine + 144 + group * 9 + tap)));
+    float sum[8];
+    sample(sum, x + (long long)image * height * width * 8 + group, xx, y, height, width, 8);
+    out[index] = packed(sum, factor);
+}
+extern "C" __global__ void __launch_bounds__(256)
+    deform_by_half(const Vec* x, const u16* guide, Vec* out, int first, int count, int height, int width) {
+    deform(x, guide, out, first, count, height, width);
+}
+extern "C" __global__ void __launch_bounds__(256)
+    deform_by_float(const Vec* x, const float* guide, Vec* out, int first, int count, int height, int width) {
+    deform(x, guide, out, first, count, height, width);
+}
+
+// 3x3 convolution from the 3 channels of a frame to 64, in float32 but for the result; a thread has a pixel.
+extern "C" __global__ void __launch_bounds__(128)
+    frame_conv(const float* frame, const float4* weight, Vec* out, int height, int width) {
+    __shared__ float4 weights[27 * 16];  // [input channel][tap][output channels by four]
+    for (int i = threadIdx.x; i < 27 * 16; i += 128) weights[i] = weight[i];
+    __syncthreads();
+    const int size = height * width, pixel = blockIdx.x * 128 + threadIdx.x;
+    if (pixel >= size) return;
+    frame += (long long)blockIdx.y * 3 * size, out += (long long)blockIdx.y * size * 8;
+    const int y = pixel / width, x = pixel % width;
+    float4 sum[16] = {};
+#pragma unroll 1
+    for (int tap = 0; tap < 27; tap++) {
+        const int ty = y + tap % 9 / 3 - 1, tx = x + tap % 3 - 1;
+        const bool inside = ty >= 0 && ty < height && tx >= 0 && tx < width;
+        const float value = inside ? frame[(long long)(tap / 9) * size + ty * width + tx] : 0.f;
+#pragma unroll
+        for (int i = 0; i < 16; i++) {
+            const float4 w = weights[tap * 16 + i];
+            sum[i].x += value * w.x, sum[i].y += value * w.y, sum[i].z += value * w.z, sum[i].w += value * w.w;
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        Vec v;
+        v.part[0] = pack(sum[2 * i].x, sum[2 * i].y), v.part[1] = pack(sum[2 * i].z, sum[2 * i].w);
+        v.part[2] = pack(sum[2 * i + 1].x, sum[2 * i + 1].y), v.part[3] = pack(sum[2 * i + 1].z, sum[2 * i + 1].w);
+        out[(long long)pixel * 8 + i] = v;
+    }
+}
+
+// The last convolution, 3x3 from 64 channels to 3, plus the bilinear enlargement of a frame. Tiles, planes and tensor
+// cores as in conv3x3.cu; the three output channels are filled up to eight.
+
+#define TILE 16
+#define HALO (TILE + 2)
+#define PLANE (HALO * HALO + 1)
+
+__device__ __forceinline__ u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
+__device__ __forceinline__ void copy_async(u32 to, const void* from, bool inside) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(to), "l"(from), "r"(inside ? 16 : 0));
+}
+__device__ __forceinline__ void load_matrices(u32 (&r)[4], u32 from) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(from));
+}
+__device__ __forceinline__ void multiply(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." NAME "." NAME ".f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Where between which two pixels of a side a pixel of the enlarged side lies, as F.interpolate has it.
+struct Between {
+    int first, second;
+    float share;
+};
+__device__ __forceinline__ Between between(int position, float scale, int side) {
+    const float at = fmaxf((position + 0.5f) / scale - 0.5f, 0.f);
+    const int first = min((int)at, side - 1);
+    return {first, min(first + 1, side - 1), at - first};
+}
+
+extern "C" __global__ void __launch_bounds__(128)
+    last_conv(const Vec* x, const Vec* weight, const float* bias, const float* frame, float* out, int height,
+              int width, int scale) {
+    extern __shared__ __align__(128) unsigned char memory[];  // the tile, then [tap][8 input channels][8 outputs]
+    const u32 tile = shared_address(memory), weights = tile + 8 * PLANE * 16;
+    const int columns = (width + TILE - 1) / TILE;
+    const int y0 = blockIdx.x / columns * TILE, x0 = blockIdx.x % columns * TILE;
+    const long long size = (long long)height * width;
+    x += blockIdx.y * size * 8, out += blockIdx.y * size * 3;
+    const int lr_height = height / scale, lr_width = width / scale;
+    frame += (long long)blockIdx.y * 3 * lr_height * lr_width;
+    for (int i = threadIdx.x; i < 9 * 64; i += 128) copy_async(weights + i * 16, weight + i, true);
+    for (int i = threadIdx.x; i < HALO * HALO * 8; i += 128) {
+        const int pixel = i >> 3, chunk = i & 7, y = y0 - 1 + pixel / HALO, xx = x0 - 1 + pixel % HALO;
+        const bool inside = y >= 0 && y < height && xx >= 0 && xx < width;
+        copy_async(tile + (chunk * PLANE + pixel) * 16, x + (inside ? ((long long)y * width + xx) * 8 + chunk : 0),
+                   inside);
+    }
+    asm volatile("cp.async.commit_group;\ncp.async.wait_group 0;\n" ::: "memory");
+    __syncthreads();
+
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const u32 my_pixels = tile + (lane / 16 * PLANE + 4 * warp * HALO + lane % 16) * 16;
+    float d[4][4] = {};
+#pragma unroll
+    for (int tap = 0; tap < 9; tap++) {
+        u32 b[2][4];  // of 32 input channels each
+#pragma unroll
+        for (int i = 0; i < 2; i++) load_matrices(b[i], weights + (tap * 64 + i * 32 + lane) * 16);
+        const u32 pixels = my_pixels + (tap / 3 * HALO + tap % 3) * 16;
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                u32 a[4];
+                load_matrices(a, pixels + (2 * k * PLANE + i * HALO) * 16);
+                multiply(d[i], a, b[k / 2][k % 2 * 2], b[k / 2][k % 2 * 2 + 1]);
+            }
+    }
+
+    // d[i][e]: row 4 warp + i of the tile, column lane / 4 + e / 2 * 8, channel lane % 4 * 2 + e % 2.
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const int y = y0 + 4 * warp + i;
+        if (y >= height) continue;
+        const Between row = between(y, (float)scale, lr_height);
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const int channel = lane % 4 * 2 + e % 2, xx = x0 + lane / 4 + e / 2 * 8;
+            if (channel >= 3 || xx >= width) continue;
+            const Between column = between(xx, (float)scale, lr_width);
+            const float* plane = frame + (long long)channel * lr_height * lr_width;
+            const float* upper = plane + (long long)row.first * lr_width;
+            const float* lower = plane + (long long)row.second * lr_width;
+            const float base =
+                (1.f - row.share) * ((1.f - column.share) * upper[column.first] + column.share * upper[column.second]) +
+                row.share * ((1.f - column.share) * lower[column.first] + column.share * lower[column.second]);
+            out[channel * size + (long long)y * width + xx] = d[i][e] + bias[channel] + base;
+        }
+    }
+}

@@ -1,0 +1,100 @@
+"""Whether the kernels work on a device: they are tried against PyTorch's operators, so nothing is assumed of it."""
+
+import functools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vsr_plugin.inference.acceleration.kernels.conv3x3 import conv3x3, pack_conv3x3
+from vsr_plugin.inference.acceleration.kernels.pixels import (
+    deform_conv,
+    frame_conv,
+    last_conv,
+    pack_deform_conv,
+    pack_frame_conv,
+    pack_last_conv,
+    warp,
+)
+from vsr_plugin.models.aggregation.deform_conv import modulated_deform_conv2d
+from vsr_plugin.models.alignment.flow_warp import flow_warp
+
+#: Largest error in numbers of magnitude 1, of results rounded to 11 and to 8 bits.
+_TOLERANCE = {torch.float16: 1e-2, torch.bfloat16: 8e-2}
+
+
+def trials(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[Tensor, Tensor]]:
+    """What each kernel gives, and what PyTorch's operators in float32 give, for odd sizes and random numbers.
+
+    Raises:
+        RuntimeError: a kernel cannot be compiled or launched.
+    """
+    generator = torch.Generator(device).manual_seed(0)
+
+    def random(*shape: int, scale: float = 1.0) -> Tensor:
+        return scale * torch.randn(*shape, generator=generator, device=device)
+
+    def features(*shape: int) -> Tensor:
+        return random(*shape).to(dtype, memory_format=torch.channels_last)
+
+    n, h, w = 2, 21, 35
+    x, residual, hr_features = features(n, 64, h, w), features(n, 64, h, w), features(n, 64, 2 * h, 2 * w)
+    weight, bias = random(64, 64, 3, 3, scale=1 / 24).to(dtype), random(64)
+    wide, wide_bias = random(256, 64, 3, 3, scale=1 / 24).to(dtype), random(256)
+    narrow, narrow_bias = random(3, 64, 3, 3, scale=1 / 24).to(dtype), random(3)
+    frame, frame_weight, flow = random(n, 3, h, w), random(64, 3, 3, 3, scale=0.2), random(n, 2, h, w, scale=9.0)
+    guide = torch.cat((random(n, 144, h, w, scale=3.0), random(n, 72, h, w)), dim=1).to(dtype)
+    guide = guide.contiguous(memory_format=torch.channels_last)
+    by_place = wide_bias.view(64, 4).t().reshape(-1).contiguous()
+
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=False):
+        conv = F.conv2d(x.float(), weight.float(), bias, padding=1)
+        return {
+            "conv3x3, ReLU": (conv3x3(x, pack_conv3x3(weight), bias, slope=0), conv.relu()),
+            "conv3x3, residual, leaky ReLU": (
+                conv3x3(x, pack_conv3x3(weight), bias, residual, slope_of_sum=0.1),
+                F.leaky_relu(conv + residual.float(), 0.1),
+            ),
+            "conv3x3, pixel shuffle": (
+                conv3x3(x, pack_conv3x3(wide, 2), by_place, slope=0.1, shuffle=2),
+                F.leaky_relu(F.pixel_shuffle(F.conv2d(x.float(), wide.float(), wide_bias, padding=1), 2), 0.1),
+            ),
+            "warp": (warp(x, flow), flow_warp(x.float(), flow)),
+            **{
+                f"deform_conv, {given.dtype}": (
+                    deform_conv(x, given, pack_deform_conv(weight), bias.to(dtype)),
+                    modulated_deform_conv2d(
+                        *(x.float(), guide[:, :144].float(), guide[:, 144:].float().sigmoid(), weight.float(), bias),
+                        padding=1,
+                        deform_groups=8,
+                        backend="torch",
+                    ),
+                )
+                for given in (guide, guide.float())
+            },
+            "frame_conv": (
+                frame_conv(frame, pack_frame_conv(frame_weight), dtype),
+                F.conv2d(frame, frame_weight, padding=1),
+            ),
+            "last_conv": (
+                last_conv(hr_features, pack_last_conv(narrow), narrow_bias, frame, 2),
+                F.conv2d(hr_features.float(), narrow.float(), narrow_bias, padding=1)
+                + F.interpolate(frame, scale_factor=2, mode="bilinear", align_corners=False),
+            ),
+        }
+
+
+@functools.cache
+def kernels_work(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether all kernels can be compiled for a device and give the right numbers there."""
+    if device.type != "cuda" or dtype not in _TOLERANCE or torch.version.hip is not None:
+        return False
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return False
+    try:
+        with torch.cuda.device(device):
+            tried = trials(device, dtype).values()
+            errors = [float((got - right).abs().max() / right.abs().max()) for got, right in tried]
+        return max(errors) < _TOLERANCE[dtype]  # NaN is not
+    except (RuntimeError, OSError):
+        return False  # no compiler, or a driver of another age
