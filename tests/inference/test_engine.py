@@ -50,7 +50,7 @@ def test_in_memory(either_net):
 
 
 class AtOnce(BasicVSRNet):
-    """Pairs the steps of its branches, on any device; knows how often."""
+    """Pairs the steps of its branches, on any device; the class knows how often, since ``accelerate`` makes copies."""
 
     pairs = 0
 
@@ -58,13 +58,14 @@ class AtOnce(BasicVSRNet):
         return not torch.is_grad_enabled()
 
     def both_steps(self, backward, forward):
-        self.pairs += 1
+        AtOnce.pairs += 1
         return super().both_steps(backward, forward)
 
 
 @pytest.fixture(params=[{}, dict(propagation="local", segments=2)], ids=["bidirectional", "local"])
-def both_ways(request):
+def both_ways(request, monkeypatch):
     """The same network with its branches at once and in turn."""
+    monkeypatch.setattr(AtOnce, "pairs", 0)
     torch.manual_seed(1)
     at_once, in_turn = (cls(mid_channels=8, num_blocks=1, **request.param).eval() for cls in (AtOnce, BasicVSRNet))
     in_turn.load_state_dict(at_once.state_dict())
@@ -78,7 +79,7 @@ def test_branches_at_once_give_the_same_frames(both_ways, t):
     guard, cache = FiniteGuard(), MemoryCache()
     guard.watch = lambda *tensors: shown.extend(tensors)
     out = collect(restore_piece(at_once, clip, segment=t, cache=cache, on_step=steps.append, guard=guard))
-    assert at_once.pairs == t
+    assert AtOnce.pairs == t
     assert torch.equal(out, collect(restore_piece(in_turn, clip, segment=t, cache=MemoryCache())))
     assert steps == [*reversed(range(t)), *range(t)]
     assert len(shown) == 3 * t, "both states and the frame"
@@ -91,9 +92,9 @@ def test_strategies_that_keep_states_in_memory_run_branches_at_once(both_ways, s
     if at_once.propagation.cuts_sequences and strategy == "window":
         pytest.skip("windows do not go with local propagation")
     clip = random_clip(7, 6, 10)
-    # Restoring accelerates a copy, whose class is that of the network, with other layers.
     got, expected = (list(restore_frames(net, clip, strategy=strategy)) for net in (at_once, in_turn))
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+    assert AtOnce.pairs == 7
 
 
 @pytest.mark.parametrize("on_disk", [True, False])
@@ -104,7 +105,7 @@ def test_elsewhere_branches_run_in_turn(both_ways, tmp_path, on_disk):
         out = collect(
             restore_piece(at_once, clip, segment=5 if on_disk else 3, cache=disk if on_disk else MemoryCache())
         )
-    assert at_once.pairs == 0
+    assert AtOnce.pairs == 0
     torch.testing.assert_close(out, whole(in_turn, clip), atol=1e-5, rtol=0)
 
 
