@@ -1,8 +1,11 @@
 """When steps are recorded and replayed; the recorder here computes the same function again, on a CPU."""
 
+import contextlib
+
 import pytest
 import torch
 
+from vsr_plugin.evaluation.benchmarking import profiling
 from vsr_plugin.inference.acceleration.conversion import mix_in
 from vsr_plugin.inference.acceleration.cuda import CUDAComponents
 from vsr_plugin.inference.acceleration.cuda_graphs import Recording, StepGraphs, release_graphs, steps_unrecorded
@@ -23,7 +26,11 @@ class Recorder:
 
         def replay():
             self.replays += 1
-            output.copy_(function(*fixed))
+            if isinstance(output, tuple):
+                for x, again in zip(output, function(*fixed), strict=True):
+                    x.copy_(again)
+            else:
+                output.copy_(function(*fixed))
 
         return Recording(fixed, output, replay)
 
@@ -138,6 +145,154 @@ def test_out_of_memory_goes_to_the_caller(recorder):
     net(_lrs(1))
     with pytest.raises(torch.cuda.OutOfMemoryError):
         net(_lrs(1))
+
+
+def sum_and_difference(a, b):
+    return a + b, a - b
+
+
+@torch.no_grad()
+def test_a_function_may_have_several_results(recorder):
+    net = _net(BasicVSRNet, recorder)
+    a, b, c = torch.rand(3, 1, 8, 6, 5)
+    results = [net.step_graphs.run(net, sum_and_difference, x, y) for x, y in ((a, b), (a, b), (b, c))]
+    assert recorder.recorded == ["sum_and_difference"]
+    assert recorder.replays == 3, "one of them to see whether it is right"
+    for result, (x, y) in zip(results, ((a, b), (a, b), (b, c)), strict=True):
+        assert torch.equal(result[0], x + y)
+        assert torch.equal(result[1], x - y)
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+@torch.no_grad()
+def test_all_results_of_a_replay_must_be_right(recorder, wrong):
+    def stale(function, inputs):
+        recording = recorder(function, inputs)
+        recording.output[wrong].zero_()
+        return Recording(recording.inputs, recording.output, lambda: None)
+
+    net = _net(BasicVSRNet, stale)
+    a, b = torch.rand(2, 1, 8, 6, 5)
+    for _ in range(3):
+        got = net.step_graphs.run(net, sum_and_difference, a, b)
+        assert torch.equal(got[0], a + b)
+        assert torch.equal(got[1], a - b)
+
+
+class Stream:
+    """Stands for a CUDA stream; says what waits for what."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, name, events):
+        self.name, self.events = name, events
+
+    def wait_stream(self, other):
+        self.events.append(f"{self.name} waits for {other.name}")
+
+
+class OnPretendedCUDA(CUDAComponents):
+    def branches_at_once(self, lrs):
+        return self.propagation.independent_branches and self.step_graphs.records(self, lrs)
+
+
+@pytest.fixture
+def events(monkeypatch):
+    """What happens on two streams: waiting, and the steps that are queued."""
+    events = []
+    streams = [Stream("current", events)]
+
+    @contextlib.contextmanager
+    def stream(side):
+        streams.append(side)
+        yield
+        streams.pop()
+
+    def queued(name, step):
+        def call(*args):
+            events.append(f"{streams[-1].name} steps {name}")
+            return step(*args)
+
+        return call
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream("side", events))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: streams[-1])
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    for name in ("backward", "forward"):
+        monkeypatch.setattr(BasicVSRNet, f"{name}_step", queued(name, getattr(BasicVSRNet, f"{name}_step")))
+    return events
+
+
+AT_ONCE = ["side waits for current", "side steps forward", "current steps backward", "current waits for side"]
+IN_TURN = ["current steps backward", "current steps forward"]
+
+
+def _net_at_once(recorder):
+    net = _net(BasicVSRNet, recorder)
+    mix_in(net, OnPretendedCUDA)
+    return net
+
+
+@torch.no_grad()
+def test_branches_run_on_two_streams_that_fork_and_join(recorder, events):
+    net, plain = _net_at_once(recorder), _net(BasicVSRNet, recorder)
+    lrs = _lrs(2)
+    expected = plain(lrs)
+    events.clear()
+    assert torch.equal(net(lrs), expected)
+    assert events == 2 * AT_ONCE
+
+
+@torch.no_grad()
+def test_both_branches_are_one_recording(recorder, events):
+    net = _net_at_once(recorder)
+    with steps_unrecorded(net):
+        expected = net(_lrs(9))
+    assert events == 9 * IN_TURN[:1] + 9 * IN_TURN[1:]
+    for _ in range(3):
+        assert torch.equal(net(_lrs(9)), expected)
+    assert sorted(recorder.recorded) == ["_both_side_by_side", "_both_side_by_side", "reconstruct"]
+
+
+@torch.no_grad()
+def test_streams_join_after_an_error(recorder, events, monkeypatch):
+    def failing(*args):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    net = _net_at_once(recorder)
+    monkeypatch.setattr(BasicVSRNet, "backward_step", failing)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        net(_lrs(1))
+    assert events[-1] == "current waits for side"
+
+
+@torch.no_grad()
+def test_tiles_and_large_frames_run_branches_in_turn(recorder, events, monkeypatch):
+    net = _net_at_once(recorder)
+    lrs = _lrs(1, 40, 40)
+    inputs = (lrs[:, 0], None, None, None), (lrs[:, 0], None, None, None, None)
+    tiled = tile_net(net, 28)
+    tiled(lrs)
+    tiled.both_steps(*inputs)
+    assert events == 2 * IN_TURN
+    monkeypatch.setattr("vsr_plugin.inference.acceleration.cuda_graphs._MAX_PIXELS", 40 * 40 - 1)
+    net(lrs)
+    net.both_steps(*inputs)
+    assert events == 4 * IN_TURN
+    monkeypatch.undo()
+
+
+def test_with_gradients_and_on_other_devices_branches_run_in_turn(recorder):
+    assert not _net_at_once(recorder).branches_at_once(_lrs(1))
+    with torch.no_grad():
+        assert _net_at_once(recorder).branches_at_once(_lrs(1))
+        assert not _net(BasicVSRNet, recorder).branches_at_once(_lrs(1)), "frames are on the CPU"
+
+
+def test_a_profile_tells_the_steps_apart(recorder, events):
+    shares = profiling.profile(_net_at_once(recorder), _lrs(3), {}, repetitions=1)
+    assert "propagation" in {share.component for share in shares}
+    assert not [event for event in events if "side" in event]
 
 
 @torch.no_grad()

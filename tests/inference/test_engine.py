@@ -4,8 +4,11 @@ from contextlib import closing
 import pytest
 import torch
 
+from vsr_plugin.inference import restore_frames
+from vsr_plugin.inference.acceleration.guard import FiniteGuard
 from vsr_plugin.inference.engine import restore_piece
 from vsr_plugin.inference.tensor_cache import DiskCache, MemoryCache
+from vsr_plugin.models import BasicVSRNet
 
 
 def random_clip(t: int, h: int, w: int) -> list[torch.Tensor]:
@@ -44,6 +47,66 @@ def test_in_memory(either_net):
     clip = random_clip(9, 6, 10)
     out = collect(restore_piece(either_net, clip, segment=9, cache=MemoryCache()))
     assert torch.equal(out, whole(either_net, clip))
+
+
+class AtOnce(BasicVSRNet):
+    """Pairs the steps of its branches, on any device; the class knows how often, since ``accelerate`` makes copies."""
+
+    pairs = 0
+
+    def branches_at_once(self, lrs):
+        return not torch.is_grad_enabled()
+
+    def both_steps(self, backward, forward):
+        AtOnce.pairs += 1
+        return super().both_steps(backward, forward)
+
+
+@pytest.fixture(params=[{}, dict(propagation="local", segments=2)], ids=["bidirectional", "local"])
+def both_ways(request, monkeypatch):
+    """The same network with its branches at once and in turn."""
+    monkeypatch.setattr(AtOnce, "pairs", 0)
+    torch.manual_seed(1)
+    at_once, in_turn = (cls(mid_channels=8, num_blocks=1, **request.param).eval() for cls in (AtOnce, BasicVSRNet))
+    in_turn.load_state_dict(at_once.state_dict())
+    return at_once, in_turn
+
+
+@pytest.mark.parametrize("t", [1, 2, 5])
+def test_branches_at_once_give_the_same_frames(both_ways, t):
+    at_once, in_turn = both_ways
+    clip, steps, shown = random_clip(t, 6, 10), [], []
+    guard, cache = FiniteGuard(), MemoryCache()
+    guard.watch = lambda *tensors: shown.extend(tensors)
+    out = collect(restore_piece(at_once, clip, segment=t, cache=cache, on_step=steps.append, guard=guard))
+    assert AtOnce.pairs == t
+    assert torch.equal(out, collect(restore_piece(in_turn, clip, segment=t, cache=MemoryCache())))
+    assert steps == [*reversed(range(t)), *range(t)]
+    assert len(shown) == 3 * t, "both states and the frame"
+    assert not [kind for kind, _ in cache._tensors if "state" in kind], "states go with their frames"
+
+
+@pytest.mark.parametrize("strategy", ["whole", "window"])
+def test_strategies_that_keep_states_in_memory_run_branches_at_once(both_ways, strategy):
+    at_once, in_turn = both_ways
+    if at_once.propagation.cuts_sequences and strategy == "window":
+        pytest.skip("windows do not go with local propagation")
+    clip = random_clip(7, 6, 10)
+    got, expected = (list(restore_frames(net, clip, strategy=strategy)) for net in (at_once, in_turn))
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+    assert AtOnce.pairs == 7
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_elsewhere_branches_run_in_turn(both_ways, tmp_path, on_disk):
+    at_once, in_turn = both_ways
+    clip = random_clip(5, 6, 10)
+    with closing(DiskCache(tmp_path)) as disk:
+        out = collect(
+            restore_piece(at_once, clip, segment=5 if on_disk else 3, cache=disk if on_disk else MemoryCache())
+        )
+    assert AtOnce.pairs == 0
+    torch.testing.assert_close(out, whole(in_turn, clip), atol=1e-5, rtol=0)
 
 
 class Killed(BaseException):

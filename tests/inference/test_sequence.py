@@ -7,6 +7,7 @@ from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.frame_store import FrameStore
 from vsr_plugin.inference.planning import MemoryModel, Plan, make_plan, parse_memory
 from vsr_plugin.inference.sequence import restore_sequence
+from vsr_plugin.models import BasicVSRNet
 
 
 def random_clip(t: int, h: int = 8, w: int = 10) -> list[torch.Tensor]:
@@ -128,6 +129,22 @@ def test_tiles_where_a_frame_does_not_fit(small_net):
     assert make_plan(big, 200 * 2**30, num_frames=5).tile is None
     tight = make_plan(big, big.working(256) + 4 * big.per_frame, num_frames=5)
     assert tight.tile == 256
+
+
+def test_two_states_a_frame_where_branches_run_at_once(small_net, monkeypatch):
+    coupled = BasicVSRNet(mid_channels=8, num_blocks=1, propagation="coupled")
+    nets = small_net, coupled
+    one, apart = (model(net).per_frame for net in nets)
+    assert one == apart
+    monkeypatch.setattr("vsr_plugin.inference.planning.records_steps", lambda device, pixels: pixels < 10**5)
+    two, apart = (model(net).per_frame for net in nets)
+    assert two - one == small_net.state_channels * 4 * 180 * 320
+    assert apart == one
+    assert model(small_net).working(None) > model(coupled).working(None)
+    # Kernels of large frames fill a GPU by themselves.
+    assert len({model(net, 360, 640).per_frame for net in nets}) == 1
+    budget = model(small_net).working(None) + 20 * one
+    assert [make_plan(model(net), budget, num_frames=20).strategy for net in nets] == ["exact", "whole"]
 
 
 def test_a_budget_too_small_for_one_frame(small_net):

@@ -3,7 +3,8 @@
 A first sweep goes backward in time and keeps, per segment, what the second needs: flows, keyframe features, and the
 backward state of every frame or only that at the start of each segment, from which the others are computed again. The
 second sweep goes forward and hands out HR frames. Both call the network's own steps in the order of
-:class:`vsr_plugin.models.propagation.Recurrence`, so the numbers are the same.
+:class:`vsr_plugin.models.propagation.Recurrence`, so the numbers are the same. Where a network computes both branches
+at once and all states are in memory, the first sweep runs both, and the second only reconstructs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -54,7 +55,12 @@ class SequenceRestorer:
         # First frames of the runs that local propagation restores apart; elsewhere only that of the sequence.
         self.starts = {run.start for run in net.propagation.segments(len(frames))}
         self.segments = [range(start, min(start + segment, len(frames))) for start in range(0, len(frames), segment)]
-        self._size = frame_to_tensor(frames[0], self.device).shape[1:]
+        first = frame_to_tensor(frames[0], self.device)
+        self._size = first.shape[1:]
+        self.at_once = False
+        if len(self.segments) == 1 and keep_states and not isinstance(cache, DiskCache):
+            with torch.no_grad():  # as in the sweeps
+                self.at_once = net.branches_at_once(pad_to_multiple(first[None], net.size_multiple))
 
     def _lrs(self, indices: Sequence[int]) -> Tensor:
         lrs = torch.stack([frame_to_tensor(self.frames[i], self.device) for i in indices])[None]
@@ -95,12 +101,36 @@ class SequenceRestorer:
             self.watch(state)
             yield i, state
 
+    def _sweep_both(self) -> None:
+        """First sweep of both branches, over a sequence that is one segment, from its two ends; keeps all states."""
+        segment = self.segments[0]
+        lrs = self._estimate(segment)
+        backward = forward = None
+        for i, j in zip(reversed(segment), segment, strict=True):
+            if i + 1 in self.starts:
+                backward = None
+            if j in self.starts:
+                forward = None
+            backward, forward = self.net.both_steps(
+                (lrs[:, i], self._flow("flow_backward", i, backward), backward, self._refill(i)),
+                (lrs[:, j], self._flow("flow_forward", j - 1, forward), forward, None, self._refill(j)),
+            )
+            # The forward state is watched when its frame is restored: those before it may still be handed out.
+            self.watch(backward)
+            self.cache.put("state", i, backward)
+            self.cache.put("forward_state", j, forward)
+            self.on_step(i)
+
     def sweep_backward(self, swept: int | None = None) -> Iterator[int]:
         """First sweep; yields the number of every segment when all that the second needs of it is kept.
 
         Args:
             swept: continue after this segment, which an earlier process swept with the same settings.
         """
+        if self.at_once:
+            self._sweep_both()
+            yield 0
+            return
         numbers = range(len(self.segments) if swept is None else swept)
         has_backward = self.net.propagation.has_backward
         state = self._take("boundary", swept) if swept is not None and has_backward else None
@@ -136,6 +166,17 @@ class SequenceRestorer:
         self.cache.drop("state", i)
         return feat
 
+    def _forward_feat(self, i: int, lr: Tensor, state: Tensor | None, backward_feat: Tensor | None) -> Tensor:
+        """Forward state of a frame, from the first sweep if that ran both branches, else computed from the last one."""
+        if self.at_once:
+            feat = self._take("forward_state", i)
+            self.cache.drop("forward_state", i)
+            return feat
+        if i in self.starts:
+            state = None
+        flow = self._flow("flow_forward", i - 1, state)
+        return self.net.forward_step(lr, flow, state, backward_feat, self._refill(i))
+
     def sweep_forward(self, first_segment: int = 0) -> Iterator[tuple[int, Tensor]]:
         """Second sweep; yields ``(i, HR frame (3, scale * h, scale * w))``, not clipped, in order.
 
@@ -155,11 +196,8 @@ class SequenceRestorer:
             states = self._states(number, lrs)
             for i in segment:
                 lr = lrs[:, i - segment.start]
-                if i in self.starts:
-                    state = None
                 backward_feat = self._backward_feat(i, states)
-                flow = self._flow("flow_forward", i - 1, state)
-                state = self.net.forward_step(lr, flow, state, backward_feat, self._refill(i))
+                state = self._forward_feat(i, lr, state, backward_feat)
                 for kind, j in (("refill", i), ("flow_forward", i - 1), ("flow_backward", i)):
                     self.cache.drop(kind, j)
                 hr = self.net.reconstruct(lr, backward_feat, state)

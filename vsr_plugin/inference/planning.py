@@ -136,9 +136,20 @@ class MemoryModel:
         return _PIXEL_BYTES * (2 * rows * self._native[1] + 4 * rows * columns)
 
     @property
+    def _records_steps(self) -> bool:
+        return records_steps(next(self.net.parameters()).device, self.height * self.width)
+
+    @property
+    def _branches_at_once(self) -> bool:
+        """Whether both branches run at once wherever states stay in memory; see ``CUDAComponents``."""
+        return self._records_steps and self.net.propagation.independent_branches
+
+    @property
     def per_frame(self) -> int:
-        """What a frame in memory takes: its state, flows in both directions, the frame and its neighbours' share."""
-        return (self.net.state_channels * self.feature_bytes + 2 * 8 + 3 * 12) * self.height * self.width
+        """What a frame in memory takes: its states, flows in both directions, the frame and its neighbours' share."""
+        # Of the forward branch there is a state a frame only if both run at once.
+        states = 2 if self._branches_at_once else 1
+        return (states * self.net.state_channels * self.feature_bytes + 2 * 8 + 3 * 12) * self.height * self.width
 
     @property
     def contribution(self) -> int:
@@ -157,8 +168,11 @@ class MemoryModel:
         untiled = pixels * (size * (_UNTILED_BYTES + refill) + hr_frames) + self.resizing
         upsampling = _UPSAMPLING_BYTES * self.net.scale**2
         step = int(_TEMPORARY_BYTES + untiled + tile_pixels * size * max(_STEP_BYTES * width, upsampling))
+        if self._branches_at_once:
+            # What the other branch's stream has taken stays with that stream.
+            step += int(pixels * size * (_UNTILED_BYTES + _STEP_BYTES * width))
         # A step that is recorded has been computed the usual way before, whose memory stays with the allocator.
-        return 2 * step if records_steps(next(self.net.parameters()).device, pixels) else step
+        return 2 * step if self._records_steps else step
 
 
 def parse_memory(text: str) -> int:

@@ -159,7 +159,7 @@ def profile(net: nn.Module, lrs: Tensor, work: dict[str, float], repetitions: in
         repetitions: runs after one of two frames to warm up.
     """
     runs = []
-    with steps_unrecorded(net):  # within a graph nothing can be watched
+    with steps_unrecorded(net):  # nothing can be watched within a graph, nor told apart where branches run at once
         net(lrs[:, :2])
         for _ in range(repetitions):
             watch = _Stopwatch(lrs.device)

@@ -1,6 +1,7 @@
 """A network's components as they are meant to be fastest on a CUDA device."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 
 import torch
@@ -21,6 +22,7 @@ from vsr_plugin.inference.acceleration.kernel_components import (
 )
 from vsr_plugin.inference.acceleration.kernels import CHANNELS, kernels_work
 from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
+from vsr_plugin.models.propagation.recurrence import Inputs
 
 
 @contextlib.contextmanager
@@ -35,7 +37,7 @@ def trying_algorithms() -> Iterator[None]:
 
 
 class CUDAComponents:
-    """Steps that are replayed as graphs, mixed into a network over its own.
+    """Steps that are replayed as graphs, independent branches side by side, mixed into a network over its own.
 
     Flow is not recorded: it comes in batches of many frames, whose kernels run longer than their launches.
     """
@@ -70,6 +72,45 @@ class CUDAComponents:
         """See :meth:`VSRNet.forward_step`."""
         with trying_algorithms():
             return self.step_graphs.run(self, super().forward_step, lr, flow, state, backward_feat, refill)
+
+    def branches_at_once(self, lrs: Tensor) -> bool:
+        """See :meth:`Recurrence.branches_at_once`; true where steps are recorded.
+
+        The kernels of larger frames fill the GPU by themselves, and tiles are there to save memory.
+        """
+        return lrs.is_cuda and self.propagation.independent_branches and self.step_graphs.records(self, lrs)
+
+    def both_steps(self, backward: Inputs, forward: Inputs) -> tuple[Tensor, Tensor]:
+        """See :meth:`Recurrence.both_steps`; at once where :meth:`branches_at_once`, else one after the other."""
+        if not self.branches_at_once(backward[0]):
+            return super().both_steps(backward, forward)
+        with trying_algorithms():
+            return self.step_graphs.run(self, self._both_side_by_side, *backward, *forward)
+
+    @functools.cached_property
+    def _side_stream(self) -> torch.cuda.Stream:
+        return torch.cuda.Stream(next(self.parameters()).device)
+
+    def _both_side_by_side(self, *inputs: Tensor | None) -> tuple[Tensor, Tensor]:
+        """States of both branches from four inputs of the backward and five of the forward one, by two streams.
+
+        Recorded, the streams become two paths through one graph.
+        """
+        backward, forward = inputs[:4], inputs[4:]
+        side = self._side_stream
+        current = torch.cuda.current_stream(side.device)
+        # The allocator gives memory that was taken on a stream back to that stream, as soon as Python lets go of it.
+        # What the side stream took is used on the current one too, by kernels that may still be waiting then. But the
+        # side stream writes only between these two lines, so after all that was queued on the current one before; and
+        # the current one goes on after all that the side stream reads.
+        side.wait_stream(current)
+        try:
+            with torch.cuda.stream(side):
+                forward_feat = super().forward_step(*forward)
+            backward_feat = super().backward_step(*backward)
+        finally:
+            current.wait_stream(side)
+        return backward_feat, forward_feat
 
     def reconstruct(self, lr: Tensor, backward_feat: Tensor | None, forward_feat: Tensor) -> Tensor:
         """See :meth:`VSRNet.reconstruct`."""

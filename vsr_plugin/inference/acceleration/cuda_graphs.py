@@ -18,10 +18,22 @@ _MAX_PIXELS = 2**18
 #: Kinds of steps: start, middle and keyframes of two branches, reconstruction, refill, in two sizes.
 _MAX_GRAPHS = 24
 
+#: What a step gives.
+Result = Tensor | tuple[Tensor, ...]
+
+
+def pixels_of(frames: Tensor) -> int:
+    """Pixels of a batch ``(n, ..., h, w)``, of one frame of each item."""
+    return frames.size(0) * frames.size(-2) * frames.size(-1)
+
 
 def records_steps(device: torch.device, pixels: int) -> bool:
     """Whether steps on so many LR pixels are recorded on a device, and so keep temporary memory for themselves."""
     return device.type == "cuda" and pixels <= _MAX_PIXELS
+
+
+def _tensors(result: Result) -> tuple[Tensor, ...]:
+    return result if isinstance(result, tuple) else (result,)
 
 
 @dataclass(frozen=True)
@@ -35,25 +47,26 @@ class Recording:
     """
 
     inputs: tuple[Tensor | None, ...]
-    output: Tensor
+    output: Result
     replay: Callable[[], None]
 
-    def __call__(self, inputs: tuple[Tensor | None, ...]) -> Tensor:
-        """The function of other inputs of the same kind; a tensor of its own."""
+    def __call__(self, inputs: tuple[Tensor | None, ...]) -> Result:
+        """The function of other inputs of the same kind; tensors of its own."""
         for fixed, given in zip(self.inputs, inputs, strict=True):
             if fixed is not None:
                 fixed.copy_(given, non_blocking=True)
         self.replay()
-        return self.output.clone(memory_format=torch.preserve_format)
+        copies = tuple(x.clone(memory_format=torch.preserve_format) for x in _tensors(self.output))
+        return copies if isinstance(self.output, tuple) else copies[0]
 
 
 class CUDARecorder:
     """Records functions as CUDA graphs; all share one pool of memory, since a result is copied out at once."""
 
     def __init__(self) -> None:
-        self._pool = None
+        self._pool = self._aside = None
 
-    def __call__(self, function: Callable[..., Tensor], inputs: tuple[Tensor | None, ...]) -> Recording:
+    def __call__(self, function: Callable[..., Result], inputs: tuple[Tensor | None, ...]) -> Recording:
         """Record ``function(*inputs)``.
 
         Raises:
@@ -63,8 +76,11 @@ class CUDARecorder:
             fixed = tuple(None if x is None else x.clone(memory_format=torch.preserve_format) for x in inputs)
             if self._pool is None:
                 self._pool = torch.cuda.graph_pool_handle()
+                # The same for all recordings: libraries keep memory for every stream that they have seen, and PyTorch
+                # deals 32 streams out in turn, so that one of many would be a stream that the function uses itself.
+                self._aside = torch.cuda.Stream()
+            aside = self._aside
             # What libraries set up at their first call on a stream must not happen during the recording.
-            aside = torch.cuda.Stream()
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):
                 for _ in range(2):
@@ -93,13 +109,13 @@ class StepGraphs:
         record: makes recordings.
 
     Attributes:
-        paused: compute every step as usual.
+        paused: compute every step as usual, and branches one after the other.
     """
 
     def __init__(
         self,
         net: nn.Module,
-        record: Callable[[Callable[..., Tensor], tuple[Tensor | None, ...]], Recording] | None = None,
+        record: Callable[[Callable[..., Result], tuple[Tensor | None, ...]], Recording] | None = None,
     ) -> None:
         self._net = weakref.ref(net)
         self._record = CUDARecorder() if record is None else record
@@ -107,17 +123,21 @@ class StepGraphs:
         self._seen: Counter[tuple] = Counter()
         self._recordings: dict[tuple, Recording | None] = {}
 
-    def run(self, net: nn.Module, function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
+    def records(self, net: nn.Module, frames: Tensor) -> bool:
+        """Whether steps of ``net`` on frames ``(n, ..., h, w)`` are recorded, when such come often enough."""
+        return (
+            net is self._net() and not self.paused and pixels_of(frames) <= _MAX_PIXELS and not torch.is_grad_enabled()
+        )
+
+    def run(self, net: nn.Module, function: Callable[..., Result], *inputs: Tensor | None) -> Result:
         """``function(*inputs)``, replayed if it was recorded for such inputs.
 
         Args:
             net: the network whose step it is.
-            function: from tensors ``(n, c, h, w)`` or ``(n, t, c, h, w)`` of one size to one tensor.
+            function: from tensors ``(n, c, h, w)`` or ``(n, t, c, h, w)`` of one size to one tensor or several.
             inputs: its inputs, the first never ``None``.
         """
-        first = inputs[0]
-        pixels = first.size(0) * first.size(-2) * first.size(-1)
-        if net is not self._net() or self.paused or pixels > _MAX_PIXELS or torch.is_grad_enabled():
+        if not self.records(net, inputs[0]):
             return function(*inputs)
         kind = (function.__name__, *map(_kind, inputs))
         if kind not in self._recordings:
@@ -133,7 +153,7 @@ class StepGraphs:
         self._recordings.clear()
         self._seen.clear()
 
-    def _try(self, function: Callable[..., Tensor], inputs: tuple[Tensor | None, ...]) -> Recording | None:
+    def _try(self, function: Callable[..., Result], inputs: tuple[Tensor | None, ...]) -> Recording | None:
         expected = function(*inputs)
         try:
             recording = self._record(function, inputs)
@@ -141,10 +161,12 @@ class StepGraphs:
             raise  # the caller goes on with less
         except RuntimeError:
             return None
-        got = recording(inputs)
         # Kernels may add in another order, no more.
-        close = torch.isclose(got, expected, rtol=1e-2, atol=1e-2, equal_nan=True)
-        return recording if bool(close.all()) else None
+        close = (
+            bool(torch.isclose(got, right, rtol=1e-2, atol=1e-2, equal_nan=True).all())
+            for got, right in zip(_tensors(recording(inputs)), _tensors(expected), strict=True)
+        )
+        return recording if all(close) else None
 
 
 def release_graphs(net: nn.Module) -> None:
@@ -156,7 +178,7 @@ def release_graphs(net: nn.Module) -> None:
 
 @contextlib.contextmanager
 def steps_unrecorded(net: nn.Module) -> Iterator[None]:
-    """Compute the steps of a network as usual meanwhile, if they would be replayed."""
+    """Compute the steps of a network as usual and in turn meanwhile, if they would be replayed."""
     graphs = getattr(net, "step_graphs", None)
     if graphs is None:
         yield

@@ -9,6 +9,7 @@ from vsr_plugin.models.propagation.propagation import PROPAGATIONS, Propagation
 class Bidirectional(Propagation):
     """``h^b_i = R_b(x_i, h̄^b_{i+1})``, ``h^f_i = R_f(x_i, h̄^f_{i-1})``, ``y_i = U(h^b_i, h^f_i)``."""
 
+    independent_branches = True
     outputs = 2
 
     def restored_from(self, backward_feat: Tensor, forward_feat: Tensor) -> tuple[Tensor, ...]:

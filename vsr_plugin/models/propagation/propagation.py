@@ -17,6 +17,8 @@ class Propagation:
 
     #: Whether there is a branch that runs backward in time, before the forward one.
     has_backward = True
+    #: Whether the forward branch does not see the backward one, so that both may run at once.
+    independent_branches = False
     #: Whether :meth:`segments` gives more than one run, so that what a frame sees depends on the sequence's length.
     cuts_sequences = False
     #: Feature maps that the forward branch takes: its own, and perhaps those of the backward branch.

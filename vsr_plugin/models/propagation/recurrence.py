@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,6 +25,36 @@ def check_sequence(lrs: Tensor) -> None:
         raise ValueError(f"`lrs` must be floating point in [0, 1], got {lrs.dtype}; divide 8-bit frames by 255")
 
 
+#: What a step takes, in the order of its arguments.
+Inputs = tuple[Tensor | None, ...]
+
+
+@dataclass
+class _Sequence:
+    """What the steps of a sequence take besides what other steps gave.
+
+    Attributes:
+        lrs: frames ``(n, t, 3, h, w)``.
+        flows_forward, flows_backward: see ``estimate_flows``.
+        refill: features of the keyframes by frame index.
+    """
+
+    lrs: Tensor
+    flows_forward: Tensor
+    flows_backward: Tensor
+    refill: dict[int, Tensor]
+
+    def backward_inputs(self, i: int, state: Tensor | None) -> Inputs:
+        """What ``backward_step`` takes at frame ``i``, given the state of frame ``i + 1``."""
+        flow = None if state is None else self.flows_backward[:, i]
+        return self.lrs[:, i], flow, state, self.refill.get(i)
+
+    def forward_inputs(self, i: int, state: Tensor | None, backward_feat: Tensor | None) -> Inputs:
+        """What ``forward_step`` takes at frame ``i``, given the state of frame ``i - 1``."""
+        flow = None if state is None else self.flows_forward[:, i - 1]
+        return self.lrs[:, i], flow, state, backward_feat, self.refill.get(i)
+
+
 class Recurrence:
     """Runs a network over whole sequences, mixed into it: backward in time, if it has that branch, then forward.
 
@@ -35,6 +66,7 @@ class Recurrence:
       features are computed from, and those features; ``refill_features(lrs)`` is both for a whole sequence;
     - ``backward_step(lr, flow, state, refill)``: state of the backward branch at one frame;
     - ``forward_step(lr, flow, state, backward_feat, refill)``: state of the forward branch at one frame;
+    - ``both_steps(backward, forward)``: the two at once, for sequences where ``branches_at_once(lrs)``;
     - ``reconstruct(lr, backward_feat, forward_feat)``: the HR frame.
 
     Its ``propagation`` says whether there is a backward branch and where in a sequence propagation starts anew. States
@@ -56,6 +88,25 @@ class Recurrence:
         if not (self.with_cp and torch.is_grad_enabled()):
             return step
         return functools.partial(checkpoint, step, use_reentrant=False)
+
+    def branches_at_once(self, lrs: Tensor) -> bool:
+        """Whether :meth:`both_steps` is to be used for frames ``(n, ..., 3, h, w)``, which takes two states a frame.
+
+        Only ever true where the propagation has independent branches.
+        """
+        return False
+
+    def both_steps(self, backward: Inputs, forward: Inputs) -> tuple[Tensor, Tensor]:
+        """A step of each branch, at different frames; a network that can compute them at once does so here.
+
+        Args:
+            backward: all that ``backward_step`` takes: ``(lr, flow, state, refill)``.
+            forward: all that ``forward_step`` takes: ``(lr, flow, state, None, refill)``.
+
+        Returns:
+            States of the backward and of the forward branch.
+        """
+        return self.backward_step(*backward), self.forward_step(*forward)
 
     def refill_features(self, lrs: Tensor) -> dict[int, Tensor]:
         """Features of all keyframes of ``lrs`` ``(n, t, 3, h, w)`` by frame index, each ``(n, c, h, w)``."""
@@ -80,29 +131,49 @@ class Recurrence:
         check_sequence(lrs)
         h, w = lrs.shape[-2:]
         lrs = pad_to_multiple(lrs, self.size_multiple)
-        flows_forward, flows_backward = self.estimate_flows(lrs)
-        refill = self.refill_features(lrs)
+        sequence = _Sequence(lrs, *self.estimate_flows(lrs), self.refill_features(lrs))
+        restore = self._restore_at_once if self.branches_at_once(lrs) else self._restore_in_turn
+        for segment in self.propagation.segments(lrs.size(1)):
+            for hr in restore(sequence, segment, on_step or (lambda i: None)):
+                yield hr[..., : self.scale * h, : self.scale * w]
+
+    def _restore_in_turn(self, sequence: _Sequence, segment: range, on_step: Callable[[int], None]) -> Iterator[Tensor]:
+        """HR frames of a segment: the backward branch over all of it, then the forward branch."""
         steps = self.backward_step, self.forward_step, self.reconstruct
         backward_step, forward_step, reconstruct = map(self.checkpointed, steps)
-        on_step = on_step or (lambda i: None)
+        backward_feats: dict[int, Tensor | None] = dict.fromkeys(segment)
+        state = None
+        for i in reversed(segment):
+            if self.propagation.has_backward:
+                state = backward_feats[i] = backward_step(*sequence.backward_inputs(i, state))
+            on_step(i)
 
-        for segment in self.propagation.segments(lrs.size(1)):
-            backward_feats: dict[int, Tensor | None] = dict.fromkeys(segment)
-            state = None
-            for i in reversed(segment):
-                if self.propagation.has_backward:
-                    flow = None if state is None else flows_backward[:, i]
-                    state = backward_feats[i] = backward_step(lrs[:, i], flow, state, refill.get(i))
-                on_step(i)
+        state = None
+        for i in segment:
+            backward_feat = backward_feats.pop(i)
+            state = forward_step(*sequence.forward_inputs(i, state, backward_feat))
+            hr = reconstruct(sequence.lrs[:, i], backward_feat, state)
+            on_step(i)
+            yield hr
 
-            state = None
-            for i in segment:
-                flow = None if state is None else flows_forward[:, i - 1]
-                backward_feat = backward_feats.pop(i)
-                state = forward_step(lrs[:, i], flow, state, backward_feat, refill.get(i))
-                hr = reconstruct(lrs[:, i], backward_feat, state)
-                on_step(i)
-                yield hr[..., : self.scale * h, : self.scale * w]
+    def _restore_at_once(self, sequence: _Sequence, segment: range, on_step: Callable[[int], None]) -> Iterator[Tensor]:
+        """The same with independent branches: both over all of the segment, from its two ends; then reconstruction."""
+        both_steps, reconstruct = map(self.checkpointed, (self.both_steps, self.reconstruct))
+        backward_feats: dict[int, Tensor] = {}
+        forward_feats: dict[int, Tensor] = {}
+        backward = forward = None
+        for i, j in zip(reversed(segment), segment, strict=True):
+            backward, forward = both_steps(
+                sequence.backward_inputs(i, backward), sequence.forward_inputs(j, forward, None)
+            )
+            backward_feats[i], forward_feats[j] = backward, forward
+            on_step(i)
+        del backward, forward  # from here on the states of a frame go with it
+
+        for i in segment:
+            hr = reconstruct(sequence.lrs[:, i], backward_feats.pop(i), forward_feats.pop(i))
+            on_step(i)
+            yield hr
 
     def forward(self, lrs: Tensor) -> Tensor:
         """Restore a whole sequence.

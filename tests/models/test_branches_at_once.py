@@ -1,0 +1,85 @@
+"""Independent branches computed side by side give the frames that they give one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from variants import make, sequence
+
+from vsr_plugin.models import IconVSRNet
+from vsr_plugin.models.propagation import PROPAGATIONS
+
+NETS = {
+    "bidirectional": {},
+    "local": dict(propagation="local"),
+    "image": dict(alignment="image"),
+    "none": dict(alignment="none"),
+    "refill": dict(net_class=IconVSRNet),
+}
+
+
+@pytest.fixture(params=NETS)
+def net(request: pytest.FixtureRequest, randomise: Callable[..., nn.Module]) -> nn.Module:
+    return randomise(make(**NETS[request.param])).eval()
+
+
+@pytest.mark.parametrize("t", [1, 2, 5])
+@torch.no_grad()
+def test_the_frames_are_the_same(t: int, net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    lrs = sequence(t)
+    expected = net(lrs)
+    monkeypatch.setattr(net, "branches_at_once", lambda lrs: True)
+    assert torch.equal(net(lrs), expected)
+
+
+@torch.no_grad()
+def test_steps_come_in_pairs_from_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, events = make(), []
+
+    def watched(name: str) -> Callable:
+        step = getattr(net, name)
+
+        def call(*args):
+            events.append(name)
+            return step(*args)
+
+        return call
+
+    for name in ("backward_step", "forward_step", "reconstruct"):
+        monkeypatch.setattr(net, name, watched(name))
+    monkeypatch.setattr(net, "branches_at_once", lambda lrs: True)
+    for i, _ in enumerate(net.restore_iter(sequence(3), on_step=events.append)):
+        pairs = [event for k in (2, 1, 0) for event in ("backward_step", "forward_step", k)]
+        assert events == pairs + [event for k in range(i + 1) for event in ("reconstruct", k)]
+
+
+@torch.no_grad()
+def test_runs_of_local_propagation_are_restored_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, events = make(propagation="local"), []
+    monkeypatch.setattr(net, "branches_at_once", lambda lrs: True)
+    list(net.restore_iter(sequence(5), on_step=events.append))
+    assert events == [1, 0, 0, 1, 4, 3, 2, 2, 3, 4]
+
+
+@pytest.mark.parametrize("with_cp", [False, True])
+def test_gradients_are_the_same(with_cp: bool, randomise: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, lrs = randomise(make(with_cp=with_cp)), sequence(3)
+    net(lrs).square().mean().backward()
+    expected = {name: parameter.grad for name, parameter in net.named_parameters()}
+    net.zero_grad()
+    monkeypatch.setattr(net, "branches_at_once", lambda lrs: True)
+    net(lrs).square().mean().backward()
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-4, atol=1e-7)
+
+
+def test_which_branches_are_independent() -> None:
+    independent = {name for name in PROPAGATIONS.names() if make(propagation=name).propagation.independent_branches}
+    assert independent == {"bidirectional", "local"}
+
+
+def test_usually_branches_run_in_turn() -> None:
+    assert not make().branches_at_once(sequence(2))
