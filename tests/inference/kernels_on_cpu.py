@@ -43,7 +43,7 @@ def frame_conv(frame, packed, dtype):
 def last_conv(x, packed, bias, frame, scale):
     assert x.is_contiguous(memory_format=torch.channels_last)
     assert packed.is_contiguous()
-    weight = packed.permute(2, 1, 3, 0).reshape(8, 64, 3, 3)[:3]
+    weight = packed[:, :27].view(8, 3, 9, 8).permute(1, 0, 3, 2).reshape(3, 64, 3, 3)
     base = F.interpolate(frame, scale_factor=scale, mode="bilinear", align_corners=False)
     return F.conv2d(x.float(), weight.float(), bias, padding=1) + base
 

@@ -39,15 +39,11 @@ def trying_algorithms() -> Iterator[None]:
 class CUDAComponents:
     """Steps that are replayed as graphs, independent branches side by side, mixed into a network over its own.
 
-    Flow is not recorded: it comes in batches of many frames, whose kernels run longer than their launches.
+    Flow is not recorded: it comes in batches of many frames, whose kernels run longer than their launches. Nor does
+    cuDNN try algorithms for its thirty sizes: it took half a minute in float32, and found what it takes without.
     """
 
     step_graphs: StepGraphs
-
-    def estimate_flows(self, lrs: Tensor) -> tuple[Tensor, Tensor]:
-        """See :meth:`VSRNet.estimate_flows`."""
-        with trying_algorithms():
-            return super().estimate_flows(lrs)
 
     def refill_feature(self, window: Tensor) -> Tensor:
         """See :meth:`InformationRefill.refill_feature`."""

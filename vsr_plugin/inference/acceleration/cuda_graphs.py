@@ -110,6 +110,7 @@ class StepGraphs:
 
     Attributes:
         paused: compute every step as usual, and branches one after the other.
+        refusals: name of each step that is computed as usual after its recording failed, with the reason.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class StepGraphs:
         self._net = weakref.ref(net)
         self._record = CUDARecorder() if record is None else record
         self.paused = False
+        self.refusals: dict[str, str] = {}
         self._seen: Counter[tuple] = Counter()
         self._recordings: dict[tuple, Recording | None] = {}
 
@@ -159,14 +161,15 @@ class StepGraphs:
             recording = self._record(function, inputs)
         except torch.cuda.OutOfMemoryError:
             raise  # the caller goes on with less
-        except RuntimeError:
+        except RuntimeError as error:
+            self.refusals[function.__name__] = str(error)
             return None
         # Kernels may add in another order, no more.
-        close = (
-            bool(torch.isclose(got, right, rtol=1e-2, atol=1e-2, equal_nan=True).all())
-            for got, right in zip(_tensors(recording(inputs)), _tensors(expected), strict=True)
-        )
-        return recording if all(close) else None
+        for got, right in zip(_tensors(recording(inputs)), _tensors(expected), strict=True):
+            if not bool(torch.isclose(got, right, rtol=1e-2, atol=1e-2, equal_nan=True).all()):
+                self.refusals[function.__name__] = f"its replay differs by up to {float((got - right).abs().max()):.3g}"
+                return None
+        return recording
 
 
 def release_graphs(net: nn.Module) -> None:

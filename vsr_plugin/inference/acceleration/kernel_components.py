@@ -36,6 +36,7 @@ class FirstConvByParts(nn.Module):
         packed = torch.stack([kernels.pack_conv3x3(part.to(dtype)) for part in features])
         self.register_buffer("features", packed, persistent=False)
         self.register_buffer("bias", conv.bias.detach().float(), persistent=False)
+        self.register_buffer("no_bias", torch.zeros_like(self.bias), persistent=False)
 
     @staticmethod
     def fits(conv: nn.Conv2d) -> bool:
@@ -51,7 +52,7 @@ class FirstConvByParts(nn.Module):
             total = kernels.conv3x3(
                 _channels_last(feat, self.dtype),
                 packed,
-                self.bias if last else torch.zeros_like(self.bias),
+                self.bias if last else self.no_bias,
                 total,
                 slope_of_sum=_SLOPE if last else 1,
             )

@@ -5,7 +5,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr_plugin.models.aggregation.layers import conv_lrelu
+from vsr_plugin.models.aggregation.layers import conv_lrelu, repeat_images
 from vsr_plugin.models.aggregation.pcd_alignment import PCDAlignment
 from vsr_plugin.models.aggregation.tsa_fusion import TSAFusion
 from vsr_plugin.models.base_module import VSRModule
@@ -86,9 +86,7 @@ class EDVRFeatureExtractor(VSRModule):
         feats = self.pyramid_features(frames.flatten(0, 1))
         # Every neighbour of every window beside its window's reference, so that all are aligned in one batch, or
         # without gradients in as few as the memory allows.
-        refs = [
-            level.view(n, t, *level.shape[1:])[:, self.center_frame_idx].repeat_interleave(t, dim=0) for level in feats
-        ]
+        refs = [repeat_images(level.view(n, t, *level.shape[1:])[:, self.center_frame_idx], t) for level in feats]
         h_pad, w_pad = frames.shape[-2:]
         batch = n * t if torch.is_grad_enabled() else max(1, batch_pixels(frames) // (h_pad * w_pad))
         aligned = torch.cat(

@@ -21,3 +21,18 @@ def conv_lrelu(in_channels: int, out_channels: int, kernel_size: int = 3, stride
 def upsample_x2(x: Tensor) -> Tensor:
     """Bilinear enlargement ``(n, c, h, w)`` to ``(n, c, 2h, 2w)``."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def repeat_images(images: Tensor, times: int) -> Tensor:
+    """Each image ``(n, c, h, w)`` ``times`` times in a row, in the layout that it has."""
+    if images.stride(1) == 1:  # channels-last, which PyTorch would not keep
+        return images.permute(0, 2, 3, 1).repeat_interleave(times, dim=0).permute(0, 3, 1, 2)
+    return images.repeat_interleave(times, dim=0)
+
+
+def join_frames(feats: Tensor) -> Tensor:
+    """Features of several frames ``(n, t, c, h, w)`` as one map ``(n, t * c, h, w)``, in the layout that they have."""
+    n, t, c, h, w = feats.shape
+    if feats.stride(2) == 1:  # channels-last: one copy instead of one here and one in the next convolution
+        return feats.permute(0, 3, 4, 1, 2).reshape(n, h, w, t * c).permute(0, 3, 1, 2)
+    return feats.reshape(n, t * c, h, w)

@@ -5,7 +5,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr_plugin.models.aggregation.layers import conv_lrelu, upsample_x2
+from vsr_plugin.models.aggregation.layers import conv_lrelu, join_frames, upsample_x2
 
 
 def _pool(x: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class TSAFusion(nn.Module):
         ref = self.temporal_attn1(aligned_feats[:, self.center_frame_idx]).unsqueeze(1)
         embeddings = self.temporal_attn2(aligned_feats.reshape(n * t, c, h, w)).view(n, t, c, h, w)
         likeness = (embeddings * ref).sum(dim=2, keepdim=True).sigmoid()
-        weighted = (aligned_feats * likeness).reshape(n, t * c, h, w)
+        weighted = join_frames(aligned_feats * likeness)
         feat = self.feat_fusion(weighted)
 
         half = self.spatial_attn2(_pool(self.spatial_attn1(weighted)))

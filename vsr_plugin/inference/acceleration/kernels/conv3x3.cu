@@ -1,22 +1,23 @@
 // A 3x3 convolution of 64 channels, stride 1, zeros outside, with bias, residual, leaky ReLU before or after it, and
 // pixel shuffle.
 //
-// Features are channels-last in half precision, sums are float32. One block computes 16x16 pixels of 64 output
-// channels. Its input, with a border of one pixel, lies in shared memory as 8 planes of 8 channels: 16 bytes per pixel,
+// Features are channels-last in half precision, sums are float32. Tiles are 16 (or 15) rows of 16 pixels of 64 output
+// channels, one after the other if there are more than blocks. The input of a tile, with a border of one pixel, lies in shared memory as 8 planes of 8 channels: 16 bytes per pixel,
 // so that the input of any of the nine taps begins at a multiple of 16 bytes, and eight neighbouring pixels are the
 // 128 bytes that a tensor core reads at once, without conflicts. Planes are an odd number of pixels apart, so that the
 // 8 planes of one pixel do not conflict either.
 //
-// Compile with BF16 as 0 or 1 and WGMMA as 0 (mma.sync, compute capability 8.0) or 1 (wgmma, 9.0a).
+// Compile with BF16 as 0 or 1, WGMMA as 0 (mma.sync, compute capability 8.0) or 1 (wgmma, 9.0a), and ROWS, the rows of a
+// tile: 16, or with wgmma 15.
 
 typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 struct alignas(16) Vec { u32 x, y, z, w; };  // 8 channels
 
-#define TILE 16
-#define HALO (TILE + 2)
-#define PLANE (HALO * HALO + 1)         // pixels from plane to plane
+#define COLUMNS 16
+#define HALO (COLUMNS + 2)
+#define PLANE ((ROWS + 2) * HALO + 1)   // pixels from plane to plane
 #define TILE_BYTES (8 * PLANE * 16)
 #define TAP_BYTES (64 * 64 * 2)
 #define STAGED 144                      // bytes from pixel to pixel of the staged result
@@ -26,6 +27,7 @@ struct alignas(16) Vec { u32 x, y, z, w; };  // 8 channels
 #else
 #define THREADS 128
 #endif
+#define PASS (THREADS / 8 / COLUMNS)    // rows that are stored at once, 16 bytes by each thread
 
 #if BF16
 #define NAME "bf16"
@@ -62,17 +64,26 @@ __device__ __forceinline__ u32 add2(u32 a, u32 b, float slope) {
                 activate(unpack((u16)(a >> 16)) + unpack((u16)(b >> 16)), slope));
 }
 
-struct Image {
+// A tile of an image.
+struct Tile {
+    long long image;
     int height, width, y0, x0;
 };
 
-__device__ __forceinline__ void load_tile(u32 tile, const Vec* x, Image image) {
-    for (int i = threadIdx.x; i < HALO * HALO * 8; i += THREADS) {
+__device__ __forceinline__ Tile tile_of(int number, int height, int width) {
+    const int across = (width + COLUMNS - 1) / COLUMNS, down = (height + ROWS - 1) / ROWS;
+    const int place = number % (across * down);
+    return {number / (across * down), height, width, place / across * ROWS, place % across * COLUMNS};
+}
+
+__device__ __forceinline__ void load_tile(u32 to, const Vec* x, Tile tile) {
+    x += tile.image * tile.height * tile.width * 8;
+    for (int i = threadIdx.x; i < (ROWS + 2) * HALO * 8; i += THREADS) {
         const int pixel = i >> 3, chunk = i & 7;
-        const int y = image.y0 - 1 + pixel / HALO, xx = image.x0 - 1 + pixel % HALO;
-        const bool inside = y >= 0 && y < image.height && xx >= 0 && xx < image.width;
-        const Vec* from = x + (inside ? ((long long)y * image.width + xx) * 8 + chunk : 0);
-        copy_async(tile + (chunk * PLANE + pixel) * 16, from, inside);
+        const int y = tile.y0 - 1 + pixel / HALO, xx = tile.x0 - 1 + pixel % HALO;
+        const bool inside = y >= 0 && y < tile.height && xx >= 0 && xx < tile.width;
+        const Vec* from = x + (inside ? ((long long)y * tile.width + xx) * 8 + chunk : 0);
+        copy_async(to + (chunk * PLANE + pixel) * 16, from, inside);
     }
 }
 
@@ -85,23 +96,43 @@ __device__ __forceinline__ void load_tap(u32 to, const Vec* weight, int tap) {
 __device__ __forceinline__ void wait_for_previous_kernel() { asm volatile("griddepcontrol.wait;\n" ::: "memory"); }
 __device__ __forceinline__ void let_next_kernel_begin() { asm volatile("griddepcontrol.launch_dependents;\n" ::); }
 
-// From the staged result to the image of `shuffle` times the size; group g of 64 channels goes to its place there.
-__device__ __forceinline__ void store(const unsigned char* staged, const Vec* residual, Vec* out, Image image,
-                                      int group, int shuffle, float slope_of_sum) {
-    const int dy = group / shuffle, dx = group % shuffle;
-    for (int i = threadIdx.x; i < TILE * TILE * 8; i += THREADS) {
-        const int pixel = i >> 3, chunk = i & 7;
-        const int y = image.y0 + pixel / TILE, x = image.x0 + pixel % TILE;
-        if (y >= image.height || x >= image.width) continue;
-        const long long at =
-            (((long long)y * shuffle + dy) * image.width * shuffle + x * shuffle + dx) * 8 + chunk;
-        Vec v = *(const Vec*)(staged + pixel * STAGED + chunk * 16);
-        if (residual) {
-            const Vec r = residual[at];
+// Where a thread's 16 bytes of each pass go in an image of `shuffle` times the size, in which group g of 64 channels has
+// a place of its own among the shuffle^2 pixels that one becomes.
+struct Target {
+    long long first, step;
+    int rows;  // that the thread stores
+};
+
+__device__ __forceinline__ Target target_of(Tile tile, int group, int shuffle) {
+    const int row = threadIdx.x / 8 / COLUMNS, y = tile.y0 + row, x = tile.x0 + threadIdx.x / 8 % COLUMNS;
+    const long long width = (long long)tile.width * shuffle;
+    const long long at = (tile.image * tile.height + y) * shuffle + group / shuffle;
+    const int rows = min(ROWS, tile.height - tile.y0) - row;
+    return {(at * width + (long long)x * shuffle + group % shuffle) * 8 + threadIdx.x % 8, PASS * shuffle * width * 8,
+            x < tile.width ? (rows + PASS - 1) / PASS : 0};
+}
+
+#define PASSES ((ROWS + PASS - 1) / PASS)
+
+__device__ __forceinline__ void load_residual(Vec (&values)[PASSES], const Vec* residual, Target target) {
+    if (!residual) return;
+#pragma unroll
+    for (int k = 0; k < PASSES; k++)
+        if (k < target.rows) values[k] = residual[target.first + k * target.step];
+}
+
+__device__ __forceinline__ void store(const unsigned char* staged, const Vec (&values)[PASSES], bool adds, Vec* out,
+                                      Target target, float slope_of_sum) {
+#pragma unroll
+    for (int k = 0; k < PASSES; k++) {
+        if (k >= target.rows) break;
+        Vec v = *(const Vec*)(staged + (threadIdx.x / 8 + k * PASS * COLUMNS) * STAGED + threadIdx.x % 8 * 16);
+        if (adds) {
+            const Vec r = values[k];
             v.x = add2(v.x, r.x, slope_of_sum), v.y = add2(v.y, r.y, slope_of_sum);
             v.z = add2(v.z, r.z, slope_of_sum), v.w = add2(v.w, r.w, slope_of_sum);
         }
-        out[at] = v;
+        out[target.first + k * target.step] = v;
     }
 }
 
@@ -113,22 +144,29 @@ __device__ __forceinline__ u64 descriptor(u32 address, u32 inner, u32 outer) {
     return (u64)((address & 0x3FFFF) >> 4) | (u64)(inner >> 4) << 16 | (u64)(outer >> 4) << 32;
 }
 
-#define EIGHT(d, i) \
-    "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
-        "+f"(d[i + 7])
+#define FOUR(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define EIGHT(d, i) FOUR(d, i), FOUR(d, i + 4)
 
-// 64 output channels by 128 pixels by 16 input channels.
+// 64 output channels by 8 ROWS pixels by 16 input channels.
 __device__ __forceinline__ void multiply(float (&d)[64], u64 weights, u64 pixels, int add) {
-    asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32." NAME "." NAME " {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-        "%64, %65, p, 1, 1, 0, 0;\n}\n"
-        : EIGHT(d, 0), EIGHT(d, 8), EIGHT(d, 16), EIGHT(d, 24), EIGHT(d, 32), EIGHT(d, 40), EIGHT(d, 48), EIGHT(d, 56)
-        : "l"(weights), "l"(pixels), "r"(add));
+#define START "{\n.reg .pred p;\nsetp.ne.b32 p, "
+#define SHAPE ", 0;\nwgmma.mma_async.sync.aligned.m64n"
+#define TYPES "k16.f32." NAME "." NAME " {"
+#define FIRST_60                                                                                                \
+    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, "                  \
+    "%20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, "        \
+    "%40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59"
+#define ALL_60                                                                                                  \
+    EIGHT(d, 0), EIGHT(d, 8), EIGHT(d, 16), EIGHT(d, 24), EIGHT(d, 32), EIGHT(d, 40), EIGHT(d, 48), FOUR(d, 56)
+#if ROWS == 16
+    asm volatile(START "%66" SHAPE "128" TYPES FIRST_60 ", %60, %61, %62, %63}, %64, %65, p, 1, 1, 0, 0;\n}\n"
+                 : ALL_60, FOUR(d, 60)
+                 : "l"(weights), "l"(pixels), "r"(add));
+#else
+    asm volatile(START "%62" SHAPE "120" TYPES FIRST_60 "}, %60, %61, p, 1, 1, 0, 0;\n}\n"
+                 : ALL_60
+                 : "l"(weights), "l"(pixels), "r"(add));
+#endif
 }
 
 // Four 8x8 pieces, each transposed.
@@ -137,14 +175,18 @@ __device__ __forceinline__ void stage(u32 to, u32 a, u32 b, u32 c, u32 d) {
                  "r"(c), "r"(d));
 }
 
-template <int TAP> __device__ __forceinline__ void compute_tap(float (&d)[64], u32 tile, u32 weights, int group) {
-    wait_copies<8 - TAP>();
-    asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
-    __syncthreads();
+// With the first tile the weights come tap by tap, one group of copies each.
+template <int TAP>
+__device__ __forceinline__ void compute_tap(float (&d)[64], u32 tile, u32 weights, int half, bool first) {
+    if (first || TAP == 0) {
+        if (first) wait_copies<8 - TAP>(); else wait_copies<0>();
+        asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
+        __syncthreads();
+    }
     asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory");
 #pragma unroll
     for (int k = 0; k < 4; k++) {
-        const u32 pixels = tile + (2 * k * PLANE + (TAP / 3) * HALO + TAP % 3 + 8 * group) * 16;
+        const u32 pixels = tile + (2 * k * PLANE + (TAP / 3) * HALO + TAP % 3 + 8 * half) * 16;
         multiply(d, descriptor(weights + TAP * TAP_BYTES + 2 * k * 1024, 1024, 128),
                  descriptor(pixels, PLANE * 16, HALO * 16), TAP + k);
     }
@@ -152,57 +194,63 @@ template <int TAP> __device__ __forceinline__ void compute_tap(float (&d)[64], u
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-    conv3x3(const Vec* x, const Vec* weight, const float* bias, const Vec* residual, Vec* out, int height, int width,
-            int shuffle, float slope, float slope_of_sum) {
+    conv3x3(const Vec* x, const Vec* weight, const float* bias, const Vec* residual, Vec* out, int tiles, int height,
+            int width, int shuffle, float slope, float slope_of_sum) {
     extern __shared__ __align__(128) unsigned char memory[];
-    const u32 tile = shared_address(memory), weights = tile + TILE_BYTES;
-    const int columns = (width + TILE - 1) / TILE, group = blockIdx.y;
-    const Image image = {height, width, (int)(blockIdx.x / columns) * TILE, (int)(blockIdx.x % columns) * TILE};
+    const u32 tile_memory = shared_address(memory), weights = tile_memory + TILE_BYTES;
+    const int warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32, half = threadIdx.x / 128, group = blockIdx.y;
     weight += group * 9 * (TAP_BYTES / 16);
-    bias += group * 64;
+    const float bias_low = bias[group * 64 + 16 * warp + lane / 4];
+    const float bias_high = bias[group * 64 + 16 * warp + lane / 4 + 8];
     let_next_kernel_begin();
     load_tap(weights, weight, 0);
     wait_for_previous_kernel();
-    x += (long long)blockIdx.z * height * width * 8;
-    const long long out_image = (long long)blockIdx.z * height * width * 8 * shuffle * shuffle;
-    load_tile(tile, x, image);
-    close_copies();
-#pragma unroll
-    for (int tap = 1; tap < 9; tap++) {
-        load_tap(weights + tap * TAP_BYTES, weight, tap);
+#pragma unroll 1
+    for (int number = blockIdx.x; number < tiles; number += gridDim.x) {
+        const bool first = number == blockIdx.x;
+        const Tile tile = tile_of(number, height, width);
+        if (!first) __syncthreads();  // until the staged result of the tile before has been read
+        load_tile(tile_memory, x, tile);
         close_copies();
-    }
-
-    const int warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32, half = threadIdx.x / 128;
-    const float bias_low = bias[16 * warp + lane / 4], bias_high = bias[16 * warp + lane / 4 + 8];
-    float d[64];
-    compute_tap<0>(d, tile, weights, half);
-    compute_tap<1>(d, tile, weights, half);
-    compute_tap<2>(d, tile, weights, half);
-    compute_tap<3>(d, tile, weights, half);
-    compute_tap<4>(d, tile, weights, half);
-    compute_tap<5>(d, tile, weights, half);
-    compute_tap<6>(d, tile, weights, half);
-    compute_tap<7>(d, tile, weights, half);
-    compute_tap<8>(d, tile, weights, half);
-    asm volatile("wgmma.wait_group.sync.aligned 0;\n" ::: "memory");
-    __syncthreads();
-
-    // d[4 j + e]: row j of the tile, columns 8 half + lane % 4 * 2 + e % 2, channel 16 warp + lane / 4 + e / 2 * 8.
+        if (first)
 #pragma unroll
-    for (int j = 0; j < 16; j += 2) {
-        u32 piece[4];
+            for (int tap = 1; tap < 9; tap++) {
+                load_tap(weights + tap * TAP_BYTES, weight, tap);
+                close_copies();
+            }
+        float d[64];
+        compute_tap<0>(d, tile_memory, weights, half, first);
+        compute_tap<1>(d, tile_memory, weights, half, first);
+        compute_tap<2>(d, tile_memory, weights, half, first);
+        compute_tap<3>(d, tile_memory, weights, half, first);
+        compute_tap<4>(d, tile_memory, weights, half, first);
+        compute_tap<5>(d, tile_memory, weights, half, first);
+        compute_tap<6>(d, tile_memory, weights, half, first);
+        compute_tap<7>(d, tile_memory, weights, half, first);
+        compute_tap<8>(d, tile_memory, weights, half, first);
+        const Target target = target_of(tile, group, shuffle);
+        Vec values[PASSES];
+        load_residual(values, residual, target);  // while the tensor cores work
+        asm volatile("wgmma.wait_group.sync.aligned 0;\n" ::: "memory");
+        __syncthreads();
+
+        // d[4 j + e]: row j of the tile, column 8 half + lane % 4 * 2 + e % 2, channel 16 warp + lane / 4 + e / 2 * 8.
 #pragma unroll
-        for (int e = 0; e < 4; e++) {
-            const float b = e % 2 ? bias_high : bias_low;
-            piece[e] = pack(activate(d[4 * j + 2 * e] + b, slope), activate(d[4 * j + 2 * e + 1] + b, slope));
+        for (int j = 0; j < 16; j += 2) {
+            u32 piece[4];
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const float b = e % 2 ? bias_high : bias_low;
+                const bool there = 4 * j + 2 * e < 4 * ROWS;
+                piece[e] = there ? pack(activate(d[4 * j + 2 * e] + b, slope), activate(d[4 * j + 2 * e + 1] + b, slope)) : 0;
+            }
+            const int row = j + lane / 16, channel = 16 * warp + lane / 8 % 2 * 8;
+            stage(tile_memory + (row * COLUMNS + 8 * half + lane % 8) * STAGED + channel * 2, piece[0], piece[1],
+                  piece[2], piece[3]);
         }
-        const int row = j + lane / 16, channel = 16 * warp + lane / 8 % 2 * 8;
-        stage(tile + (row * TILE + 8 * half + lane % 8) * STAGED + channel * 2, piece[0], piece[1], piece[2], piece[3]);
+        __syncthreads();
+        store(memory, values, residual != nullptr, out, target, slope_of_sum);
     }
-    __syncthreads();
-    store(memory, residual ? residual + out_image : nullptr, out + out_image, image, group, shuffle,
-          slope_of_sum);
 }
 
 #else
@@ -224,25 +272,23 @@ __device__ __forceinline__ void multiply(float (&d)[4], const u32 (&a)[4], u32 b
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-    conv3x3(const Vec* x, const Vec* weight, const float* bias, const Vec* residual, Vec* out, int height, int width,
-            int shuffle, float slope, float slope_of_sum) {
+    conv3x3(const Vec* x, const Vec* weight, const float* bias, const Vec* residual, Vec* out, int tiles, int height,
+            int width, int shuffle, float slope, float slope_of_sum) {
     extern __shared__ __align__(128) unsigned char memory[];
-    const u32 tile = shared_address(memory), weights = tile + TILE_BYTES;
-    const int columns = (width + TILE - 1) / TILE, group = blockIdx.y;
-    const Image image = {height, width, (int)(blockIdx.x / columns) * TILE, (int)(blockIdx.x % columns) * TILE};
+    const u32 tile_memory = shared_address(memory), weights = tile_memory + TILE_BYTES;
+    const int group = blockIdx.y;
+    const Tile tile = tile_of(blockIdx.x, height, width);
     weight += group * 9 * (TAP_BYTES / 16);
     bias += group * 64;
     load_tap(weights, weight, 0);
-    x += (long long)blockIdx.z * height * width * 8;
-    const long long out_image = (long long)blockIdx.z * height * width * 8 * shuffle * shuffle;
-    load_tile(tile, x, image);
+    load_tile(tile_memory, x, tile);
     close_copies();
     load_tap(weights + TAP_BYTES, weight, 1);
     close_copies();
 
     // Each warp has four rows of the tile.
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const u32 my_pixels = tile + (lane / 16 * PLANE + 4 * warp * HALO + lane % 16) * 16;
+    const u32 my_pixels = tile_memory + (lane / 16 * PLANE + 4 * warp * HALO + lane % 16) * 16;
     const u32 my_weights = lane / 8 % 2 * 1024 + (lane % 8 + lane / 16 * 8) * 16;
     float d[4][8][4] = {};
     for (int tap = 0; tap < 9; tap++) {
@@ -276,14 +322,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
         for (int i = 0; i < 4; i++)
 #pragma unroll
             for (int e = 0; e < 4; e += 2) {
-                const int pixel = (4 * warp + i) * TILE + lane / 4 + e / 2 * 8;
+                const int pixel = (4 * warp + i) * COLUMNS + lane / 4 + e / 2 * 8;
                 *(u32*)(memory + pixel * STAGED + channel * 2) =
                     pack(activate(d[i][j][e] + b0, slope), activate(d[i][j][e + 1] + b1, slope));
             }
     }
+    const Target target = target_of(tile, group, shuffle);
+    Vec values[PASSES];
+    load_residual(values, residual, target);
     __syncthreads();
-    store(memory, residual ? residual + out_image : nullptr, out + out_image, image, group, shuffle,
-          slope_of_sum);
+    store(memory, values, residual != nullptr, out, target, slope_of_sum);
 }
 
 #endif

@@ -11,8 +11,7 @@ from vsr_plugin.inference.acceleration.kernels.nvrtc import Kernel, architecture
 #: Input channels, and what output channels are a multiple of.
 CHANNELS = 64
 _SOURCE = Path(__file__).with_suffix(".cu")
-_TILE = 16  # as in the source, like the bytes of shared memory that follow
-_TILE_BYTES = 8 * ((_TILE + 2) ** 2 + 1) * 16
+_COLUMNS = 16  # of a tile, as in the source, like the bytes of shared memory that follow
 _TAP_BYTES = CHANNELS * CHANNELS * 2
 
 
@@ -31,23 +30,43 @@ def pack_conv3x3(weight: Tensor, shuffle: int = 1) -> Tensor:
     return taps.permute(1, 4, 2, 0, 3).contiguous()
 
 
+def _has_wgmma(device: torch.device) -> bool:
+    # Hopper's own matrix instructions, which no later architecture has; else those of all since Ampere.
+    return torch.cuda.get_device_capability(device) == (9, 0)
+
+
 @functools.cache
-def _kernel(device: torch.device, dtype: torch.dtype) -> Kernel:
-    # Hopper's own matrix instructions, which no later architecture has, or those of all since Ampere.
-    wgmma = torch.cuda.get_device_capability(device) == (9, 0)
+def _kernel(device: torch.device, dtype: torch.dtype, rows: int) -> Kernel:
+    wgmma = _has_wgmma(device)
     options = (
         architecture(device, specific=wgmma),
         f"-DBF16={int(dtype == torch.bfloat16)}",
         f"-DWGMMA={int(wgmma)}",
+        f"-DROWS={rows}",
     )
+    tile_bytes = 8 * ((rows + 2) * (_COLUMNS + 2) + 1) * 16
     return Kernel(
         device,
         compile_cubin(_SOURCE.read_text(), options),
         "conv3x3",
         threads=256 if wgmma else 128,
-        shared_bytes=_TILE_BYTES + (9 if wgmma else 3) * _TAP_BYTES,
+        shared_bytes=tile_bytes + (9 if wgmma else 3) * _TAP_BYTES,
         overlaps=wgmma,
     )
+
+
+@functools.cache
+def _layout(device: torch.device, n: int, h: int, w: int, groups: int) -> tuple[int, int, int]:
+    """Rows of a tile, number of tiles, and blocks that share them out."""
+    wgmma = _has_wgmma(device)
+    # 180 rows are twelve tiles of 16 rows or as many of 15.
+    rows = 15 if wgmma and -(-h // 15) == -(-h // 16) else 16
+    tiles = n * -(-h // rows) * -(-w // _COLUMNS)
+    if not wgmma:
+        return rows, tiles, tiles
+    # Two blocks fit on a multiprocessor. They keep the weights, which are more than a tile's input.
+    room = 2 * torch.cuda.get_device_properties(device).multi_processor_count
+    return rows, tiles, min(tiles, max(1, room // groups))
 
 
 def conv3x3(
@@ -79,9 +98,10 @@ def conv3x3(
     """
     n, _, h, w = x.shape
     out = x.new_empty(n, h * shuffle, w * shuffle, CHANNELS).permute(0, 3, 1, 2)
-    tiles = -(-h // _TILE) * -(-w // _TILE)
-    launch = _kernel(x.device, x.dtype)
+    rows, tiles, blocks = _layout(x.device, n, h, w, shuffle**2)
+    launch = _kernel(x.device, x.dtype, rows)
     launch(
-        (tiles, shuffle**2, n), x, packed, bias, residual, out, h, w, shuffle, float(slope), float(slope_of_sum)
-    )  # fmt: skip
+        (blocks, shuffle**2, 1),
+        *(x, packed, bias, residual, out, tiles, h, w, shuffle, float(slope), float(slope_of_sum)),
+    )
     return out

@@ -101,43 +101,51 @@ extern "C" __global__ void __launch_bounds__(256)
     deform(x, guide, out, first, count, height, width);
 }
 
-// 3x3 convolution from the 3 channels of a frame to 64, in float32 but for the result; a thread has a pixel.
+// 3x3 convolution from the 3 channels of a frame to 64, in float32 but for the result; a thread has 32 channels of a
+// pixel, those of a warp the same ones.
 extern "C" __global__ void __launch_bounds__(128)
     frame_conv(const float* frame, const float4* weight, Vec* out, int height, int width) {
     __shared__ float4 weights[27 * 16];  // [input channel][tap][output channels by four]
     for (int i = threadIdx.x; i < 27 * 16; i += 128) weights[i] = weight[i];
     __syncthreads();
-    const int size = height * width, pixel = blockIdx.x * 128 + threadIdx.x;
+    const int size = height * width, pixel = blockIdx.x * 64 + threadIdx.x % 64, half = threadIdx.x / 64;
     if (pixel >= size) return;
     frame += (long long)blockIdx.y * 3 * size, out += (long long)blockIdx.y * size * 8;
     const int y = pixel / width, x = pixel % width;
-    float4 sum[16] = {};
-#pragma unroll 1
+    float values[27];  // all on their way at once
+#pragma unroll
     for (int tap = 0; tap < 27; tap++) {
         const int ty = y + tap % 9 / 3 - 1, tx = x + tap % 3 - 1;
         const bool inside = ty >= 0 && ty < height && tx >= 0 && tx < width;
-        const float value = inside ? frame[(long long)(tap / 9) * size + ty * width + tx] : 0.f;
+        values[tap] = inside ? frame[(long long)(tap / 9) * size + ty * width + tx] : 0.f;
+    }
+    float4 sum[8] = {};
 #pragma unroll
-        for (int i = 0; i < 16; i++) {
-            const float4 w = weights[tap * 16 + i];
+    for (int tap = 0; tap < 27; tap++)
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            const float4 w = weights[tap * 16 + half * 8 + i];
+            const float value = values[tap];
             sum[i].x += value * w.x, sum[i].y += value * w.y, sum[i].z += value * w.z, sum[i].w += value * w.w;
         }
-    }
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 4; i++) {
         Vec v;
         v.part[0] = pack(sum[2 * i].x, sum[2 * i].y), v.part[1] = pack(sum[2 * i].z, sum[2 * i].w);
         v.part[2] = pack(sum[2 * i + 1].x, sum[2 * i + 1].y), v.part[3] = pack(sum[2 * i + 1].z, sum[2 * i + 1].w);
-        out[(long long)pixel * 8 + i] = v;
+        out[(long long)pixel * 8 + half * 4 + i] = v;
     }
 }
 
-// The last convolution, 3x3 from 64 channels to 3, plus the bilinear enlargement of a frame. Tiles, planes and tensor
-// cores as in conv3x3.cu; the three output channels are filled up to eight.
+// The last convolution, 3x3 from 64 channels to 3, plus the bilinear enlargement of a frame. Tiles and planes as in
+// conv3x3.cu. So few output channels would leave the tensor cores waiting for the same pixels nine times; instead each
+// pixel of the tile and its border is multiplied once by the 27 weights of all taps and outputs, and the products are
+// summed up where they belong.
 
 #define TILE 16
 #define HALO (TILE + 2)
 #define PLANE (HALO * HALO + 1)
+#define PARTS ((HALO * HALO + 63) / 64)  // of 16 pixels for each of four warps
 
 __device__ __forceinline__ u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
 __device__ __forceinline__ void copy_async(u32 to, const void* from, bool inside) {
@@ -169,7 +177,7 @@ __device__ __forceinline__ Between between(int position, float scale, int side) 
 extern "C" __global__ void __launch_bounds__(128)
     last_conv(const Vec* x, const Vec* weight, const float* bias, const float* frame, float* out, int height,
               int width, int scale) {
-    extern __shared__ __align__(128) unsigned char memory[];  // the tile, then [tap][8 input channels][8 outputs]
+    extern __shared__ __align__(128) unsigned char memory[];  // the tile, then [8 input channels][output and tap]
     const u32 tile = shared_address(memory), weights = tile + 8 * PLANE * 16;
     const int columns = (width + TILE - 1) / TILE;
     const int y0 = blockIdx.x / columns * TILE, x0 = blockIdx.x % columns * TILE;
@@ -177,7 +185,7 @@ extern "C" __global__ void __launch_bounds__(128)
     x += blockIdx.y * size * 8, out += blockIdx.y * size * 3;
     const int lr_height = height / scale, lr_width = width / scale;
     frame += (long long)blockIdx.y * 3 * lr_height * lr_width;
-    for (int i = threadIdx.x; i < 9 * 64; i += 128) copy_async(weights + i * 16, weight + i, true);
+    for (int i = threadIdx.x; i < 8 * 32; i += 128) copy_async(weights + i * 16, weight + i, true);
     for (int i = threadIdx.x; i < HALO * HALO * 8; i += 128) {
         const int pixel = i >> 3, chunk = i & 7, y = y0 - 1 + pixel / HALO, xx = x0 - 1 + pixel % HALO;
         const bool inside = y >= 0 && y < height && xx >= 0 && xx < width;
@@ -188,42 +196,55 @@ extern "C" __global__ void __launch_bounds__(128)
     __syncthreads();
 
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const u32 my_pixels = tile + (lane / 16 * PLANE + 4 * warp * HALO + lane % 16) * 16;
-    float d[4][4] = {};
+    u32 b[4][2][4];  // [16 input channels][16 products]
 #pragma unroll
-    for (int tap = 0; tap < 9; tap++) {
-        u32 b[2][4];  // of 32 input channels each
+    for (int k = 0; k < 4; k++)
 #pragma unroll
-        for (int i = 0; i < 2; i++) load_matrices(b[i], weights + (tap * 64 + i * 32 + lane) * 16);
-        const u32 pixels = my_pixels + (tap / 3 * HALO + tap % 3) * 16;
+        for (int i = 0; i < 2; i++)
+            load_matrices(b[k][i], weights + ((2 * k + lane / 8 % 2) * 32 + 16 * i + lane / 16 * 8 + lane % 8) * 16);
+    float d[PARTS][4][4] = {};
 #pragma unroll
-        for (int k = 0; k < 4; k++)
+    for (int part = 0; part < PARTS; part++) {
+        const int first = (4 * part + warp) * 16;
+        if (first >= HALO * HALO) break;
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                u32 a[4];
-                load_matrices(a, pixels + (2 * k * PLANE + i * HALO) * 16);
-                multiply(d[i], a, b[k / 2][k % 2 * 2], b[k / 2][k % 2 * 2 + 1]);
-            }
-    }
-
-    // d[i][e]: row 4 warp + i of the tile, column lane / 4 + e / 2 * 8, channel lane % 4 * 2 + e % 2.
+        for (int k = 0; k < 4; k++) {
+            u32 a[4];
+            // Behind the last pixel of a plane are numbers of no use, whose products nobody reads.
+            load_matrices(a, tile + ((2 * k + lane / 16) * PLANE + first + lane % 16) * 16);
 #pragma unroll
-    for (int i = 0; i < 4; i++) {
-        const int y = y0 + 4 * warp + i;
-        if (y >= height) continue;
-        const Between row = between(y, (float)scale, lr_height);
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-            const int channel = lane % 4 * 2 + e % 2, xx = x0 + lane / 4 + e / 2 * 8;
-            if (channel >= 3 || xx >= width) continue;
-            const Between column = between(xx, (float)scale, lr_width);
-            const float* plane = frame + (long long)channel * lr_height * lr_width;
-            const float* upper = plane + (long long)row.first * lr_width;
-            const float* lower = plane + (long long)row.second * lr_width;
-            const float base =
-                (1.f - row.share) * ((1.f - column.share) * upper[column.first] + column.share * upper[column.second]) +
-                row.share * ((1.f - column.share) * lower[column.first] + column.share * lower[column.second]);
-            out[channel * size + (long long)y * width + xx] = d[i][e] + bias[channel] + base;
+            for (int j = 0; j < 4; j++) multiply(d[part][j], a, b[k][j / 2][j % 2 * 2], b[k][j / 2][j % 2 * 2 + 1]);
         }
+    }
+    __syncthreads();
+
+    // d[part][j][e]: pixel 16 (4 part + warp) + lane / 4 + e / 2 * 8, product 8 j + lane % 4 * 2 + e % 2.
+    float* products = (float*)memory;
+#pragma unroll
+    for (int part = 0; part < PARTS; part++)
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const int pixel = (4 * part + warp) * 16 + lane / 4 + e / 2 * 8, product = 8 * j + lane % 4 * 2 + e % 2;
+                if (pixel < HALO * HALO && product < 27) products[pixel * 27 + product] = d[part][j][e];
+            }
+    __syncthreads();
+
+    for (int i = threadIdx.x; i < TILE * TILE * 3; i += 128) {
+        const int channel = i / (TILE * TILE), row = i / TILE % TILE, column = i % TILE;
+        const int y = y0 + row, xx = x0 + column;
+        if (y >= height || xx >= width) continue;
+        float sum = bias[channel];
+#pragma unroll
+        for (int tap = 0; tap < 9; tap++)
+            sum += products[((row + tap / 3) * HALO + column + tap % 3) * 27 + channel * 9 + tap];
+        const Between down = between(y, (float)scale, lr_height), across = between(xx, (float)scale, lr_width);
+        const float* plane = frame + (long long)channel * lr_height * lr_width;
+        const float* upper = plane + (long long)down.first * lr_width;
+        const float* lower = plane + (long long)down.second * lr_width;
+        sum += (1.f - down.share) * ((1.f - across.share) * upper[across.first] + across.share * upper[across.second]) +
+               down.share * ((1.f - across.share) * lower[across.first] + across.share * lower[across.second]);
+        out[channel * size + (long long)y * width + xx] = sum;
     }
 }

@@ -12,7 +12,7 @@ _SOURCE = Path(__file__).with_suffix(".cu")
 _TILE = 16  # as in the source
 #: Pixels that a deformable convolution gathers at once, 1152 bytes each: much of the L2 cache of a large GPU.
 _PIXELS_OF_COLUMNS = 2**15
-_LAST_CONV_BYTES = 8 * ((_TILE + 2) ** 2 + 1) * 16 + 9 * 64 * 16
+_LAST_CONV_BYTES = 8 * ((_TILE + 2) ** 2 + 1) * 16 + 8 * 32 * 16
 
 
 @functools.cache
@@ -91,14 +91,17 @@ def frame_conv(frame: Tensor, packed: Tensor, dtype: torch.dtype) -> Tensor:
     """
     n, _, h, w = frame.shape
     out = torch.empty(n, h, w, 64, device=frame.device, dtype=dtype).permute(0, 3, 1, 2)
-    _kernel(frame.device, dtype, "frame_conv", 128)((-(-h * w // 128), n, 1), frame, packed, out, h, w)
+    _kernel(frame.device, dtype, "frame_conv", 128)((-(-h * w // 64), n, 1), frame, packed, out, h, w)
     return out
 
 
 def pack_last_conv(weight: Tensor) -> Tensor:
-    """Weights ``(3, 64, 3, 3)`` in the order that :func:`last_conv` reads: ``(9, 8, 8, 8)``, outputs filled with 0."""
-    filled = torch.cat((weight, weight.new_zeros(5, *weight.shape[1:])))
-    return filled.reshape(8, 8, 8, 9).permute(3, 1, 0, 2).contiguous()
+    """Weights ``(3, 64, 3, 3)`` in the order that :func:`last_conv` reads, ``(8, 32, 8)``.
+
+    Input channels by eight, outputs and taps (filled with zeros), the eight input channels.
+    """
+    columns = weight.reshape(3, 8, 8, 9).permute(1, 0, 3, 2).flatten(1, 2)
+    return torch.cat((columns, columns.new_zeros(8, 5, 8)), dim=1).contiguous()
 
 
 def last_conv(x: Tensor, packed: Tensor, bias: Tensor, frame: Tensor, scale: int) -> Tensor:

@@ -38,7 +38,9 @@ def trials(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[Tensor, 
         return random(*shape).to(dtype, memory_format=torch.channels_last)
 
     n, h, w = 2, 21, 35
-    x, residual, hr_features = features(n, 64, h, w), features(n, 64, h, w), features(n, 64, 2 * h, 2 * w)
+    x, hr_features = features(n, 64, h, w), features(n, 64, 2 * h, 2 * w)
+    # More tiles than the blocks of any GPU so far, in tiles of 15 and of 16 rows.
+    many, residual, taller = features(n, 64, 100, 700), features(n, 64, 100, 700), features(n, 64, 95, 700)
     weight, bias = random(64, 64, 3, 3, scale=1 / 24).to(dtype), random(64)
     wide, wide_bias = random(256, 64, 3, 3, scale=1 / 24).to(dtype), random(256)
     narrow, narrow_bias = random(3, 64, 3, 3, scale=1 / 24).to(dtype), random(3)
@@ -48,16 +50,16 @@ def trials(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[Tensor, 
     by_place = wide_bias.view(64, 4).t().reshape(-1).contiguous()
 
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=False):
-        conv = F.conv2d(x.float(), weight.float(), bias, padding=1)
+        conv = F.conv2d(many.float(), weight.float(), bias, padding=1)
         return {
-            "conv3x3, ReLU": (conv3x3(x, pack_conv3x3(weight), bias, slope=0), conv.relu()),
+            "conv3x3, ReLU": (conv3x3(many, pack_conv3x3(weight), bias, slope=0), conv.relu()),
             "conv3x3, residual, leaky ReLU": (
-                conv3x3(x, pack_conv3x3(weight), bias, residual, slope_of_sum=0.1),
+                conv3x3(many, pack_conv3x3(weight), bias, residual, slope_of_sum=0.1),
                 F.leaky_relu(conv + residual.float(), 0.1),
             ),
             "conv3x3, pixel shuffle": (
-                conv3x3(x, pack_conv3x3(wide, 2), by_place, slope=0.1, shuffle=2),
-                F.leaky_relu(F.pixel_shuffle(F.conv2d(x.float(), wide.float(), wide_bias, padding=1), 2), 0.1),
+                conv3x3(taller, pack_conv3x3(wide, 2), by_place, slope=0.1, shuffle=2),
+                F.leaky_relu(F.pixel_shuffle(F.conv2d(taller.float(), wide.float(), wide_bias, padding=1), 2), 0.1),
             ),
             "warp": (warp(x, flow), flow_warp(x.float(), flow)),
             **{
