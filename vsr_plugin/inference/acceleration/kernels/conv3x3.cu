@@ -138,6 +138,10 @@ __device__ __forceinline__ void store(const unsigned char* staged, const Vec (&v
 
 #if WGMMA
 
+#ifndef CLUSTER
+#define CLUSTER 1
+#endif
+
 // Eight neighbouring pixels or channels, 16 bytes each, are one piece; `inner` bytes to the next 8 channels of the sum,
 // `outer` bytes to the next eight pixels or channels.
 __device__ __forceinline__ u64 descriptor(u32 address, u32 inner, u32 outer) {
@@ -175,14 +179,58 @@ __device__ __forceinline__ void stage(u32 to, u32 a, u32 b, u32 c, u32 d) {
                  "r"(c), "r"(d));
 }
 
-// With the first tile the weights come tap by tap, one group of copies each.
-template <int TAP>
-__device__ __forceinline__ void compute_tap(float (&d)[64], u32 tile, u32 weights, int half, bool first) {
-    if (first || TAP == 0) {
-        if (first) wait_copies<8 - TAP>(); else wait_copies<0>();
-        asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
-        __syncthreads();
+// The weights of a tap come to all blocks of a cluster at once, an equal part from each; its barrier opens when they are
+// there.
+__device__ __forceinline__ void prepare(u32 barriers) {
+    if (threadIdx.x == 0)
+        for (int tap = 0; tap < 9; tap++)
+            asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;\n" ::"r"(barriers + 8 * tap) : "memory");
+    asm volatile("fence.mbarrier_init.release.cluster;\n" ::: "memory");
+#if CLUSTER > 1
+    // No block may write into another one, or to its barriers, before that is there.
+    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;\n" ::: "memory");
+#else
+    __syncthreads();
+#endif
+}
+
+__device__ __forceinline__ void load_weights(u32 to, u32 barriers, const Vec* weight) {
+    if (threadIdx.x) return;
+    for (int tap = 0; tap < 9; tap++) {
+        const u32 barrier = barriers + 8 * tap;
+        asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;\n" ::"r"(barrier), "r"(TAP_BYTES) : "memory");
+#if CLUSTER > 1
+        const u32 part = tap * TAP_BYTES + blockIdx.x % CLUSTER * (TAP_BYTES / CLUSTER);
+        asm volatile(
+            "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], "
+            "%4;\n" ::"r"(to + part),
+            "l"((const unsigned char*)weight + part), "r"(TAP_BYTES / CLUSTER), "r"(barrier),
+            "h"((u16)((1 << CLUSTER) - 1))
+            : "memory");
+#else
+        asm volatile(
+            "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];\n" ::"r"(
+                to + tap * TAP_BYTES),
+            "l"((const unsigned char*)weight + tap * TAP_BYTES), "r"(TAP_BYTES), "r"(barrier)
+            : "memory");
+#endif
     }
+}
+
+__device__ __forceinline__ void wait_for_weights(u32 barriers, int tap) {
+    u32 there;
+    do {
+        asm volatile(
+            "{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], 0;\nselp.u32 %0, 1, 0, p;\n}\n"
+            : "=r"(there)
+            : "r"(barriers + 8 * tap)
+            : "memory");
+    } while (!there);
+}
+
+template <int TAP>
+__device__ __forceinline__ void compute_tap(float (&d)[64], u32 tile, u32 weights, u32 barriers, int half) {
+    wait_for_weights(barriers, TAP);
     asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory");
 #pragma unroll
     for (int k = 0; k < 4; k++) {
@@ -193,41 +241,45 @@ __device__ __forceinline__ void compute_tap(float (&d)[64], u32 tile, u32 weight
     asm volatile("wgmma.commit_group.sync.aligned;\n" ::: "memory");
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 2)
+#if CLUSTER > 1
+#define CLUSTERS __cluster_dims__(CLUSTER, 1, 1)
+#else
+#define CLUSTERS
+#endif
+
+extern "C" __global__ void CLUSTERS __launch_bounds__(THREADS, 2)
     conv3x3(const Vec* x, const Vec* weight, const float* bias, const Vec* residual, Vec* out, int tiles, int height,
             int width, int shuffle, float slope, float slope_of_sum) {
     extern __shared__ __align__(128) unsigned char memory[];
     const u32 tile_memory = shared_address(memory), weights = tile_memory + TILE_BYTES;
+    const u32 barriers = weights + 9 * TAP_BYTES;
     const int warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32, half = threadIdx.x / 128, group = blockIdx.y;
     weight += group * 9 * (TAP_BYTES / 16);
     const float bias_low = bias[group * 64 + 16 * warp + lane / 4];
     const float bias_high = bias[group * 64 + 16 * warp + lane / 4 + 8];
+    prepare(barriers);
     let_next_kernel_begin();
-    load_tap(weights, weight, 0);
+    load_weights(weights, barriers, weight);
     wait_for_previous_kernel();
 #pragma unroll 1
     for (int number = blockIdx.x; number < tiles; number += gridDim.x) {
-        const bool first = number == blockIdx.x;
         const Tile tile = tile_of(number, height, width);
-        if (!first) __syncthreads();  // until the staged result of the tile before has been read
+        __syncthreads();  // until the staged result of the tile before has been read
         load_tile(tile_memory, x, tile);
         close_copies();
-        if (first)
-#pragma unroll
-            for (int tap = 1; tap < 9; tap++) {
-                load_tap(weights + tap * TAP_BYTES, weight, tap);
-                close_copies();
-            }
+        wait_copies<0>();
+        asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
+        __syncthreads();
         float d[64];
-        compute_tap<0>(d, tile_memory, weights, half, first);
-        compute_tap<1>(d, tile_memory, weights, half, first);
-        compute_tap<2>(d, tile_memory, weights, half, first);
-        compute_tap<3>(d, tile_memory, weights, half, first);
-        compute_tap<4>(d, tile_memory, weights, half, first);
-        compute_tap<5>(d, tile_memory, weights, half, first);
-        compute_tap<6>(d, tile_memory, weights, half, first);
-        compute_tap<7>(d, tile_memory, weights, half, first);
-        compute_tap<8>(d, tile_memory, weights, half, first);
+        compute_tap<0>(d, tile_memory, weights, barriers, half);
+        compute_tap<1>(d, tile_memory, weights, barriers, half);
+        compute_tap<2>(d, tile_memory, weights, barriers, half);
+        compute_tap<3>(d, tile_memory, weights, barriers, half);
+        compute_tap<4>(d, tile_memory, weights, barriers, half);
+        compute_tap<5>(d, tile_memory, weights, barriers, half);
+        compute_tap<6>(d, tile_memory, weights, barriers, half);
+        compute_tap<7>(d, tile_memory, weights, barriers, half);
+        compute_tap<8>(d, tile_memory, weights, barriers, half);
         const Target target = target_of(tile, group, shuffle);
         Vec values[PASSES];
         load_residual(values, residual, target);  // while the tensor cores work
@@ -251,6 +303,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
         __syncthreads();
         store(memory, values, residual != nullptr, out, target, slope_of_sum);
     }
+#if CLUSTER > 1
+    // A block without a tile stays until the others have written into it.
+    for (int tap = 0; tap < 9; tap++) wait_for_weights(barriers, tap);
+#endif
 }
 
 #else

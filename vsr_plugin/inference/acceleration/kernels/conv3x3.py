@@ -13,6 +13,9 @@ CHANNELS = 64
 _SOURCE = Path(__file__).with_suffix(".cu")
 _COLUMNS = 16  # of a tile, as in the source, like the bytes of shared memory that follow
 _TAP_BYTES = CHANNELS * CHANNELS * 2
+_BARRIER_BYTES = 128
+#: Blocks that fetch weights together, with wgmma.
+_CLUSTER = 2
 
 
 def pack_conv3x3(weight: Tensor, shuffle: int = 1) -> Tensor:
@@ -43,6 +46,7 @@ def _kernel(device: torch.device, dtype: torch.dtype, rows: int) -> Kernel:
         f"-DBF16={int(dtype == torch.bfloat16)}",
         f"-DWGMMA={int(wgmma)}",
         f"-DROWS={rows}",
+        f"-DCLUSTER={_CLUSTER}",
     )
     tile_bytes = 8 * ((rows + 2) * (_COLUMNS + 2) + 1) * 16
     return Kernel(
@@ -50,7 +54,7 @@ def _kernel(device: torch.device, dtype: torch.dtype, rows: int) -> Kernel:
         compile_cubin(_SOURCE.read_text(), options),
         "conv3x3",
         threads=256 if wgmma else 128,
-        shared_bytes=tile_bytes + (9 if wgmma else 3) * _TAP_BYTES,
+        shared_bytes=tile_bytes + (9 * _TAP_BYTES + _BARRIER_BYTES if wgmma else 3 * _TAP_BYTES),
         overlaps=wgmma,
     )
 
@@ -66,7 +70,8 @@ def _layout(device: torch.device, n: int, h: int, w: int, groups: int) -> tuple[
         return rows, tiles, tiles
     # Two blocks fit on a multiprocessor. They keep the weights, which are more than a tile's input.
     room = 2 * torch.cuda.get_device_properties(device).multi_processor_count
-    return rows, tiles, min(tiles, max(1, room // groups))
+    blocks = min(tiles, max(1, room // groups))
+    return rows, tiles, -(-blocks // _CLUSTER) * _CLUSTER
 
 
 def conv3x3(
