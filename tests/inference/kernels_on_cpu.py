@@ -48,12 +48,13 @@ def last_conv(x, packed, bias, frame, scale):
     return F.conv2d(x.float(), weight.float(), bias, padding=1) + base
 
 
-def deform_conv(x, guide, packed, bias):
+def deform_conv(x, guide, guide_bias, packed, bias):
     assert x.is_contiguous(memory_format=torch.channels_last)
     assert guide.is_contiguous(memory_format=torch.channels_last)
+    guide = guide.float() + guide_bias.view(1, -1, 1, 1)
     weight = packed.view(9, 8, 8, 64).permute(3, 1, 2, 0).reshape(64, 64, 3, 3)
     out = modulated_deform_conv2d(
-        *(x.float(), guide[:, :144].float(), guide[:, 144:].float().sigmoid(), weight.float(), bias.float()),
+        *(x.float(), guide[:, :144], guide[:, 144:].sigmoid(), weight.float(), bias.float()),
         padding=1,
         deform_groups=8,
     )

@@ -19,7 +19,7 @@ class Recorder:
     def __init__(self):
         self.recorded, self.replays = [], 0
 
-    def __call__(self, function, inputs):
+    def __call__(self, function, inputs, lane):
         self.recorded.append(function.__name__)
         fixed = tuple(None if x is None else x.clone() for x in inputs)
         output = function(*fixed)
@@ -109,7 +109,7 @@ def test_tiles_and_large_frames_are_not_recorded(recorder, monkeypatch):
 
 @torch.no_grad()
 def test_what_cannot_be_recorded_is_computed(recorder):
-    def failing(function, inputs):
+    def failing(function, inputs, lane):
         recorder.recorded.append(function.__name__)
         raise RuntimeError("operation not permitted when stream is capturing")
 
@@ -124,8 +124,8 @@ def test_what_cannot_be_recorded_is_computed(recorder):
 
 @torch.no_grad()
 def test_a_replay_that_gives_other_numbers_is_not_used(recorder):
-    def stale(function, inputs):
-        recording = recorder(function, inputs)
+    def stale(function, inputs, lane):
+        recording = recorder(function, inputs, lane)
         return Recording(recording.inputs, recording.output.zero_(), lambda: None)
 
     net = _net(BasicVSRNet, stale)
@@ -138,7 +138,7 @@ def test_a_replay_that_gives_other_numbers_is_not_used(recorder):
 
 @torch.no_grad()
 def test_out_of_memory_goes_to_the_caller(recorder):
-    def full(function, inputs):
+    def full(function, inputs, lane):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     net = _net(BasicVSRNet, full)
@@ -166,8 +166,8 @@ def test_a_function_may_have_several_results(recorder):
 @pytest.mark.parametrize("wrong", [0, 1])
 @torch.no_grad()
 def test_all_results_of_a_replay_must_be_right(recorder, wrong):
-    def stale(function, inputs):
-        recording = recorder(function, inputs)
+    def stale(function, inputs, lane):
+        recording = recorder(function, inputs, lane)
         recording.output[wrong].zero_()
         return Recording(recording.inputs, recording.output, lambda: None)
 

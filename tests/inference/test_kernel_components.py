@@ -38,7 +38,7 @@ def _net(net_class, **arguments):
     if hasattr(net, "edvr"):
         for name, parameter in net.edvr.named_parameters():
             if "conv_offset" in name:
-                torch.nn.init.normal_(parameter, std=0.02)
+                torch.nn.init.normal_(parameter, std=0.02 if parameter.dim() > 1 else 0.5)
     return net
 
 

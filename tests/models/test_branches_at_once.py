@@ -11,6 +11,7 @@ from variants import make, sequence
 
 from vsr_plugin.models import IconVSRNet
 from vsr_plugin.models.propagation import PROPAGATIONS
+from vsr_plugin.models.propagation.recurrence import delayed
 
 NETS = {
     "bidirectional": {},
@@ -33,6 +34,48 @@ def test_the_frames_are_the_same(t: int, net: nn.Module, monkeypatch: pytest.Mon
     expected = net(lrs)
     monkeypatch.setattr(net, "branches_at_once", lambda lrs: True)
     assert torch.equal(net(lrs), expected)
+
+
+@pytest.mark.parametrize("t", [1, 2, 5])
+@pytest.mark.parametrize("propagation", ["coupled", "unidirectional", "local"])
+@torch.no_grad()
+def test_frames_reconstructed_beside_later_steps_are_the_same(t, propagation, monkeypatch) -> None:
+    net, events = make(propagation=propagation), []
+    lrs = sequence(t)
+    expected = net(lrs)
+    forward_step, begin = net.forward_step, net.begin_reconstruct
+
+    def watched_step(*args):
+        events.append("forward_step")
+        return forward_step(*args)
+
+    def watched_begin(*args):
+        result = begin(*args)
+        events.append("begin")
+
+        def asked():
+            events.append("asked")
+            return result()
+
+        return asked
+
+    monkeypatch.setattr(net, "forward_step", watched_step)
+    monkeypatch.setattr(net, "begin_reconstruct", watched_begin)
+    monkeypatch.setattr(net, "frames_under_way", lambda lrs: 1)
+    assert torch.equal(net(lrs), expected)
+    if propagation != "local":
+        # Each is asked for when the step after its own, and what belongs to that, has been queued.
+        step = ["forward_step", "begin"]
+        assert events == [*step, *(event for _ in range(t - 1) for event in (*step, "asked")), "asked"]
+
+
+def test_delayed_items_are_all_there() -> None:
+    for delay in range(4):
+        assert list(delayed(iter(range(3)), delay)) == [0, 1, 2]
+    taken = []
+    items = delayed((taken.append(i) or i for i in range(3)), 1)
+    assert next(items) == 0
+    assert taken == [0, 1]
 
 
 @torch.no_grad()

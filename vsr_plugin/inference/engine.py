@@ -17,6 +17,7 @@ from vsr_plugin.inference.acceleration.guard import FiniteGuard
 from vsr_plugin.inference.frame_tensors import Frame, frame_to_tensor
 from vsr_plugin.inference.tensor_cache import DiskCache, TensorCache
 from vsr_plugin.models.padding import pad_to_multiple
+from vsr_plugin.models.propagation.recurrence import delayed
 
 
 class SequenceRestorer:
@@ -194,16 +195,25 @@ class SequenceRestorer:
                 self.cache.drop("forward", number - 1)
             lrs = self._lrs(segment)
             states = self._states(number, lrs)
-            for i in segment:
-                lr = lrs[:, i - segment.start]
-                backward_feat = self._backward_feat(i, states)
-                state = self._forward_feat(i, lr, state, backward_feat)
-                for kind, j in (("refill", i), ("flow_forward", i - 1), ("flow_backward", i)):
-                    self.cache.drop(kind, j)
-                hr = self.net.reconstruct(lr, backward_feat, state)
+            # All frames of a segment are handed out before anything that it can be begun again from is dropped.
+            begun = self._forward(segment, lrs, states, state)
+            for i, state, result in delayed(begun, self.net.frames_under_way(lrs)):
+                hr = result()
                 self.watch(state, hr)
                 self.on_step(i)
                 yield i, hr[0, :, : scale * h, : scale * w]
+
+    def _forward(
+        self, segment: range, lrs: Tensor, states: dict[int, Tensor], state: Tensor | None
+    ) -> Iterator[tuple[int, Tensor, Callable[[], Tensor]]]:
+        """Frames of a segment from the state before it on, each with its state and what gives the HR frame."""
+        for i in segment:
+            lr = lrs[:, i - segment.start]
+            backward_feat = self._backward_feat(i, states)
+            state = self._forward_feat(i, lr, state, backward_feat)
+            for kind, j in (("refill", i), ("flow_forward", i - 1), ("flow_backward", i)):
+                self.cache.drop(kind, j)
+            yield i, state, self.net.begin_reconstruct(lr, backward_feat, state)
 
 
 def without_gradients(steps: Iterator) -> Iterator:

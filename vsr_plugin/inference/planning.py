@@ -171,6 +171,9 @@ class MemoryModel:
         if self._branches_at_once:
             # What the other branch's stream has taken stays with that stream.
             step += int(pixels * size * (_UNTILED_BYTES + _STEP_BYTES * width))
+        if self._records_steps:
+            # What is computed beside the steps, reconstruction and refill, has memory of its own.
+            step += int(pixels * size * (upsampling + refill))
         # A step that is recorded has been computed the usual way before, whose memory stays with the allocator.
         return 2 * step if self._records_steps else step
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 import torch.nn as nn
@@ -36,6 +36,28 @@ def trying_algorithms() -> Iterator[None]:
         torch.backends.cudnn.benchmark = before
 
 
+class OnTheirWay(Mapping[int, Tensor]):
+    """Tensors by index that another stream is computing; whoever takes one has the current stream wait for it."""
+
+    def __init__(self) -> None:
+        self._begun: dict[int, tuple[Tensor, torch.cuda.Event]] = {}
+
+    def begin(self, i: int, tensor: Tensor, arrival: torch.cuda.Event) -> None:
+        """Enter a tensor, and what to wait for."""
+        self._begun[i] = tensor, arrival
+
+    def __getitem__(self, i: int) -> Tensor:
+        tensor, arrival = self._begun[i]
+        torch.cuda.current_stream(tensor.device).wait_event(arrival)
+        return tensor
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._begun)
+
+    def __len__(self) -> int:
+        return len(self._begun)
+
+
 class CUDAComponents:
     """Steps that are replayed as graphs, independent branches side by side, mixed into a network over its own.
 
@@ -44,6 +66,19 @@ class CUDAComponents:
     """
 
     step_graphs: StepGraphs
+
+    def refill_features(self, lrs: Tensor) -> Mapping[int, Tensor]:
+        """See :meth:`InformationRefill.refill_features`; beside what follows, in the backward branch's order."""
+        windows = self.keyframe_windows(lrs.size(1))
+        if not windows or not self._works_beside(lrs):
+            return super().refill_features(lrs)
+        feats = OnTheirWay()
+        with self._beside(lrs) as side, trying_algorithms():
+            for i in sorted(windows, reverse=True):
+                window = torch.stack([lrs[:, j] for j in windows[i]], dim=1)
+                feat = self.step_graphs.run(self, super().refill_feature, window, lane="beside")
+                feats.begin(i, feat, side.record_event())
+        return feats
 
     def refill_feature(self, window: Tensor) -> Tensor:
         """See :meth:`InformationRefill.refill_feature`."""
@@ -107,6 +142,40 @@ class CUDAComponents:
         finally:
             current.wait_stream(side)
         return backward_feat, forward_feat
+
+    def _works_beside(self, lrs: Tensor) -> bool:
+        """Whether the side stream is used for frames ``(n, ..., 3, h, w)``; why not, says :meth:`branches_at_once`."""
+        return lrs.is_cuda and self.step_graphs.records(self, lrs)
+
+    @contextlib.contextmanager
+    def _beside(self, lrs: Tensor) -> Iterator[torch.cuda.Stream]:
+        """Queue on the side stream meanwhile, after what is queued on the current one so far.
+
+        Memory is safe as in :meth:`_both_side_by_side`, if inputs are kept until the current stream waits for results.
+        """
+        side = self._side_stream
+        side.wait_stream(torch.cuda.current_stream(side.device))
+        with torch.cuda.stream(side):
+            yield side
+
+    def frames_under_way(self, lrs: Tensor) -> int:
+        """See :meth:`Recurrence.frames_under_way`."""
+        return int(self._works_beside(lrs))
+
+    def begin_reconstruct(self, lr: Tensor, backward_feat: Tensor | None, forward_feat: Tensor) -> Callable[[], Tensor]:
+        """See :meth:`Recurrence.begin_reconstruct`; on the side stream."""
+        if not self._works_beside(lr):
+            return super().begin_reconstruct(lr, backward_feat, forward_feat)
+        inputs = lr, backward_feat, forward_feat
+        with self._beside(lr) as side, trying_algorithms():
+            hr = self.step_graphs.run(self, super().reconstruct, *inputs, lane="beside")
+            arrival = side.record_event()
+
+        def result(kept: tuple[Tensor | None, ...] = inputs) -> Tensor:
+            torch.cuda.current_stream(hr.device).wait_event(arrival)
+            return hr
+
+        return result
 
     def reconstruct(self, lr: Tensor, backward_feat: Tensor | None, forward_feat: Tensor) -> Tensor:
         """See :meth:`VSRNet.reconstruct`."""

@@ -18,6 +18,8 @@ _MAX_PIXELS = 2**18
 #: Kinds of steps: start, middle and keyframes of two branches, reconstruction, refill, in two sizes.
 _MAX_GRAPHS = 24
 
+#: Where recordings are replayed one after the other, unless another lane is named.
+MAIN_LANE = "main"
 #: What a step gives.
 Result = Tensor | tuple[Tensor, ...]
 
@@ -61,25 +63,27 @@ class Recording:
 
 
 class CUDARecorder:
-    """Records functions as CUDA graphs; all share one pool of memory, since a result is copied out at once."""
+    """Records functions as CUDA graphs; those of a lane share memory, since a result is copied out at once."""
 
     def __init__(self) -> None:
-        self._pool = self._aside = None
+        self._lanes: dict[str, tuple[tuple, torch.cuda.Stream]] = {}
 
-    def __call__(self, function: Callable[..., Result], inputs: tuple[Tensor | None, ...]) -> Recording:
-        """Record ``function(*inputs)``.
+    def __call__(
+        self, function: Callable[..., Result], inputs: tuple[Tensor | None, ...], lane: str = MAIN_LANE
+    ) -> Recording:
+        """Record ``function(*inputs)``; recordings of different lanes may be replayed at the same time.
 
         Raises:
             RuntimeError: something in it cannot be recorded, or the memory does not suffice.
         """
         with torch.cuda.device(inputs[0].device):
             fixed = tuple(None if x is None else x.clone(memory_format=torch.preserve_format) for x in inputs)
-            if self._pool is None:
-                self._pool = torch.cuda.graph_pool_handle()
-                # The same for all recordings: libraries keep memory for every stream that they have seen, and PyTorch
-                # deals 32 streams out in turn, so that one of many would be a stream that the function uses itself.
-                self._aside = torch.cuda.Stream()
-            aside = self._aside
+            if lane not in self._lanes:
+                # One stream for all recordings of a lane: libraries keep memory for every stream that they have seen,
+                # which recordings go on using; and PyTorch deals 32 streams out in turn, so that one of many would be a
+                # stream that the function uses itself.
+                self._lanes[lane] = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
+            pool, aside = self._lanes[lane]
             # What libraries set up at their first call on a stream must not happen during the recording.
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):
@@ -88,7 +92,7 @@ class CUDARecorder:
             torch.cuda.current_stream().wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
             # Other threads decode and encode meanwhile and may pin memory; only this one must not.
-            with torch.cuda.graph(graph, pool=self._pool, stream=aside, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=pool, stream=aside, capture_error_mode="thread_local"):
                 output = function(*fixed)
         return Recording(fixed, output, graph.replay)
 
@@ -116,7 +120,7 @@ class StepGraphs:
     def __init__(
         self,
         net: nn.Module,
-        record: Callable[[Callable[..., Result], tuple[Tensor | None, ...]], Recording] | None = None,
+        record: Callable[[Callable[..., Result], tuple[Tensor | None, ...], str], Recording] | None = None,
     ) -> None:
         self._net = weakref.ref(net)
         self._record = CUDARecorder() if record is None else record
@@ -131,22 +135,25 @@ class StepGraphs:
             net is self._net() and not self.paused and pixels_of(frames) <= _MAX_PIXELS and not torch.is_grad_enabled()
         )
 
-    def run(self, net: nn.Module, function: Callable[..., Result], *inputs: Tensor | None) -> Result:
+    def run(
+        self, net: nn.Module, function: Callable[..., Result], *inputs: Tensor | None, lane: str = MAIN_LANE
+    ) -> Result:
         """``function(*inputs)``, replayed if it was recorded for such inputs.
 
         Args:
             net: the network whose step it is.
             function: from tensors ``(n, c, h, w)`` or ``(n, t, c, h, w)`` of one size to one tensor or several.
             inputs: its inputs, the first never ``None``.
+            lane: steps of different lanes may be on their way at the same time.
         """
         if not self.records(net, inputs[0]):
             return function(*inputs)
-        kind = (function.__name__, *map(_kind, inputs))
+        kind = (lane, function.__name__, *map(_kind, inputs))
         if kind not in self._recordings:
             self._seen[kind] += 1
             if self._seen[kind] == 1 or len(self._recordings) == _MAX_GRAPHS:
                 return function(*inputs)
-            self._recordings[kind] = self._try(function, inputs)
+            self._recordings[kind] = self._try(function, inputs, lane)
         recording = self._recordings[kind]
         return function(*inputs) if recording is None else recording(inputs)
 
@@ -155,10 +162,10 @@ class StepGraphs:
         self._recordings.clear()
         self._seen.clear()
 
-    def _try(self, function: Callable[..., Result], inputs: tuple[Tensor | None, ...]) -> Recording | None:
+    def _try(self, function: Callable[..., Result], inputs: tuple[Tensor | None, ...], lane: str) -> Recording | None:
         expected = function(*inputs)
         try:
-            recording = self._record(function, inputs)
+            recording = self._record(function, inputs, lane)
         except torch.cuda.OutOfMemoryError:
             raise  # the caller goes on with less
         except RuntimeError as error:

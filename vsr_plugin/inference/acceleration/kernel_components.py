@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vsr_plugin.inference.acceleration import kernels
-from vsr_plugin.inference.acceleration.fused_conv import FusedConv
 from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
 from vsr_plugin.models.upsampling import SHUFFLES
 
@@ -136,8 +135,11 @@ class KernelDCNPack(nn.Module):
     def __init__(self, plain: ModulatedDCNPack, dtype: torch.dtype):
         super().__init__()
         # Displacements need more than the 8 bits of bfloat16; the 11 of float16 are those of TF32.
-        self.conv_offset = FusedConv.of(plain.conv_offset, dtype if dtype == torch.float16 else torch.float32)
+        guide_dtype = dtype if dtype == torch.float16 else torch.float32
+        guide_weight = plain.conv_offset.weight.detach().to(guide_dtype, memory_format=torch.channels_last)
         self.dtype = dtype
+        self.register_buffer("guide_weight", guide_weight, persistent=False)
+        self.register_buffer("guide_bias", plain.conv_offset.bias.detach().float(), persistent=False)
         self.register_buffer("weight", kernels.pack_deform_conv(plain.weight.detach().to(dtype)), persistent=False)
         self.register_buffer("bias", plain.bias.detach().to(dtype), persistent=False)
 
@@ -148,8 +150,9 @@ class KernelDCNPack(nn.Module):
 
     def forward(self, x: Tensor, offset_feat: Tensor) -> Tensor:
         """See :meth:`ModulatedDCNPack.forward`."""
-        guide = self.conv_offset(offset_feat).contiguous(memory_format=torch.channels_last)
-        return kernels.deform_conv(_channels_last(x, self.dtype), guide, self.weight, self.bias)
+        guide = F.conv2d(_channels_last(offset_feat, self.guide_weight.dtype), self.guide_weight, padding=1)
+        guide = guide.contiguous(memory_format=torch.channels_last)
+        return kernels.deform_conv(_channels_last(x, self.dtype), guide, self.guide_bias, self.weight, self.bias)
 
 
 class KernelComponents:

@@ -1,8 +1,10 @@
 """The loop over a sequence that drives the steps of a network (section 3.1)."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -27,6 +29,24 @@ def check_sequence(lrs: Tensor) -> None:
 
 #: What a step takes, in the order of its arguments.
 Inputs = tuple[Tensor | None, ...]
+
+
+Item = TypeVar("Item")
+
+
+def delayed(items: Iterable[Item], delay: int) -> Iterator[Item]:
+    """Items in their order, each when ``delay`` more have been taken.
+
+    Example:
+        >>> next(delayed(iter("abc"), 1))
+        'a'
+    """
+    waiting: deque[Item] = deque()
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > delay:
+            yield waiting.popleft()
+    yield from waiting
 
 
 @dataclass
@@ -67,7 +87,7 @@ class Recurrence:
     - ``backward_step(lr, flow, state, refill)``: state of the backward branch at one frame;
     - ``forward_step(lr, flow, state, backward_feat, refill)``: state of the forward branch at one frame;
     - ``both_steps(backward, forward)``: the two at once, for sequences where ``branches_at_once(lrs)``;
-    - ``reconstruct(lr, backward_feat, forward_feat)``: the HR frame.
+    - ``reconstruct(lr, backward_feat, forward_feat)``: the HR frame; ``begin_reconstruct``: perhaps beside later steps.
 
     Its ``propagation`` says whether there is a backward branch and where in a sequence propagation starts anew. States
     are plain tensors ``(n, state_channels, h, w)`` that are passed and returned; ``None`` starts a sequence, and stands
@@ -108,6 +128,19 @@ class Recurrence:
         """
         return self.backward_step(*backward), self.forward_step(*forward)
 
+    def frames_under_way(self, lrs: Tensor) -> int:
+        """Frames of the size of ``lrs`` ``(n, ..., 3, h, w)`` to begin reconstructing before the first is asked for."""
+        return 0
+
+    def begin_reconstruct(self, lr: Tensor, backward_feat: Tensor | None, forward_feat: Tensor) -> Callable[[], Tensor]:
+        """Begin ``reconstruct``; a network that can do so beside the steps that follow begins it here.
+
+        Returns:
+            What gives the HR frame. Nothing that was passed may be written to before.
+        """
+        hr = self.reconstruct(lr, backward_feat, forward_feat)
+        return lambda: hr
+
     def refill_features(self, lrs: Tensor) -> dict[int, Tensor]:
         """Features of all keyframes of ``lrs`` ``(n, t, 3, h, w)`` by frame index, each ``(n, c, h, w)``."""
         windows = self.keyframe_windows(lrs.size(1))
@@ -132,27 +165,50 @@ class Recurrence:
         h, w = lrs.shape[-2:]
         lrs = pad_to_multiple(lrs, self.size_multiple)
         sequence = _Sequence(lrs, *self.estimate_flows(lrs), self.refill_features(lrs))
-        restore = self._restore_at_once if self.branches_at_once(lrs) else self._restore_in_turn
+        if self.branches_at_once(lrs):
+            restore = self._restore_at_once
+        else:
+            restore = self._restore_beside if self.frames_under_way(lrs) else self._restore_in_turn
         for segment in self.propagation.segments(lrs.size(1)):
             for hr in restore(sequence, segment, on_step or (lambda i: None)):
                 yield hr[..., : self.scale * h, : self.scale * w]
 
-    def _restore_in_turn(self, sequence: _Sequence, segment: range, on_step: Callable[[int], None]) -> Iterator[Tensor]:
-        """HR frames of a segment: the backward branch over all of it, then the forward branch."""
-        steps = self.backward_step, self.forward_step, self.reconstruct
-        backward_step, forward_step, reconstruct = map(self.checkpointed, steps)
-        backward_feats: dict[int, Tensor | None] = dict.fromkeys(segment)
+    def _sweep_backward(self, sequence: _Sequence, segment: range, on_step: Callable[[int], None]) -> dict[int, Tensor]:
+        """States of the backward branch over a segment, if there is that branch."""
+        backward_step = self.checkpointed(self.backward_step)
+        feats: dict[int, Tensor] = {}
         state = None
         for i in reversed(segment):
             if self.propagation.has_backward:
-                state = backward_feats[i] = backward_step(*sequence.backward_inputs(i, state))
+                state = feats[i] = backward_step(*sequence.backward_inputs(i, state))
             on_step(i)
+        return feats
 
+    def _restore_in_turn(self, sequence: _Sequence, segment: range, on_step: Callable[[int], None]) -> Iterator[Tensor]:
+        """HR frames of a segment: the backward branch over all of it, then the forward branch."""
+        forward_step, reconstruct = map(self.checkpointed, (self.forward_step, self.reconstruct))
+        backward_feats = self._sweep_backward(sequence, segment, on_step)
         state = None
         for i in segment:
-            backward_feat = backward_feats.pop(i)
+            backward_feat = backward_feats.pop(i, None)
             state = forward_step(*sequence.forward_inputs(i, state, backward_feat))
             hr = reconstruct(sequence.lrs[:, i], backward_feat, state)
+            on_step(i)
+            yield hr
+
+    def _restore_beside(self, sequence: _Sequence, segment: range, on_step: Callable[[int], None]) -> Iterator[Tensor]:
+        """The same, each frame reconstructed while the forward branch is at the next ones."""
+        backward_feats = self._sweep_backward(sequence, segment, on_step)
+
+        def begun() -> Iterator[tuple[int, Callable[[], Tensor]]]:
+            state = None
+            for i in segment:
+                backward_feat = backward_feats.pop(i, None)
+                state = self.forward_step(*sequence.forward_inputs(i, state, backward_feat))
+                yield i, self.begin_reconstruct(sequence.lrs[:, i], backward_feat, state)
+
+        for i, result in delayed(begun(), self.frames_under_way(sequence.lrs)):
+            hr = result()
             on_step(i)
             yield hr
 

@@ -1,8 +1,8 @@
 // A 3x3 convolution of 64 channels, stride 1, zeros outside, with bias, residual, leaky ReLU before or after it, and
 // pixel shuffle.
 //
-// Features are channels-last in half precision, sums are float32. Tiles are 16 (or 15) rows of 16 pixels of 64 output
-// channels, one after the other if there are more than blocks. The input of a tile, with a border of one pixel, lies in shared memory as 8 planes of 8 channels: 16 bytes per pixel,
+// Features are channels-last in half precision, sums are float32. A block computes a tile of 16 (or 15) rows of 16 pixels
+// of 64 output channels. The input of a tile, with a border of one pixel, lies in shared memory as 8 planes of 8 channels: 16 bytes per pixel,
 // so that the input of any of the nine taps begins at a multiple of 16 bytes, and eight neighbouring pixels are the
 // 128 bytes that a tensor core reads at once, without conflicts. Planes are an odd number of pixels apart, so that the
 // 8 planes of one pixel do not conflict either.
@@ -138,10 +138,6 @@ __device__ __forceinline__ void store(const unsigned char* staged, const Vec (&v
 
 #if WGMMA
 
-#ifndef CLUSTER
-#define CLUSTER 1
-#endif
-
 // Eight neighbouring pixels or channels, 16 bytes each, are one piece; `inner` bytes to the next 8 channels of the sum,
 // `outer` bytes to the next eight pixels or channels.
 __device__ __forceinline__ u64 descriptor(u32 address, u32 inner, u32 outer) {
@@ -179,41 +175,22 @@ __device__ __forceinline__ void stage(u32 to, u32 a, u32 b, u32 c, u32 d) {
                  "r"(c), "r"(d));
 }
 
-// The weights of a tap come to all blocks of a cluster at once, an equal part from each; its barrier opens when they are
-// there.
-__device__ __forceinline__ void prepare(u32 barriers) {
-    if (threadIdx.x == 0)
+// The weights of each tap are one copy, at the end of which a barrier of its own opens.
+__device__ __forceinline__ void load_weights(u32 to, u32 barriers, const Vec* weight) {
+    if (threadIdx.x == 0) {
         for (int tap = 0; tap < 9; tap++)
             asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;\n" ::"r"(barriers + 8 * tap) : "memory");
-    asm volatile("fence.mbarrier_init.release.cluster;\n" ::: "memory");
-#if CLUSTER > 1
-    // No block may write into another one, or to its barriers, before that is there.
-    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;\n" ::: "memory");
-#else
-    __syncthreads();
-#endif
-}
-
-__device__ __forceinline__ void load_weights(u32 to, u32 barriers, const Vec* weight) {
-    if (threadIdx.x) return;
-    for (int tap = 0; tap < 9; tap++) {
-        const u32 barrier = barriers + 8 * tap;
-        asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;\n" ::"r"(barrier), "r"(TAP_BYTES) : "memory");
-#if CLUSTER > 1
-        const u32 part = tap * TAP_BYTES + blockIdx.x % CLUSTER * (TAP_BYTES / CLUSTER);
-        asm volatile(
-            "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], "
-            "%4;\n" ::"r"(to + part),
-            "l"((const unsigned char*)weight + part), "r"(TAP_BYTES / CLUSTER), "r"(barrier),
-            "h"((u16)((1 << CLUSTER) - 1))
-            : "memory");
-#else
-        asm volatile(
-            "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];\n" ::"r"(
-                to + tap * TAP_BYTES),
-            "l"((const unsigned char*)weight + tap * TAP_BYTES), "r"(TAP_BYTES), "r"(barrier)
-            : "memory");
-#endif
+        asm volatile("fence.mbarrier_init.release.cluster;\nfence.proxy.async.shared::cta;\n" ::: "memory");
+        for (int tap = 0; tap < 9; tap++) {
+            const u32 barrier = barriers + 8 * tap;
+            asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;\n" ::"r"(barrier), "r"(TAP_BYTES)
+                         : "memory");
+            asm volatile(
+                "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];\n" ::"r"(
+                    to + tap * TAP_BYTES),
+                "l"(weight + tap * (TAP_BYTES / 16)), "r"(TAP_BYTES), "r"(barrier)
+                : "memory");
+        }
     }
 }
 
@@ -241,15 +218,9 @@ __device__ __forceinline__ void compute_tap(float (&d)[64], u32 tile, u32 weight
     asm volatile("wgmma.commit_group.sync.aligned;\n" ::: "memory");
 }
 
-#if CLUSTER > 1
-#define CLUSTERS __cluster_dims__(CLUSTER, 1, 1)
-#else
-#define CLUSTERS
-#endif
-
-extern "C" __global__ void CLUSTERS __launch_bounds__(THREADS, 2)
-    conv3x3(const Vec* x, const Vec* weight, const float* bias, const Vec* residual, Vec* out, int tiles, int height,
-            int width, int shuffle, float slope, float slope_of_sum) {
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    conv3x3(const Vec* x, const Vec* weight, const float* bias, const Vec* residual, Vec* out, int height, int width,
+            int shuffle, float slope, float slope_of_sum) {
     extern __shared__ __align__(128) unsigned char memory[];
     const u32 tile_memory = shared_address(memory), weights = tile_memory + TILE_BYTES;
     const u32 barriers = weights + 9 * TAP_BYTES;
@@ -257,56 +228,47 @@ extern "C" __global__ void CLUSTERS __launch_bounds__(THREADS, 2)
     weight += group * 9 * (TAP_BYTES / 16);
     const float bias_low = bias[group * 64 + 16 * warp + lane / 4];
     const float bias_high = bias[group * 64 + 16 * warp + lane / 4 + 8];
-    prepare(barriers);
     let_next_kernel_begin();
     load_weights(weights, barriers, weight);
     wait_for_previous_kernel();
-#pragma unroll 1
-    for (int number = blockIdx.x; number < tiles; number += gridDim.x) {
-        const Tile tile = tile_of(number, height, width);
-        __syncthreads();  // until the staged result of the tile before has been read
-        load_tile(tile_memory, x, tile);
-        close_copies();
-        wait_copies<0>();
-        asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
-        __syncthreads();
-        float d[64];
-        compute_tap<0>(d, tile_memory, weights, barriers, half);
-        compute_tap<1>(d, tile_memory, weights, barriers, half);
-        compute_tap<2>(d, tile_memory, weights, barriers, half);
-        compute_tap<3>(d, tile_memory, weights, barriers, half);
-        compute_tap<4>(d, tile_memory, weights, barriers, half);
-        compute_tap<5>(d, tile_memory, weights, barriers, half);
-        compute_tap<6>(d, tile_memory, weights, barriers, half);
-        compute_tap<7>(d, tile_memory, weights, barriers, half);
-        compute_tap<8>(d, tile_memory, weights, barriers, half);
-        const Target target = target_of(tile, group, shuffle);
-        Vec values[PASSES];
-        load_residual(values, residual, target);  // while the tensor cores work
-        asm volatile("wgmma.wait_group.sync.aligned 0;\n" ::: "memory");
-        __syncthreads();
+    const Tile tile = tile_of(blockIdx.x, height, width);
+    load_tile(tile_memory, x, tile);
+    close_copies();
+    wait_copies<0>();
+    asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
+    __syncthreads();
+    float d[64];
+    compute_tap<0>(d, tile_memory, weights, barriers, half);
+    compute_tap<1>(d, tile_memory, weights, barriers, half);
+    compute_tap<2>(d, tile_memory, weights, barriers, half);
+    compute_tap<3>(d, tile_memory, weights, barriers, half);
+    compute_tap<4>(d, tile_memory, weights, barriers, half);
+    compute_tap<5>(d, tile_memory, weights, barriers, half);
+    compute_tap<6>(d, tile_memory, weights, barriers, half);
+    compute_tap<7>(d, tile_memory, weights, barriers, half);
+    compute_tap<8>(d, tile_memory, weights, barriers, half);
+    const Target target = target_of(tile, group, shuffle);
+    Vec values[PASSES];
+    load_residual(values, residual, target);  // while the tensor cores work
+    asm volatile("wgmma.wait_group.sync.aligned 0;\n" ::: "memory");
+    __syncthreads();
 
-        // d[4 j + e]: row j of the tile, column 8 half + lane % 4 * 2 + e % 2, channel 16 warp + lane / 4 + e / 2 * 8.
+    // d[4 j + e]: row j of the tile, column 8 half + lane % 4 * 2 + e % 2, channel 16 warp + lane / 4 + e / 2 * 8.
 #pragma unroll
-        for (int j = 0; j < 16; j += 2) {
-            u32 piece[4];
+    for (int j = 0; j < 16; j += 2) {
+        u32 piece[4];
 #pragma unroll
-            for (int e = 0; e < 4; e++) {
-                const float b = e % 2 ? bias_high : bias_low;
-                const bool there = 4 * j + 2 * e < 4 * ROWS;
-                piece[e] = there ? pack(activate(d[4 * j + 2 * e] + b, slope), activate(d[4 * j + 2 * e + 1] + b, slope)) : 0;
-            }
-            const int row = j + lane / 16, channel = 16 * warp + lane / 8 % 2 * 8;
-            stage(tile_memory + (row * COLUMNS + 8 * half + lane % 8) * STAGED + channel * 2, piece[0], piece[1],
-                  piece[2], piece[3]);
+        for (int e = 0; e < 4; e++) {
+            const float b = e % 2 ? bias_high : bias_low;
+            const int first = 4 * j + 2 * e;
+            piece[e] = first < 4 * ROWS ? pack(activate(d[first] + b, slope), activate(d[first + 1] + b, slope)) : 0;
         }
-        __syncthreads();
-        store(memory, values, residual != nullptr, out, target, slope_of_sum);
+        const int row = j + lane / 16, channel = 16 * warp + lane / 8 % 2 * 8;
+        stage(tile_memory + (row * COLUMNS + 8 * half + lane % 8) * STAGED + channel * 2, piece[0], piece[1], piece[2],
+              piece[3]);
     }
-#if CLUSTER > 1
-    // A block without a tile stays until the others have written into it.
-    for (int tap = 0; tap < 9; tap++) wait_for_weights(barriers, tap);
-#endif
+    __syncthreads();
+    store(memory, values, residual != nullptr, out, target, slope_of_sum);
 }
 
 #else
@@ -328,8 +290,8 @@ __device__ __forceinline__ void multiply(float (&d)[4], const u32 (&a)[4], u32 b
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-    conv3x3(const Vec* x, const Vec* weight, const float* bias, const Vec* residual, Vec* out, int tiles, int height,
-            int width, int shuffle, float slope, float slope_of_sum) {
+    conv3x3(const Vec* x, const Vec* weight, const float* bias, const Vec* residual, Vec* out, int height, int width,
+            int shuffle, float slope, float slope_of_sum) {
     extern __shared__ __align__(128) unsigned char memory[];
     const u32 tile_memory = shared_address(memory), weights = tile_memory + TILE_BYTES;
     const int group = blockIdx.y;

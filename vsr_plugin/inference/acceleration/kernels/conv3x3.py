@@ -14,8 +14,6 @@ _SOURCE = Path(__file__).with_suffix(".cu")
 _COLUMNS = 16  # of a tile, as in the source, like the bytes of shared memory that follow
 _TAP_BYTES = CHANNELS * CHANNELS * 2
 _BARRIER_BYTES = 128
-#: Blocks that fetch weights together, with wgmma.
-_CLUSTER = 2
 
 
 def pack_conv3x3(weight: Tensor, shuffle: int = 1) -> Tensor:
@@ -46,7 +44,6 @@ def _kernel(device: torch.device, dtype: torch.dtype, rows: int) -> Kernel:
         f"-DBF16={int(dtype == torch.bfloat16)}",
         f"-DWGMMA={int(wgmma)}",
         f"-DROWS={rows}",
-        f"-DCLUSTER={_CLUSTER}",
     )
     tile_bytes = 8 * ((rows + 2) * (_COLUMNS + 2) + 1) * 16
     return Kernel(
@@ -59,19 +56,9 @@ def _kernel(device: torch.device, dtype: torch.dtype, rows: int) -> Kernel:
     )
 
 
-@functools.cache
-def _layout(device: torch.device, n: int, h: int, w: int, groups: int) -> tuple[int, int, int]:
-    """Rows of a tile, number of tiles, and blocks that share them out."""
-    wgmma = _has_wgmma(device)
+def _rows_of_tile(device: torch.device, h: int) -> int:
     # 180 rows are twelve tiles of 16 rows or as many of 15.
-    rows = 15 if wgmma and -(-h // 15) == -(-h // 16) else 16
-    tiles = n * -(-h // rows) * -(-w // _COLUMNS)
-    if not wgmma:
-        return rows, tiles, tiles
-    # Two blocks fit on a multiprocessor. They keep the weights, which are more than a tile's input.
-    room = 2 * torch.cuda.get_device_properties(device).multi_processor_count
-    blocks = min(tiles, max(1, room // groups))
-    return rows, tiles, -(-blocks // _CLUSTER) * _CLUSTER
+    return 15 if _has_wgmma(device) and -(-h // 15) == -(-h // 16) else 16
 
 
 def conv3x3(
@@ -103,10 +90,10 @@ def conv3x3(
     """
     n, _, h, w = x.shape
     out = x.new_empty(n, h * shuffle, w * shuffle, CHANNELS).permute(0, 3, 1, 2)
-    rows, tiles, blocks = _layout(x.device, n, h, w, shuffle**2)
+    rows = _rows_of_tile(x.device, h)
     launch = _kernel(x.device, x.dtype, rows)
     launch(
-        (blocks, shuffle**2, 1),
-        *(x, packed, bias, residual, out, tiles, h, w, shuffle, float(slope), float(slope_of_sum)),
+        (n * -(-h // rows) * -(-w // _COLUMNS), shuffle**2, 1),
+        *(x, packed, bias, residual, out, h, w, shuffle, float(slope), float(slope_of_sum)),
     )
     return out

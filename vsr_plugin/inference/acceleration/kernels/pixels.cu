@@ -75,30 +75,33 @@ __device__ __forceinline__ float number(const u16* p) { return unpack(*p); }
 __device__ __forceinline__ float number(const float* p) { return *p; }
 
 // What a deformable 3x3 convolution multiplies: for `count` pixels from `first` on, each tap's 8 channels of each of 8
-// groups, displaced and weighted. `guide` has 216 channels: displacements (vertical, horizontal) of the taps of each
-// group, and then factors before their sigmoid. A thread has a tap and a group of a pixel.
+// groups, displaced and weighted. `guide` plus its bias has 216 channels: displacements (vertical, horizontal) of the
+// taps of each group, and then factors before their sigmoid. A thread has a tap and a group of a pixel.
 template <class T>
-__device__ __forceinline__ void deform(const Vec* x, const T* guide, Vec* out, int first, int count, int height,
-                                       int width) {
+__device__ __forceinline__ void deform(const Vec* x, const T* guide, const float* bias, Vec* out, int first, int count,
+                                       int height, int width) {
     const long long index = (long long)blockIdx.x * 256 + threadIdx.x;
     if (index >= (long long)count * 72) return;
     const int pixel = first + (int)(index / 72), tap = (int)(index % 72) / 8, group = (int)(index % 8);
     const int image = pixel / (height * width), at = pixel % (height * width);
     const T* mine = guide + (long long)pixel * 216;
-    const float y = at / width + tap / 3 - 1 + number(mine + group * 18 + 2 * tap);
-    const float xx = at % width + tap % 3 - 1 + number(mine + group * 18 + 2 * tap + 1);
-    const float factor = 1.f / (1.f + __expf(-number(mine + 144 + group * 9 + tap)));
+    const int vertical = group * 18 + 2 * tap, weight = 144 + group * 9 + tap;
+    const float y = at / width + tap / 3 - 1 + (number(mine + vertical) + bias[vertical]);
+    const float xx = at % width + tap % 3 - 1 + (number(mine + vertical + 1) + bias[vertical + 1]);
+    const float factor = 1.f / (1.f + __expf(-(number(mine + weight) + bias[weight])));
     float sum[8];
     sample(sum, x + (long long)image * height * width * 8 + group, xx, y, height, width, 8);
     out[index] = packed(sum, factor);
 }
 extern "C" __global__ void __launch_bounds__(256)
-    deform_by_half(const Vec* x, const u16* guide, Vec* out, int first, int count, int height, int width) {
-    deform(x, guide, out, first, count, height, width);
+    deform_by_half(const Vec* x, const u16* guide, const float* bias, Vec* out, int first, int count, int height,
+                   int width) {
+    deform(x, guide, bias, out, first, count, height, width);
 }
 extern "C" __global__ void __launch_bounds__(256)
-    deform_by_float(const Vec* x, const float* guide, Vec* out, int first, int count, int height, int width) {
-    deform(x, guide, out, first, count, height, width);
+    deform_by_float(const Vec* x, const float* guide, const float* bias, Vec* out, int first, int count, int height,
+                   int width) {
+    deform(x, guide, bias, out, first, count, height, width);
 }
 
 // 3x3 convolution from the 3 channels of a frame to 64, in float32 but for the result; a thread has 32 channels of a

@@ -48,13 +48,14 @@ def pack_deform_conv(weight: Tensor) -> Tensor:
     return weight.reshape(64, 8, 8, 9).permute(3, 1, 2, 0).reshape(576, 64).contiguous()
 
 
-def deform_conv(x: Tensor, guide: Tensor, packed: Tensor, bias: Tensor) -> Tensor:
+def deform_conv(x: Tensor, guide: Tensor, guide_bias: Tensor, packed: Tensor, bias: Tensor) -> Tensor:
     """Deformable 3x3 convolution of 64 channels in 8 groups that are displaced apart.
 
     Args:
         x: ``(n, 64, h, w)``, float16 or bfloat16 on CUDA, channels-last.
         guide: displacements and factors before their sigmoid, ``(n, 216, h, w)``, channels-last, in the dtype of ``x``
             or float32; see :class:`vsr_plugin.models.aggregation.deform_conv.ModulatedDCNPack`.
+        guide_bias: to be added to them, float32 ``(216,)``.
         packed: weights by :func:`pack_deform_conv`, in the dtype of ``x``.
         bias: ``(64,)`` in the dtype of ``x``.
 
@@ -68,7 +69,7 @@ def deform_conv(x: Tensor, guide: Tensor, packed: Tensor, bias: Tensor) -> Tenso
     for first in range(0, n * h * w, _PIXELS_OF_COLUMNS):
         count = min(_PIXELS_OF_COLUMNS, n * h * w - first)
         columns = x.new_empty(count, 576)
-        launch((-(-count * 72 // 256), 1, 1), x, guide, columns, first, count, h, w)
+        launch((-(-count * 72 // 256), 1, 1), x, guide, guide_bias, columns, first, count, h, w)
         torch.addmm(bias, columns, packed, out=pixels[first : first + count])
     return out
 
