@@ -181,9 +181,11 @@ def run_speed(args: argparse.Namespace) -> None:
     sizes = [None] if args.usual_crops else args.sizes
     cases = [speed.Case(c, t, size) for c in args.clips for size in sizes for t in args.frames]
     machine = describe_machine(setting.device, setting.threads)
-    warm_up = 5 if setting.model == "iconvsr" else 2
+    warm_up = f"{5 if setting.model == 'iconvsr' else 2} frames"
+    if setting.device != "cpu":
+        warm_up = "the whole sequence twice"
     protocol = (
-        f"each contender in a process of its own, all held ready and run in turn; {warm_up} frames to warm up, then "
+        f"each contender in a process of its own, all held ready and run in turn; {warm_up} to warm up, then "
         f"{args.repetitions} repetitions of the whole sequence, no gradients"
         + (", synchronised before and after" if setting.device != "cpu" else "")
         + "; median and spread of seconds per frame; memory: highest beyond what was in use before the first run"
@@ -225,9 +227,9 @@ def run_profile(args: argparse.Namespace) -> None:
     work = profiling.count_work(plain_net(setting), lrs)
     net = build(args.contender, setting)
     dtype = PRECISIONS.get(args.contender, torch.float32)
-    peaks = [profiling.convolution_peak(lrs.device, dtype)]
+    peaks = [profiling.arithmetic_peak(lrs.device, dtype)]
     shares = profiling.profile(net, lrs, work, args.repetitions)
-    peaks.append(profiling.convolution_peak(lrs.device, dtype))
+    peaks.append(profiling.arithmetic_peak(lrs.device, dtype))
     print(f"{setting.model}, {args.contender}, {args.size[0]}x{args.size[1]}, {args.frames} frames\n")
     print(profiling.table(shares, max(peaks)))
 

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from vsr_plugin.models.aggregation.deform_conv import modulated_deform_conv2d
+from vsr_plugin.models.aggregation.layers import upsample_x2
 from vsr_plugin.models.alignment import flow_warp
 
 
@@ -32,6 +33,11 @@ def warp(x, flow):
     assert flow.is_contiguous()
     assert flow.dtype == torch.float32
     return _rounded(flow_warp(x.float(), flow), x.dtype)
+
+
+def enlarge(x, factor=1.0):
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    return _rounded(upsample_x2(x.float(), factor), x.dtype)
 
 
 def frame_conv(frame, packed, dtype):
@@ -90,5 +96,5 @@ def flow_conv_add_(flow, x, packed, bias):
 
 FUNCTIONS = {
     f.__name__: f
-    for f in (conv3x3, warp, frame_conv, last_conv, deform_conv, flow_start, flow_conv, flow_conv_add_)
+    for f in (conv3x3, warp, enlarge, frame_conv, last_conv, deform_conv, flow_start, flow_conv, flow_conv_add_)
 }  # fmt: skip

@@ -193,7 +193,8 @@ class Stream:
 
 class OnPretendedCUDA(CUDAComponents):
     def branches_at_once(self, lrs):
-        return self.propagation.independent_branches and self.step_graphs.records(self, lrs)
+        graphs = self.step_graphs
+        return self.propagation.independent_branches and graphs.records(self, lrs) and not graphs.in_turn
 
 
 @pytest.fixture

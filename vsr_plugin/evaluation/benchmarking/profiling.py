@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from unittest import mock
 
 import torch
@@ -13,7 +12,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration.cuda_graphs import steps_unrecorded
+from vsr_plugin.inference.acceleration.cuda_graphs import steps_in_turn
 from vsr_plugin.inference.acceleration.tuning import cuda_seconds
 from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
 
@@ -26,6 +25,14 @@ COMPONENTS = {
     "forward_step": "propagation",
     "upsample": "upsampling",
     "reconstruct": "fusion",
+}
+#: On a GPU, where steps are replayed as wholes.
+WHOLE_STEPS = {
+    "estimate_flows": "flow",
+    "refill_features": "refill",
+    "backward_step": "propagation",
+    "forward_step": "propagation",
+    "reconstruct": "upsampling",
 }
 
 
@@ -55,7 +62,7 @@ class _Stopwatch:
     """
 
     def __init__(self, device: torch.device):
-        self._device = device
+        self.device = device
         self._open: list[str] = []
         self._laps: list[tuple] = []  # component, start and end of each stretch
         self._since = self._now()
@@ -75,10 +82,10 @@ class _Stopwatch:
             self._open.pop()
 
     def _now(self) -> "float | torch.cuda.Event":
-        if self._device.type != "cuda":
+        if self.device.type != "cuda":
             return _clock()
         event = torch.cuda.Event(enable_timing=True)
-        event.record(torch.cuda.current_stream(self._device))
+        event.record(torch.cuda.current_stream(self.device))
         return event
 
     def _lap(self) -> None:
@@ -110,7 +117,7 @@ def _watched(net: nn.Module, watch: _Stopwatch) -> Iterator[None]:
         return timed
 
     with ExitStack() as stack:
-        for step, component in COMPONENTS.items():
+        for step, component in (WHOLE_STEPS if watch.device.type == "cuda" else COMPONENTS).items():
             stack.enter_context(mock.patch.object(net, step, wrap(getattr(net, step), component)))
         yield
 
@@ -133,18 +140,29 @@ def count_work(net: nn.Module, lrs: Tensor) -> dict[str, float]:
     return {component: gflop / lrs.size(1) for component, gflop in work.items()}
 
 
-def convolution_peak(device: torch.device, dtype: torch.dtype, repetitions: int = 20) -> float:
-    """GFLOP/s of a 3x3 convolution from 64 to 64 channels at 180x320 in channels-last layout; the best of several."""
-    x = torch.randn(1, 64, 180, 320, device=device).to(dtype, memory_format=torch.channels_last)
-    weight = torch.randn(64, 64, 3, 3, device=device).to(dtype, memory_format=torch.channels_last)
+def arithmetic_peak(device: torch.device, dtype: torch.dtype, repetitions: int = 20) -> float:
+    """GFLOP/s that a device reaches; the best of several.
+
+    On CPUs by a 3x3 convolution from 64 to 64 channels at 180x320 in channels-last layout, on GPUs by a product of
+    8192x8192 matrices (for float32 in TF32, if convolutions may compute in that).
+    """
     best = float("inf")
     if device.type == "cuda":
-        best = min(cuda_seconds(partial(F.conv2d, padding=1), x, weight) for _ in range(repetitions))
-    else:
-        for _ in range(repetitions):
-            start = _clock()
-            F.conv2d(x, weight, padding=1)
-            best = min(best, _clock() - start)
+        side = 8192
+        x = torch.randn(side, side, device=device).to(dtype)
+        before = torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+        try:
+            best = min(cuda_seconds(torch.mm, x, x) for _ in range(repetitions))
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = before
+        return 2 * side**3 / best / 1e9
+    x = torch.randn(1, 64, 180, 320, device=device).to(dtype, memory_format=torch.channels_last)
+    weight = torch.randn(64, 64, 3, 3, device=device).to(dtype, memory_format=torch.channels_last)
+    for _ in range(repetitions):
+        start = _clock()
+        F.conv2d(x, weight, padding=1)
+        best = min(best, _clock() - start)
     return 2 * x.numel() * 64 * 9 / best / 1e9
 
 
@@ -152,15 +170,18 @@ def convolution_peak(device: torch.device, dtype: torch.dtype, repetitions: int 
 def profile(net: nn.Module, lrs: Tensor, work: dict[str, float], repetitions: int = 3) -> list[Share]:
     """Share of each component in a run of ``net`` over a sequence; per component the fastest of several runs.
 
+    On a GPU nothing is computed beside anything else meanwhile, as it is otherwise.
+
     Args:
         net: any network with this package's steps, plain or accelerated.
         lrs: ``(n, t, 3, h, w)``.
         work: what :func:`count_work` says about the plain network and the same sequence.
-        repetitions: runs after one of two frames to warm up.
+        repetitions: runs after those to warm up: one of two frames, on a GPU two of all.
     """
     runs = []
-    with steps_unrecorded(net):  # nothing can be watched within a graph, nor told apart where branches run at once
-        net(lrs[:, :2])
+    with steps_in_turn(net):
+        for _ in range(2 if lrs.is_cuda else 1):
+            net(lrs if lrs.is_cuda else lrs[:, :2])
         for _ in range(repetitions):
             watch = _Stopwatch(lrs.device)
             with _watched(net, watch), watch.section("rest"):
@@ -177,12 +198,12 @@ def table(shares: list[Share], peak: float) -> str:
     for share in sorted(shares, key=lambda s: -s.seconds):
         rate = f"{share.rate:.0f} | {share.rate / peak:.0%}" if share.gflop else " | "
         lines.append(
-            f"| {share.component} | {1e3 * share.seconds:.1f} | {share.seconds / total:.1%} | {share.gflop:.1f} "
+            f"| {share.component} | {1e3 * share.seconds:.4g} | {share.seconds / total:.1%} | {share.gflop:.1f} "
             f"| {rate} |"
         )
     gflop = sum(share.gflop for share in shares)
     lines.append(
-        f"| all | {1e3 * total:.1f} | 100 % | {gflop:.1f} | {gflop / total:.0f} | {gflop / total / peak:.0%} |"
+        f"| all | {1e3 * total:.4g} | 100 % | {gflop:.1f} | {gflop / total:.0f} | {gflop / total / peak:.0%} |"
     )
-    lines.append(f"\npeak {peak:.0f} GFLOP/s: floor {1e3 * gflop / peak:.0f} ms per frame")
+    lines.append(f"\npeak {peak:.0f} GFLOP/s: floor {1e3 * gflop / peak:.3g} ms per frame")
     return "\n".join(lines)

@@ -72,7 +72,7 @@ def measure(
                     result.seconds.append(figures["seconds"])
                     result.cpu_seconds.append(figures["cpu_seconds"])
                     result.memory_mb = max(result.memory_mb, figures["memory_mb"])
-                    report(f"{case}: {worker.name} {k + 1}/{repetitions}: {figures['seconds']:.4g} s per frame")
+                    report(f"{case}: {worker.name} {k + 1}/{repetitions}: {figures['seconds']:#.4g} s per frame")
             reference = None
             for worker, result in zip(workers, of_case, strict=True):
                 path = str(folder / f"{worker.name}.pt")
@@ -102,9 +102,9 @@ def table(results: Sequence[Result]) -> str:
         if first is None or result.case != first.case:
             first = result
         lines.append(
-            f"| {result.case} | {result.contender} | {result.median:.4g} "
-            f"| {min(result.seconds):.4g} to {max(result.seconds):.4g} | {first.median / result.median:.2f} "
-            f"| {min(result.cpu_seconds):.4g} | {min(first.cpu_seconds) / min(result.cpu_seconds):.2f} "
+            f"| {result.case} | {result.contender} | {result.median:#.4g} "
+            f"| {min(result.seconds):#.4g} to {max(result.seconds):#.4g} | {first.median / result.median:.2f} "
+            f"| {min(result.cpu_seconds):#.4g} | {min(first.cpu_seconds) / min(result.cpu_seconds):.2f} "
             f"| {result.memory_mb:.0f} | {shown(result.psnr, '.3f')} "
             f"| {shown(result.max_difference, '.1e')} | {shown(result.db_to_reference, '.1f')} |"
         )

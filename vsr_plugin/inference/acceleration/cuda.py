@@ -19,9 +19,12 @@ from vsr_plugin.inference.acceleration.kernel_components import (
     KernelDCNPack,
     KernelWarp,
     UpsamplingByKernels,
+    enlarge_by_kernel,
 )
 from vsr_plugin.inference.acceleration.kernels import CHANNELS, kernels_work
 from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
+from vsr_plugin.models.aggregation.pcd_alignment import PCDAlignment
+from vsr_plugin.models.aggregation.tsa_fusion import TSAFusion
 from vsr_plugin.models.propagation.recurrence import Inputs
 
 
@@ -109,7 +112,7 @@ class CUDAComponents:
 
         The kernels of larger frames fill the GPU by themselves, and tiles are there to save memory.
         """
-        return lrs.is_cuda and self.propagation.independent_branches and self.step_graphs.records(self, lrs)
+        return self.propagation.independent_branches and self._works_beside(lrs)
 
     def both_steps(self, backward: Inputs, forward: Inputs) -> tuple[Tensor, Tensor]:
         """See :meth:`Recurrence.both_steps`; at once where :meth:`branches_at_once`, else one after the other."""
@@ -145,7 +148,7 @@ class CUDAComponents:
 
     def _works_beside(self, lrs: Tensor) -> bool:
         """Whether the side stream is used for frames ``(n, ..., 3, h, w)``; why not, says :meth:`branches_at_once`."""
-        return lrs.is_cuda and self.step_graphs.records(self, lrs)
+        return lrs.is_cuda and not self.step_graphs.in_turn and self.step_graphs.records(self, lrs)
 
     @contextlib.contextmanager
     def _beside(self, lrs: Tensor) -> Iterator[torch.cuda.Stream]:
@@ -190,6 +193,9 @@ def _use_kernels(net: nn.Module, dtype: torch.dtype) -> None:
         delattr(net, name)
     if hasattr(net, "fusion"):
         net.fusion = FusionByParts(net.fusion, dtype)
+    for module in net.modules():
+        if isinstance(module, PCDAlignment | TSAFusion):
+            module.upsample_x2 = enlarge_by_kernel
     mix_in(net.alignment, KernelWarp)
     mix_in(net, KernelComponents)
 

@@ -113,7 +113,8 @@ class StepGraphs:
         record: makes recordings.
 
     Attributes:
-        paused: compute every step as usual, and branches one after the other.
+        paused: compute every step as usual, and everything in turn.
+        in_turn: nothing beside anything else, so that a step's time is its own.
         refusals: name of each step that is computed as usual after its recording failed, with the reason.
     """
 
@@ -124,7 +125,7 @@ class StepGraphs:
     ) -> None:
         self._net = weakref.ref(net)
         self._record = CUDARecorder() if record is None else record
-        self.paused = False
+        self.paused = self.in_turn = False
         self.refusals: dict[str, str] = {}
         self._seen: Counter[tuple] = Counter()
         self._recordings: dict[tuple, Recording | None] = {}
@@ -187,14 +188,23 @@ def release_graphs(net: nn.Module) -> None:
 
 
 @contextlib.contextmanager
-def steps_unrecorded(net: nn.Module) -> Iterator[None]:
-    """Compute the steps of a network as usual and in turn meanwhile, if they would be replayed."""
+def _while_set(net: nn.Module, name: str) -> Iterator[None]:
     graphs = getattr(net, "step_graphs", None)
     if graphs is None:
         yield
         return
-    graphs.paused = True
+    setattr(graphs, name, True)
     try:
         yield
     finally:
-        graphs.paused = False
+        setattr(graphs, name, False)
+
+
+def steps_unrecorded(net: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """Compute the steps of a network as usual and in turn meanwhile, if they would be replayed."""
+    return _while_set(net, "paused")
+
+
+def steps_in_turn(net: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """Compute nothing beside the steps of a network meanwhile, which are replayed if they would be."""
+    return _while_set(net, "in_turn")

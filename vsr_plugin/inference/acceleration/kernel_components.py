@@ -17,6 +17,11 @@ def _channels_last(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
+def enlarge_by_kernel(x: Tensor, factor: float = 1.0) -> Tensor:
+    """See :func:`vsr_plugin.models.aggregation.layers.upsample_x2`."""
+    return kernels.enlarge(_channels_last(x, x.dtype), factor)
+
+
 class FirstConvByParts(nn.Module):
     """The first convolution of a branch without joining what it sees: it is the sum of convolutions of the parts.
 

@@ -18,9 +18,10 @@ def conv_lrelu(in_channels: int, out_channels: int, kernel_size: int = 3, stride
     )
 
 
-def upsample_x2(x: Tensor) -> Tensor:
-    """Bilinear enlargement ``(n, c, h, w)`` to ``(n, c, 2h, 2w)``."""
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+def upsample_x2(x: Tensor, factor: float = 1.0) -> Tensor:
+    """Bilinear enlargement ``(n, c, h, w)`` to ``(n, c, 2h, 2w)``, times ``factor``."""
+    enlarged = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    return enlarged if factor == 1 else factor * enlarged
 
 
 def repeat_images(images: Tensor, times: int) -> Tensor:

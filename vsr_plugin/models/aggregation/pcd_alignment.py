@@ -18,6 +18,9 @@ class PCDAlignment(nn.Module):
         deform_groups: groups of the deformable convolutions; must divide ``mid_channels``.
     """
 
+    #: A member, so that accelerated networks can put their own in its place.
+    upsample_x2 = staticmethod(upsample_x2)
+
     def __init__(self, mid_channels: int = 64, deform_groups: int = 8):
         super().__init__()
         c = mid_channels
@@ -50,7 +53,7 @@ class PCDAlignment(nn.Module):
         feat = F.leaky_relu(self.dcn_pack[level](nb, offset), 0.1)
         for level, nb, ref in (("l2", neighbour_feats[1], ref_feats[1]), ("l1", neighbour_feats[0], ref_feats[0])):
             # Displacements are in pixels of their level, so they double with the size.
-            coarse_offset, coarse_feat = 2 * upsample_x2(offset), upsample_x2(feat)
+            coarse_offset, coarse_feat = self.upsample_x2(offset, 2.0), self.upsample_x2(feat)
             offset = self.offset_conv1[level](torch.cat((nb, ref), dim=1))
             offset = self.offset_conv2[level](torch.cat((offset, coarse_offset), dim=1))
             offset = self.offset_conv3[level](offset)

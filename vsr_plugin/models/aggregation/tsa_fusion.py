@@ -23,6 +23,9 @@ class TSAFusion(nn.Module):
         center_frame_idx: position of the reference frame in it.
     """
 
+    #: A member, so that accelerated networks can put their own in its place.
+    upsample_x2 = staticmethod(upsample_x2)
+
     def __init__(self, mid_channels: int = 64, num_frames: int = 5, center_frame_idx: int = 2):
         super().__init__()
         c = mid_channels
@@ -52,6 +55,6 @@ class TSAFusion(nn.Module):
 
         half = self.spatial_attn2(_pool(self.spatial_attn1(weighted)))
         quarter = self.spatial_attn_l3(self.spatial_attn_l2(_pool(self.spatial_attn_l1(half))))
-        half = self.spatial_attn4(self.spatial_attn3(half) + upsample_x2(quarter))
-        attn = self.spatial_attn5(upsample_x2(half))
+        half = self.spatial_attn4(self.spatial_attn3(half) + self.upsample_x2(quarter))
+        attn = self.spatial_attn5(self.upsample_x2(half))
         return 2 * feat * attn.sigmoid() + self.spatial_attn_add2(self.spatial_attn_add1(attn))

@@ -11,6 +11,7 @@ from vsr_plugin.inference.acceleration.kernels.conv3x3 import CHANNELS, conv3x3,
 from vsr_plugin.inference.acceleration.kernels.flow import flow_conv, flow_conv_add_, flow_start, pack_flow_conv
 from vsr_plugin.inference.acceleration.kernels.pixels import (
     deform_conv,
+    enlarge,
     frame_conv,
     last_conv,
     pack_deform_conv,
@@ -24,6 +25,7 @@ __all__ = [
     "CHANNELS",
     "conv3x3",
     "deform_conv",
+    "enlarge",
     "flow_conv",
     "flow_conv_add_",
     "flow_start",

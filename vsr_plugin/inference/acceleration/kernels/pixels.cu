@@ -1,5 +1,5 @@
-// What surrounds the convolutions of 64 channels: warping, what deformable convolutions read, the frame's part of the
-// first convolution, and the last convolution on top of the enlarged frame.
+// What surrounds the convolutions of 64 channels: warping, enlarging, what deformable convolutions read, the frame's part
+// of the first convolution, and the last convolution on top of the enlarged frame.
 //
 // Features are channels-last in half precision (BF16 is 0 or 1), frames and flow planar in float32.
 
@@ -69,6 +69,41 @@ extern "C" __global__ void __launch_bounds__(256)
     float sum[8];
     sample(sum, x + chunk, pixel % width + flow[pixel], pixel / width + flow[size + pixel], height, width, chunks);
     out[index] = packed(sum, 1.f);
+}
+
+// Where between which two pixels of a side a pixel of the enlarged side lies, as F.interpolate has it.
+struct Between {
+    int first, second;
+    float share;
+};
+__device__ __forceinline__ Between between(int position, float scale, int side) {
+    const float at = fmaxf((position + 0.5f) / scale - 0.5f, 0.f);
+    const int first = min((int)at, side - 1);
+    return {first, min(first + 1, side - 1), at - first};
+}
+
+// x enlarged twofold, times a factor; a thread has 8 channels of a pixel of the result.
+extern "C" __global__ void __launch_bounds__(256)
+    enlarge(const Vec* x, Vec* out, int images, int height, int width, int chunks, float factor) {
+    const long long index = (long long)blockIdx.x * 256 + threadIdx.x;
+    if (index >= 4LL * images * height * width * chunks) return;
+    const int chunk = (int)(index % chunks), column = (int)(index / chunks % (2 * width));
+    const int row = (int)(index / chunks / (2 * width) % (2 * height));
+    x += index / chunks / (4LL * height * width) * height * width * chunks + chunk;
+    const Between down = between(row, 2.f, height), across = between(column, 2.f, width);
+    float sum[8] = {};
+#pragma unroll
+    for (int corner = 0; corner < 4; corner++) {
+        const int cy = corner / 2 ? down.second : down.first, cx = corner % 2 ? across.second : across.first;
+        const float weight = (corner / 2 ? down.share : 1.f - down.share) * (corner % 2 ? across.share : 1.f - across.share);
+        const Vec v = x[((long long)cy * width + cx) * chunks];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            sum[2 * i] += weight * unpack(v.part[i]);
+            sum[2 * i + 1] += weight * unpack(v.part[i] >> 16);
+        }
+    }
+    out[index] = packed(sum, factor);
 }
 
 __device__ __forceinline__ float number(const u16* p) { return unpack(*p); }
@@ -164,17 +199,6 @@ __device__ __forceinline__ void multiply(float (&d)[4], const u32 (&a)[4], u32 b
                  "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-// Where between which two pixels of a side a pixel of the enlarged side lies, as F.interpolate has it.
-struct Between {
-    int first, second;
-    float share;
-};
-__device__ __forceinline__ Between between(int position, float scale, int side) {
-    const float at = fmaxf((position + 0.5f) / scale - 0.5f, 0.f);
-    const int first = min((int)at, side - 1);
-    return {first, min(first + 1, side - 1), at - first};
 }
 
 extern "C" __global__ void __launch_bounds__(128)

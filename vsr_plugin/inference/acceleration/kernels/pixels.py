@@ -43,6 +43,23 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
     return out
 
 
+def enlarge(x: Tensor, factor: float = 1.0) -> Tensor:
+    """Bilinear enlargement to twice the size, times a factor.
+
+    Args:
+        x: ``(n, c, h, w)``, float16 or bfloat16 on CUDA, channels-last, ``c`` a multiple of 8.
+        factor: of the result.
+
+    Returns:
+        ``(n, c, 2 * h, 2 * w)``, channels-last.
+    """
+    n, c, h, w = x.shape
+    out = x.new_empty(n, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
+    blocks = -(-out.numel() // 8 // 256)
+    _kernel(x.device, x.dtype, "enlarge", 256)((blocks, 1, 1), x, out, n, h, w, c // 8, float(factor))
+    return out
+
+
 def pack_deform_conv(weight: Tensor) -> Tensor:
     """Weights ``(64, 64, 3, 3)`` as the matrix ``(576, 64)`` that :func:`deform_conv` multiplies by."""
     return weight.reshape(64, 8, 8, 9).permute(3, 1, 2, 0).reshape(576, 64).contiguous()

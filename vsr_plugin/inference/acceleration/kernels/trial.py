@@ -9,6 +9,7 @@ from torch import Tensor
 from vsr_plugin.inference.acceleration.kernels.conv3x3 import conv3x3, pack_conv3x3
 from vsr_plugin.inference.acceleration.kernels.pixels import (
     deform_conv,
+    enlarge,
     frame_conv,
     last_conv,
     pack_deform_conv,
@@ -17,6 +18,7 @@ from vsr_plugin.inference.acceleration.kernels.pixels import (
     warp,
 )
 from vsr_plugin.models.aggregation.deform_conv import modulated_deform_conv2d
+from vsr_plugin.models.aggregation.layers import upsample_x2
 from vsr_plugin.models.alignment.flow_warp import flow_warp
 
 #: Largest error in numbers of magnitude 1, of results rounded to 11 and to 8 bits.
@@ -62,6 +64,7 @@ def trials(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[Tensor, 
                 conv3x3(taller, pack_conv3x3(wide, 2), by_place, slope=0.1, shuffle=2),
                 F.leaky_relu(F.pixel_shuffle(F.conv2d(taller.float(), wide.float(), wide_bias, padding=1), 2), 0.1),
             ),
+            "enlarge": (enlarge(x, 2.0), upsample_x2(x.float(), 2.0)),
             "warp": (warp(x, flow), flow_warp(x.float(), flow)),
             **{
                 f"deform_conv, {given.dtype}": (
