@@ -1,6 +1,7 @@
 """When steps are recorded and replayed; the recorder here computes the same function again, on a CPU."""
 
 import contextlib
+import functools
 
 import pytest
 import torch
@@ -190,11 +191,16 @@ class Stream:
     def wait_stream(self, other):
         self.events.append(f"{self.name} waits for {other.name}")
 
+    def record_event(self):
+        return f"{self.name} after {self.events[-1].removeprefix(f'{self.name} ')}"
+
+    def wait_event(self, event):
+        self.events.append(f"{self.name} waits for {event}")
+
 
 class OnPretendedCUDA(CUDAComponents):
-    def branches_at_once(self, lrs):
-        graphs = self.step_graphs
-        return self.propagation.independent_branches and graphs.records(self, lrs) and not graphs.in_turn
+    def _works_beside(self, lrs):
+        return not self.step_graphs.in_turn and self.step_graphs.records(self, lrs)
 
 
 @pytest.fixture
@@ -210,6 +216,7 @@ def events(monkeypatch):
         streams.pop()
 
     def queued(name, step):
+        @functools.wraps(step)
         def call(*args):
             events.append(f"{streams[-1].name} steps {name}")
             return step(*args)
@@ -219,8 +226,11 @@ def events(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream("side", events))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: streams[-1])
     monkeypatch.setattr(torch.cuda, "stream", stream)
-    for name in ("backward", "forward"):
-        monkeypatch.setattr(BasicVSRNet, f"{name}_step", queued(name, getattr(BasicVSRNet, f"{name}_step")))
+    for net_class in (BasicVSRNet, IconVSRNet):
+        for name in ("backward", "forward"):
+            monkeypatch.setattr(net_class, f"{name}_step", queued(name, getattr(net_class, f"{name}_step")))
+    for name, step in (("features", "refill_feature"), ("restores", "reconstruct")):
+        monkeypatch.setattr(IconVSRNet, step, queued(name, getattr(IconVSRNet, step)))
     return events
 
 
@@ -228,8 +238,8 @@ AT_ONCE = ["side waits for current", "side steps forward", "current steps backwa
 IN_TURN = ["current steps backward", "current steps forward"]
 
 
-def _net_at_once(recorder):
-    net = _net(BasicVSRNet, recorder)
+def _net_at_once(recorder, net_class=BasicVSRNet, **arguments):
+    net = _net(net_class, recorder, **arguments)
     mix_in(net, OnPretendedCUDA)
     return net
 
@@ -253,6 +263,56 @@ def test_both_branches_are_one_recording(recorder, events):
     for _ in range(3):
         assert torch.equal(net(_lrs(9)), expected)
     assert sorted(recorder.recorded) == ["_both_side_by_side", "_both_side_by_side", "reconstruct"]
+
+
+@torch.no_grad()
+def test_keyframe_features_and_reconstruction_go_beside_the_branches(recorder, events, monkeypatch):
+    monkeypatch.setattr("vsr_plugin.inference.acceleration.cuda_graphs._MAX_GRAPHS", 0)
+    net, plain = _net_at_once(recorder, IconVSRNet, keyframe_stride=2), _net(IconVSRNet, recorder, keyframe_stride=2)
+    lrs = _lrs(3)
+    expected = plain(lrs)
+    events.clear()
+    assert torch.equal(net(lrs), expected)
+    assert events == [
+        # Features of both keyframes, the last first, as the backward branch comes to them.
+        "side waits for current",
+        "side steps features",
+        "side steps features",
+        "current waits for side after steps features",
+        "current steps backward",
+        "current steps backward",
+        "current waits for side after steps features",
+        "current steps backward",
+        "current waits for side after steps features",
+        "current steps forward",
+        "side waits for current",
+        "side steps restores",
+        # Each frame is waited for when the step after its own is queued.
+        "current steps forward",
+        "side waits for current",
+        "side steps restores",
+        "current waits for side after steps restores",
+        "current waits for side after steps features",
+        "current steps forward",
+        "side waits for current",
+        "side steps restores",
+        "current waits for side after steps restores",
+        "current waits for side after steps restores",
+    ]
+
+
+@torch.no_grad()
+def test_what_is_beside_has_recordings_of_its_own(recorder, events):
+    net = _net_at_once(recorder, IconVSRNet, keyframe_stride=3)
+    expected = _net(IconVSRNet, recorder, keyframe_stride=3)(_lrs(9))
+    for _ in range(3):
+        assert torch.equal(net(_lrs(9)), expected)
+    lanes = {kind[1]: kind[0] for kind in net.step_graphs._recordings}
+    beside = {name for name, lane in lanes.items() if lane == "beside"}
+    assert beside == {"refill_feature", "reconstruct"}
+    assert {"backward_step", "forward_step"} <= lanes.keys() - beside
+    net.reconstruct(_lrs(1)[:, 0], None, torch.rand(1, 8, 20, 24))
+    assert ("main", "reconstruct") not in {kind[:2] for kind in net.step_graphs._recordings}
 
 
 @torch.no_grad()
@@ -285,6 +345,7 @@ def test_tiles_and_large_frames_run_branches_in_turn(recorder, events, monkeypat
 
 def test_with_gradients_and_on_other_devices_branches_run_in_turn(recorder):
     assert not _net_at_once(recorder).branches_at_once(_lrs(1))
+    assert not _net_at_once(recorder, IconVSRNet).frames_under_way(_lrs(1))
     with torch.no_grad():
         assert _net_at_once(recorder).branches_at_once(_lrs(1))
         assert not _net(BasicVSRNet, recorder).branches_at_once(_lrs(1)), "frames are on the CPU"

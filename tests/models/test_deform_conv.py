@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
+import types
 
 import pytest
 import torch
@@ -295,6 +297,26 @@ def test_pack_starts_without_displacement_and_with_half_the_weight() -> None:
     expected = F.conv2d(x, pack.weight / 2, pack.bias, padding=1)
     torch.testing.assert_close(pack(x, offset_feat), expected, rtol=0, atol=1e-6)
     assert pack.weight.abs().max() <= 1 / math.sqrt(8 * 9)
+
+
+def test_torchvision_is_not_used_off_the_default_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def fake(x, offset, weight, bias, stride, padding, dilation, mask):
+        calls.append(x)
+        return x
+
+    ops = types.ModuleType("torchvision.ops")
+    ops.deform_conv2d = fake
+    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
+    monkeypatch.setitem(sys.modules, "torchvision.ops", ops)
+    backend = deform_conv._torchvision_backend()
+    inputs = make_input(VARIANTS["plain"])
+    arguments = ((1, 1), (1, 1), (1, 1), 1, 1)
+    assert backend(*inputs, *arguments) is inputs[0]
+    monkeypatch.setattr(deform_conv, "off_default_stream", lambda device: True)
+    assert torch.equal(backend(*inputs, *arguments), run(inputs, VARIANTS["plain"], "torch"))
+    assert len(calls) == 1
 
 
 @pytest.mark.gpu

@@ -91,6 +91,11 @@ def _deform_conv_torch(
     return result if bias is None else result + bias.view(1, -1, 1, 1)
 
 
+def off_default_stream(device: torch.device) -> bool:
+    """Whether work on a device is being queued on another stream than CUDA's default one."""
+    return device.type == "cuda" and torch.cuda.current_stream(device) != torch.cuda.default_stream(device)
+
+
 def _mmcv_backend() -> Callable[..., Tensor]:
     from mmcv.ops import modulated_deform_conv2d as op
 
@@ -101,6 +106,12 @@ def _torchvision_backend() -> Callable[..., Tensor]:
     from torchvision.ops import deform_conv2d as op
 
     def run(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups):
+        if off_default_stream(x.device):
+            # Before pytorch/vision #9522 (merged in July 2026) its kernels run on the default stream whatever the
+            # current one is: at the wrong time, and not at all in a CUDA graph.
+            return _deform_conv_torch(
+                x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups
+            )  # fmt: skip
         # torchvision reads both numbers of groups from the shapes.
         return op(x, offset, weight, bias, stride, padding, dilation, mask)
 
