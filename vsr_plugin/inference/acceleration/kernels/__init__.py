@@ -1,13 +1,13 @@
 """CUDA kernels of our own: sources (``*.cu``), and how they are compiled and called.
 
 - ``nvrtc.py``: compiling and launching, without a toolkit.
-- ``conv3x3``: the convolution of 64 channels that nearly all of the work is.
+- ``convolution``: the convolution of 64 channels that nearly all of the work is.
 - ``pixels``: warping, deformable convolutions, the frame's part of the first convolution, the last convolution.
 - ``flow``: the flow network's convolutions, on Hopper GPUs.
 - ``trial``: whether they work here.
 """
 
-from vsr_plugin.inference.acceleration.kernels.conv3x3 import CHANNELS, conv3x3, pack_conv3x3
+from vsr_plugin.inference.acceleration.kernels.convolution import CHANNELS, conv3x3, pack_conv3x3
 from vsr_plugin.inference.acceleration.kernels.flow import flow_conv, flow_conv_add_, flow_start, pack_flow_conv
 from vsr_plugin.inference.acceleration.kernels.pixels import (
     deform_conv,

@@ -2,7 +2,7 @@
 //
 // Activations are channels-last float16, which has the 11 significant bits of TF32; sums, images and flow are float32.
 // One block computes 16x16 pixels of all output channels. Its input, with a border of three pixels, lies in shared
-// memory as planes of 8 channels as in conv3x3.cu. The sum runs over pieces of 8 input channels at a tap; weights come
+// memory as planes of 8 channels as in convolution.cu. The sum runs over pieces of 8 input channels at a tap; weights come
 // in stages of several pieces, of which one is computed while the next is on its way.
 //
 // For flow_conv, compile with INPUTS and OUTPUTS, the numbers of channels (outputs filled up to 8), and STAGES, which is
@@ -103,7 +103,7 @@ __device__ __forceinline__ void load_stage(u32 to, const Vec* weight, int stage)
 }
 __device__ __forceinline__ void close_copies() { asm volatile("cp.async.commit_group;\n" ::); }
 
-// As in conv3x3.cu.
+// As in convolution.cu.
 __device__ __forceinline__ u64 descriptor(u32 address, u32 inner, u32 outer) {
     return (u64)((address & 0x3FFFF) >> 4) | (u64)(inner >> 4) << 16 | (u64)(outer >> 4) << 32;
 }

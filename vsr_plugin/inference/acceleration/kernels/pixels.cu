@@ -176,7 +176,7 @@ extern "C" __global__ void __launch_bounds__(128)
 }
 
 // The last convolution, 3x3 from 64 channels to 3, plus the bilinear enlargement of a frame. Tiles and planes as in
-// conv3x3.cu. So few output channels would leave the tensor cores waiting for the same pixels nine times; instead each
+// convolution.cu. So few output channels would leave the tensor cores waiting for the same pixels nine times; instead each
 // pixel of the tile and its border is multiplied once by the 27 weights of all taps and outputs, and the products are
 // summed up where they belong.
 

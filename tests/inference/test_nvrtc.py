@@ -1,0 +1,92 @@
+"""Compiling and launching CUDA kernels: what can be told without a GPU."""
+
+import ctypes
+
+import pytest
+import torch
+
+from vsr_plugin.inference.acceleration.kernels import convolution, flow, nvrtc, pixels, trial
+
+
+def test_structures_are_those_of_the_driver():
+    # CUlaunchAttribute: an int, filled up to 8 bytes, and a union of 64. CUlaunchConfig: seven ints, then two pointers.
+    assert ctypes.sizeof(nvrtc._Attribute) == 72
+    assert nvrtc._Attribute.value.offset == 8
+    offsets = [getattr(nvrtc._Config, name).offset for name, _ in nvrtc._Config._fields_]
+    assert offsets == [0, 12, 24, 32, 40, 48]
+
+
+def test_a_missing_compiler_is_named(monkeypatch):
+    monkeypatch.setattr(nvrtc, "_libraries", lambda pattern: [])
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(ctypes, "CDLL", _no_library)
+    nvrtc._nvrtc.cache_clear()
+    with pytest.raises(RuntimeError, match=r"nvrtc.*13.*, which compiles CUDA kernels, is not installed"):
+        nvrtc.compile_cubin("", [])
+
+
+def _no_library(name):
+    raise OSError(f"{name}: cannot open shared object file")
+
+
+class Compiler:
+    """NVRTC that refuses every program."""
+
+    def __init__(self):
+        self.destroyed = 0
+
+    def nvrtcCreateProgram(self, *arguments):  # noqa: N802
+        return 0
+
+    def nvrtcCompileProgram(self, *arguments):  # noqa: N802
+        return 6
+
+    def nvrtcGetProgramLogSize(self, program, size):  # noqa: N802
+        size._obj.value = 40
+        return 0
+
+    def nvrtcGetProgramLog(self, program, log):  # noqa: N802
+        log.value = b"line 3: expected a semicolon"
+        return 0
+
+    def nvrtcDestroyProgram(self, program):  # noqa: N802
+        self.destroyed += 1
+        return 0
+
+
+def test_messages_of_the_compiler_are_told(monkeypatch):
+    compiler = Compiler()
+    monkeypatch.setattr(nvrtc, "_nvrtc", lambda: compiler)
+    with pytest.raises(RuntimeError, match="cannot be compiled: line 3: expected a semicolon"):
+        nvrtc.compile_cubin("int x", ["--gpu-architecture=sm_80"])
+    assert compiler.destroyed == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no kernel image"), OSError("libcuda.so.1")])
+def test_kernels_that_fail_are_not_used(monkeypatch, error):
+    def failing(device, dtype):
+        raise error
+
+    monkeypatch.setattr(trial, "trials", failing)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    trial.kernels_work.cache_clear()
+    assert not trial.kernels_work(torch.device("cuda:0"), torch.float16)
+    trial.kernels_work.cache_clear()
+
+
+@pytest.mark.parametrize(("error", "works"), [(1e-4, True), (0.5, False), (torch.nan, False)])
+def test_kernels_with_wrong_numbers_are_not_used(monkeypatch, error, works):
+    right = torch.ones(3)
+    tried = {"warp": (right, right), "conv3x3": (right + error, right), "enlarge": (right, right)}
+    monkeypatch.setattr(trial, "trials", lambda device, dtype: tried)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(torch.cuda, "device", lambda device: torch.no_grad())
+    trial.kernels_work.cache_clear()
+    assert trial.kernels_work(torch.device("cuda:0"), torch.float16) is works
+    trial.kernels_work.cache_clear()
+
+
+@pytest.mark.parametrize("module", [convolution, flow, pixels])
+def test_sources_include_nothing(module):
+    # Headers are in the toolkit, which nobody has to have.
+    assert "#include" not in module._SOURCE.read_text()
