@@ -1,4 +1,4 @@
-"""CUDA kernels of our own: sources (``*.cu``), and how they are compiled and called.
+"""CUDA kernels of our own: sources (``*.cu``; ``common.cu`` is what they share), and how they are compiled and called.
 
 - ``nvrtc.py``: compiling and launching, without a toolkit.
 - ``convolution``: the convolution of 64 channels that nearly all of the work is.

@@ -1,19 +1,9 @@
 // A 3x3 convolution of 64 channels, stride 1, zeros outside, with bias, residual, leaky ReLU before or after it, and
-// pixel shuffle.
+// pixel shuffle; sums are float32. A block computes a tile of 16 (or 15) rows of 16 pixels of 64 output channels; in
+// shared memory the tile has a border of one pixel.
 //
-// Features are channels-last in half precision, sums are float32. A block computes a tile of 16 (or 15) rows of 16 pixels
-// of 64 output channels. The input of a tile, with a border of one pixel, lies in shared memory as 8 planes of 8 channels: 16 bytes per pixel,
-// so that the input of any of the nine taps begins at a multiple of 16 bytes, and eight neighbouring pixels are the
-// 128 bytes that a tensor core reads at once, without conflicts. Planes are an odd number of pixels apart, so that the
-// 8 planes of one pixel do not conflict either.
-//
-// Compile with BF16 as 0 or 1, WGMMA as 0 (mma.sync, compute capability 8.0) or 1 (wgmma, 9.0a), and ROWS, the rows of a
-// tile: 16, or with wgmma 15.
-
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-struct alignas(16) Vec { u32 x, y, z, w; };  // 8 channels
+// Compile with WGMMA as 0 (mma.sync, compute capability 8.0) or 1 (wgmma, 9.0a), and ROWS, the rows of a tile: 16, or
+// with wgmma 15.
 
 #define COLUMNS 16
 #define HALO (COLUMNS + 2)
@@ -29,39 +19,9 @@ struct alignas(16) Vec { u32 x, y, z, w; };  // 8 channels
 #endif
 #define PASS (THREADS / 8 / COLUMNS)    // rows that are stored at once, 16 bytes by each thread
 
-#if BF16
-#define NAME "bf16"
-#else
-#define NAME "f16"
-#endif
-
-__device__ __forceinline__ u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
-
-// 16 bytes from global to shared memory, or zeros.
-__device__ __forceinline__ void copy_async(u32 to, const void* from, bool inside) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(to), "l"(from), "r"(inside ? 16 : 0));
-}
-__device__ __forceinline__ void close_copies() { asm volatile("cp.async.commit_group;\n" ::); }
-template <int N> __device__ __forceinline__ void wait_copies() { asm volatile("cp.async.wait_group %0;\n" ::"n"(N)); }
-
-__device__ __forceinline__ u32 pack(float low, float high) {
-    u32 packed;
-    asm("cvt.rn." NAME "x2.f32 %0, %1, %2;\n" : "=r"(packed) : "f"(high), "f"(low));
-    return packed;
-}
-__device__ __forceinline__ float unpack(u16 value) {
-#if BF16
-    return __uint_as_float((u32)value << 16);
-#else
-    float result;
-    asm("cvt.f32.f16 %0, %1;\n" : "=f"(result) : "h"(value));
-    return result;
-#endif
-}
 __device__ __forceinline__ float activate(float value, float slope) { return value > 0.f ? value : slope * value; }
 __device__ __forceinline__ u32 add2(u32 a, u32 b, float slope) {
-    return pack(activate(unpack((u16)a) + unpack((u16)b), slope),
-                activate(unpack((u16)(a >> 16)) + unpack((u16)(b >> 16)), slope));
+    return pack(activate(unpack(a) + unpack(b), slope), activate(unpack(a >> 16) + unpack(b >> 16), slope));
 }
 
 // A tile of an image.
@@ -96,8 +56,8 @@ __device__ __forceinline__ void load_tap(u32 to, const Vec* weight, int tap) {
 __device__ __forceinline__ void wait_for_previous_kernel() { asm volatile("griddepcontrol.wait;\n" ::: "memory"); }
 __device__ __forceinline__ void let_next_kernel_begin() { asm volatile("griddepcontrol.launch_dependents;\n" ::); }
 
-// Where a thread's 16 bytes of each pass go in an image of `shuffle` times the size, in which group g of 64 channels has
-// a place of its own among the shuffle^2 pixels that one becomes.
+// Where a thread's 16 bytes of each pass go in an image of `shuffle` times the size, in which group g of 64 channels
+// has a place of its own among the shuffle^2 pixels that one becomes.
 struct Target {
     long long first, step;
     int rows;  // that the thread stores
@@ -129,20 +89,14 @@ __device__ __forceinline__ void store(const unsigned char* staged, const Vec (&v
         Vec v = *(const Vec*)(staged + (threadIdx.x / 8 + k * PASS * COLUMNS) * STAGED + threadIdx.x % 8 * 16);
         if (adds) {
             const Vec r = values[k];
-            v.x = add2(v.x, r.x, slope_of_sum), v.y = add2(v.y, r.y, slope_of_sum);
-            v.z = add2(v.z, r.z, slope_of_sum), v.w = add2(v.w, r.w, slope_of_sum);
+#pragma unroll
+            for (int i = 0; i < 4; i++) v.part[i] = add2(v.part[i], r.part[i], slope_of_sum);
         }
         out[target.first + k * target.step] = v;
     }
 }
 
 #if WGMMA
-
-// Eight neighbouring pixels or channels, 16 bytes each, are one piece; `inner` bytes to the next 8 channels of the sum,
-// `outer` bytes to the next eight pixels or channels.
-__device__ __forceinline__ u64 descriptor(u32 address, u32 inner, u32 outer) {
-    return (u64)((address & 0x3FFFF) >> 4) | (u64)(inner >> 4) << 16 | (u64)(outer >> 4) << 32;
-}
 
 #define FOUR(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define EIGHT(d, i) FOUR(d, i), FOUR(d, i + 4)
@@ -274,20 +228,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
 #else
 
 #define STAGES 3
-
-__device__ __forceinline__ void load_matrices(u32 (&r)[4], u32 from) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(from));
-}
-
-// 16 pixels by 8 output channels by 16 input channels.
-__device__ __forceinline__ void multiply(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." NAME "." NAME ".f32 "
-                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
-                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     conv3x3(const Vec* x, const Vec* weight, const float* bias, const Vec* residual, Vec* out, int height, int width,

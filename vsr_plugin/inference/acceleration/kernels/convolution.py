@@ -1,16 +1,14 @@
 """A 3x3 convolution of 64 channels on tensor cores, with what comes before and after it in the same kernel."""
 
 import functools
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration.kernels.nvrtc import Kernel, architecture, compile_cubin
+from vsr_plugin.inference.acceleration.kernels.nvrtc import Kernel, architecture, compile_cubin, read_source
 
 #: Input channels, and what output channels are a multiple of.
 CHANNELS = 64
-_SOURCE = Path(__file__).with_suffix(".cu")
 _COLUMNS = 16  # of a tile, as in the source, like the bytes of shared memory that follow
 _TAP_BYTES = CHANNELS * CHANNELS * 2
 _BARRIER_BYTES = 128
@@ -48,7 +46,7 @@ def _kernel(device: torch.device, dtype: torch.dtype, rows: int) -> Kernel:
     tile_bytes = 8 * ((rows + 2) * (_COLUMNS + 2) + 1) * 16
     return Kernel(
         device,
-        compile_cubin(_SOURCE.read_text(), options),
+        compile_cubin(read_source("convolution"), options),
         "conv3x3",
         threads=256 if wgmma else 128,
         shared_bytes=tile_bytes + (9 * _TAP_BYTES + _BARRIER_BYTES if wgmma else 3 * _TAP_BYTES),

@@ -1,23 +1,12 @@
 // The flow network: 7x7 convolutions on Hopper's tensor cores, and what each of them starts from.
 //
-// Activations are channels-last float16, which has the 11 significant bits of TF32; sums, images and flow are float32.
-// One block computes 16x16 pixels of all output channels. Its input, with a border of three pixels, lies in shared
-// memory as planes of 8 channels as in convolution.cu. The sum runs over pieces of 8 input channels at a tap; weights come
-// in stages of several pieces, of which one is computed while the next is on its way.
+// Activations are float16, which has the 11 significant bits of TF32; sums, images and flow are float32. One block
+// computes a tile of 16x16 pixels of all output channels; in shared memory it has a border of three pixels. The sum
+// runs over pieces of 8 input channels at a tap; weights come in stages of several pieces, of which one is computed
+// while the next is on its way.
 //
-// For flow_conv, compile with INPUTS and OUTPUTS, the numbers of channels (outputs filled up to 8), and STAGES, which is
-// 1 or 7, the rows of the kernel.
-
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-struct alignas(16) Vec { u32 part[4]; };  // 8 channels
-
-__device__ __forceinline__ u32 pack(float low, float high) {
-    u32 packed;
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;\n" : "=r"(packed) : "f"(high), "f"(low));
-    return packed;
-}
+// For flow_conv, compile with INPUTS and OUTPUTS, the numbers of channels (outputs filled up to 8), and STAGES, which
+// is 1 or 7, the rows of the kernel.
 
 #ifndef INPUTS
 
@@ -50,10 +39,9 @@ extern "C" __global__ void __launch_bounds__(256)
         for (int c = 0; c < 2; c++) {
             const float* upper = plane + row.first * coarse_width;
             const float* lower = plane + row.second * coarse_width;
-            const float value =
-                2.f *
-                ((1.f - row.share) * ((1.f - column.share) * upper[column.first] + column.share * upper[column.second]) +
-                 row.share * ((1.f - column.share) * lower[column.first] + column.share * lower[column.second]));
+            const float above = (1.f - column.share) * upper[column.first] + column.share * upper[column.second];
+            const float below = (1.f - column.share) * lower[column.first] + column.share * lower[column.second];
+            const float value = 2.f * ((1.f - row.share) * above + row.share * below);
             (c ? dy : dx) = value;
             plane += coarse_height * coarse_width;
         }
@@ -93,19 +81,9 @@ extern "C" __global__ void __launch_bounds__(256)
 #define STAGED (OUTPUTS * 2 + 16)  // bytes from pixel to pixel of the staged result
 #define SUMS (OUTPUTS / 2)         // of a thread, for 64 pixels of its group of warps
 
-__device__ __forceinline__ u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
-__device__ __forceinline__ void copy_async(u32 to, const void* from, bool inside) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(to), "l"(from), "r"(inside ? 16 : 0));
-}
 __device__ __forceinline__ void load_stage(u32 to, const Vec* weight, int stage) {
     for (int i = threadIdx.x; i < STAGE_BYTES / 16; i += THREADS)
         copy_async(to + i * 16, weight + stage * (STAGE_BYTES / 16) + i, true);
-}
-__device__ __forceinline__ void close_copies() { asm volatile("cp.async.commit_group;\n" ::); }
-
-// As in convolution.cu.
-__device__ __forceinline__ u64 descriptor(u32 address, u32 inner, u32 outer) {
-    return (u64)((address & 0x3FFFF) >> 4) | (u64)(inner >> 4) << 16 | (u64)(outer >> 4) << 32;
 }
 
 #define FOUR(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
@@ -223,7 +201,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         const int pixel = i / (OUTPUTS / 8), chunk = i % (OUTPUTS / 8);
         const int y = y0 + pixel / TILE, xx = x0 + pixel % TILE;
         if (y < height && xx < width)
-            out[((long long)y * width + xx) * (OUTPUTS / 8) + chunk] = *(const Vec*)(memory + pixel * STAGED + chunk * 16);
+            out[((long long)y * width + xx) * (OUTPUTS / 8) + chunk] =
+                *(const Vec*)(memory + pixel * STAGED + chunk * 16);
     }
 #endif
 }

@@ -1,14 +1,12 @@
 """The flow network's 7x7 convolutions on Hopper's tensor cores, and what each pyramid level starts from."""
 
 import functools
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration.kernels.nvrtc import Kernel, architecture, compile_cubin
+from vsr_plugin.inference.acceleration.kernels.nvrtc import Kernel, architecture, compile_cubin, read_source
 
-_SOURCE = Path(__file__).with_suffix(".cu")
 _TILE = 16  # as in the source, like what follows
 _PLANE_BYTES = ((_TILE + 6) ** 2 + 1) * 16
 
@@ -20,7 +18,7 @@ def _conv_kernel(device: torch.device, inputs: int, outputs: int) -> Kernel:
     weights_bytes = _pieces(inputs) // stages * outputs * 16
     return Kernel(
         device,
-        compile_cubin(_SOURCE.read_text(), options),
+        compile_cubin(read_source("flow"), options),
         "flow_conv",
         threads=256,
         shared_bytes=inputs // 8 * _PLANE_BYTES + min(stages, 2) * weights_bytes,
@@ -29,7 +27,7 @@ def _conv_kernel(device: torch.device, inputs: int, outputs: int) -> Kernel:
 
 @functools.cache
 def _start_kernel(device: torch.device) -> Kernel:
-    cubin = compile_cubin(_SOURCE.read_text(), [architecture(device, specific=True)])
+    cubin = compile_cubin(read_source("flow"), [architecture(device, specific=True)])
     return Kernel(device, cubin, "flow_start", threads=256)
 
 

@@ -58,6 +58,12 @@ def _check(result: int, what: str) -> None:
         raise RuntimeError(f"{what}: CUDA error {result}")
 
 
+def read_source(name: str) -> str:
+    """Source of the kernels in a file of this folder, behind what all of them share."""
+    folder = Path(__file__).parent
+    return (folder / "common.cu").read_text() + (folder / f"{name}.cu").read_text()
+
+
 def architecture(device: torch.device, *, specific: bool = False) -> str:
     """The compiler's option for a device; ``specific`` for instructions that only this generation has."""
     major, minor = torch.cuda.get_device_capability(device)

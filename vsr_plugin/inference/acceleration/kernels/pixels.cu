@@ -1,33 +1,7 @@
-// What surrounds the convolutions of 64 channels: warping, enlarging, what deformable convolutions read, the frame's part
-// of the first convolution, and the last convolution on top of the enlarged frame.
+// What surrounds the convolutions of 64 channels: warping, enlarging, what deformable convolutions read, the frame's
+// part of the first convolution, and the last convolution on top of the enlarged frame.
 //
-// Features are channels-last in half precision (BF16 is 0 or 1), frames and flow planar in float32.
-
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-struct alignas(16) Vec { u32 part[4]; };  // 8 channels
-
-#if BF16
-#define NAME "bf16"
-#else
-#define NAME "f16"
-#endif
-
-__device__ __forceinline__ u32 pack(float low, float high) {
-    u32 packed;
-    asm("cvt.rn." NAME "x2.f32 %0, %1, %2;\n" : "=r"(packed) : "f"(high), "f"(low));
-    return packed;
-}
-__device__ __forceinline__ float unpack(u32 value) {  // its low half
-#if BF16
-    return __uint_as_float(value << 16);
-#else
-    float result;
-    asm("cvt.f32.f16 %0, %1;\n" : "=f"(result) : "h"((u16)value));
-    return result;
-#endif
-}
+// Frames and flow are planar in float32.
 
 // 8 channels of an image, sampled bilinearly at a position in pixels, zeros outside; NaN where there is no position.
 __device__ __forceinline__ void sample(float (&sum)[8], const Vec* image, float x, float y, int height, int width,
@@ -95,7 +69,8 @@ extern "C" __global__ void __launch_bounds__(256)
 #pragma unroll
     for (int corner = 0; corner < 4; corner++) {
         const int cy = corner / 2 ? down.second : down.first, cx = corner % 2 ? across.second : across.first;
-        const float weight = (corner / 2 ? down.share : 1.f - down.share) * (corner % 2 ? across.share : 1.f - across.share);
+        const float vertical = corner / 2 ? down.share : 1.f - down.share;
+        const float weight = vertical * (corner % 2 ? across.share : 1.f - across.share);
         const Vec v = x[((long long)cy * width + cx) * chunks];
 #pragma unroll
         for (int i = 0; i < 4; i++) {
@@ -175,31 +150,14 @@ extern "C" __global__ void __launch_bounds__(128)
     }
 }
 
-// The last convolution, 3x3 from 64 channels to 3, plus the bilinear enlargement of a frame. Tiles and planes as in
-// convolution.cu. So few output channels would leave the tensor cores waiting for the same pixels nine times; instead each
-// pixel of the tile and its border is multiplied once by the 27 weights of all taps and outputs, and the products are
-// summed up where they belong.
+// The last convolution, 3x3 from 64 channels to 3, plus the bilinear enlargement of a frame. So few output channels
+// would leave the tensor cores waiting for the same pixels nine times; instead each pixel of the tile and its border is
+// multiplied once by the 27 weights of all taps and outputs, and the products are summed up where they belong.
 
 #define TILE 16
 #define HALO (TILE + 2)
 #define PLANE (HALO * HALO + 1)
 #define PARTS ((HALO * HALO + 63) / 64)  // of 16 pixels for each of four warps
-
-__device__ __forceinline__ u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
-__device__ __forceinline__ void copy_async(u32 to, const void* from, bool inside) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(to), "l"(from), "r"(inside ? 16 : 0));
-}
-__device__ __forceinline__ void load_matrices(u32 (&r)[4], u32 from) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(from));
-}
-__device__ __forceinline__ void multiply(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." NAME "." NAME ".f32 "
-                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
-                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
 
 extern "C" __global__ void __launch_bounds__(128)
     last_conv(const Vec* x, const Vec* weight, const float* bias, const float* frame, float* out, int height,

@@ -1,14 +1,12 @@
 """What surrounds the convolutions of 64 channels: warping, deformable and first convolutions, the last one."""
 
 import functools
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration.kernels.nvrtc import Kernel, architecture, compile_cubin
+from vsr_plugin.inference.acceleration.kernels.nvrtc import Kernel, architecture, compile_cubin, read_source
 
-_SOURCE = Path(__file__).with_suffix(".cu")
 _TILE = 16  # as in the source
 #: Pixels that a deformable convolution gathers at once, 1152 bytes each: much of the L2 cache of a large GPU.
 _PIXELS_OF_COLUMNS = 2**15
@@ -18,7 +16,7 @@ _LAST_CONV_BYTES = 8 * ((_TILE + 2) ** 2 + 1) * 16 + 8 * 32 * 16
 @functools.cache
 def _cubin(device: torch.device, dtype: torch.dtype) -> bytes:
     options = (architecture(device), f"-DBF16={int(dtype == torch.bfloat16)}")
-    return compile_cubin(_SOURCE.read_text(), options)
+    return compile_cubin(read_source("pixels"), options)
 
 
 @functools.cache
