@@ -82,7 +82,7 @@ def test_branches_at_once_give_the_same_frames(both_ways, t):
     assert AtOnce.pairs == t
     assert torch.equal(out, collect(restore_piece(in_turn, clip, segment=t, cache=MemoryCache())))
     assert steps == [*reversed(range(t)), *range(t)]
-    assert len(shown) == 3 * t, "both states and the frame"
+    assert len(shown) == 2 + 3 * t, "flow both ways; of every frame both states and the result"
     assert not [kind for kind, _ in cache._tensors if "state" in kind], "states go with their frames"
 
 

@@ -217,6 +217,28 @@ def test_numbers_that_overflow_are_noticed_and_repeated_in_float32(either_net, t
     assert "at frame 6" in notes[0]
 
 
+def test_flow_that_overflows_is_noticed(either_net, tmp_path):
+    """Warping turns it into zeros, so that neither states nor frames would tell."""
+    clip = random_clip(4, 8, 8)
+    reduced = copy.deepcopy(either_net)
+    plain = either_net.estimate_flows
+
+    def overflowing(lrs):
+        forward, backward = plain(lrs)
+        forward[0, 1, 0, 2, 3] = torch.nan
+        return forward, backward
+
+    reduced.estimate_flows = overflowing
+    notes = []
+    restored = restore_sequence(
+        reduced, clip, Plan("whole", 4), folder=tmp_path, precise_net=lambda: either_net, on_note=notes.append
+    )
+    out = torch.stack([hr for _, hr in restored])
+    with torch.no_grad():
+        torch.testing.assert_close(out, either_net(torch.stack(clip)[None])[0], atol=1e-5, rtol=0)
+    assert len(notes) == 1
+
+
 def test_an_unknown_precision(small_net):
     with pytest.raises(VSRError, match="precision 'int8' does not exist"):
         next(restore_frames(small_net, random_clip(1), precision="int8"))

@@ -31,7 +31,7 @@ class SequenceRestorer:
         keep_states: keep the backward state of every frame in ``cache`` (room for all of them, least work); if
             false, only one a segment, and compute the others again (about a third more work).
         on_step: called with the index of a frame after its backward step of the first sweep and when it is restored.
-        guard: is shown every state and every frame.
+        guard: is shown all flow, every state and every frame.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class SequenceRestorer:
         lrs = self._lrs(range(segment.start, last + 1))
         if self.net.alignment.needs_flow:
             flows_forward, flows_backward = self.net.estimate_flows(lrs)
+            self.watch(flows_forward, flows_backward)  # warping may turn NaN into zeros
             for k, i in enumerate(range(segment.start, last)):
                 self.cache.put("flow_forward", i, flows_forward[:, k])
                 self.cache.put("flow_backward", i, flows_backward[:, k])

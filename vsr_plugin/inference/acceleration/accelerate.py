@@ -24,7 +24,9 @@ def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
     Args:
         net: ``BasicVSRNet`` or ``IconVSRNet``; stays as it is.
         precision: of features, ``'fp32'``, ``'bf16'`` or ``'fp16'``. Flow, sampling positions and output are
-            float32 in all of them. Recurrent states are in the precision of the features.
+            float32 in all of them. Recurrent states are in the precision of the features. On GPUs, unless
+            ``torch.backends.cudnn.allow_tf32`` is off, convolutions in float32 multiply numbers of 11 significant
+            bits: TF32, or in the flow network beside ``'bf16'`` and ``'fp16'`` float16.
 
     Returns:
         A network in evaluation mode.
