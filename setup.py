@@ -20,7 +20,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["vsr_plugin", "vsr_plugin.*"]),
-    package_data={"vsr_plugin.inference.acceleration.kernels": ["*.cu"]},
+    package_data={"vsr_plugin.inference.acceleration.cuda.kernels": ["*.cu"]},
     python_requires=">=3.10",
     install_requires=["av>=17", "tqdm"],
     entry_points={"console_scripts": ["vsr-plugin = vsr_plugin.__main__:main"]},

@@ -5,7 +5,8 @@ import torch
 import torch.nn as nn
 
 from vsr_plugin.errors import VSRError
-from vsr_plugin.inference.acceleration import FiniteGuard, accelerate, cpu
+from vsr_plugin.inference.acceleration import FiniteGuard, accelerate
+from vsr_plugin.inference.acceleration.cpu import components as cpu
 from vsr_plugin.inference.acceleration.precision import feature_dtype
 from vsr_plugin.models import BasicVSRNet, IconVSRNet, SPyNet
 

@@ -5,11 +5,11 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from vsr_plugin.inference.acceleration.banded_upsampling import BandedUpsampling
-from vsr_plugin.inference.acceleration.block_conv import BlockConv
+from vsr_plugin.inference.acceleration.cpu.banded_upsampling import BandedUpsampling
+from vsr_plugin.inference.acceleration.cpu.block_conv import BlockConv
+from vsr_plugin.inference.acceleration.cpu.gather_deform_conv import GatherDCNPack
+from vsr_plugin.inference.acceleration.cpu.gather_warp import gather_warp
 from vsr_plugin.inference.acceleration.fused_conv import FusedConv
-from vsr_plugin.inference.acceleration.gather_deform_conv import GatherDCNPack
-from vsr_plugin.inference.acceleration.gather_warp import gather_warp
 from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
 from vsr_plugin.models.alignment import flow_warp
 from vsr_plugin.models.upsampling import SHUFFLES, PixelShuffleUpsampling
@@ -83,7 +83,7 @@ def test_gather_deform_conv(monkeypatch):
     x, offset_feat = torch.randn(2, 2, 8, 10, 12).unbind()
     expected = plain(x, offset_feat)
     torch.testing.assert_close(GatherDCNPack(plain, torch.float32)(x, offset_feat), expected, atol=1e-4, rtol=1e-4)
-    monkeypatch.setattr("vsr_plugin.inference.acceleration.gather_deform_conv._MAX_COLUMNS", 12 * 72 * 3)
+    monkeypatch.setattr("vsr_plugin.inference.acceleration.cpu.gather_deform_conv._MAX_COLUMNS", 12 * 72 * 3)
     torch.testing.assert_close(GatherDCNPack(plain, torch.float32)(x, offset_feat), expected, atol=1e-4, rtol=1e-4)
 
 

@@ -8,8 +8,8 @@ import torch
 
 from vsr_plugin.evaluation.benchmarking import profiling
 from vsr_plugin.inference.acceleration.conversion import mix_in
-from vsr_plugin.inference.acceleration.cuda import CUDAComponents
-from vsr_plugin.inference.acceleration.cuda_graphs import Recording, StepGraphs, release_graphs, steps_unrecorded
+from vsr_plugin.inference.acceleration.cuda.components import CUDAComponents
+from vsr_plugin.inference.acceleration.cuda.graphs import Recording, StepGraphs, release_graphs, steps_unrecorded
 from vsr_plugin.inference.tiling import tile_net
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 
@@ -102,7 +102,7 @@ def test_tiles_and_large_frames_are_not_recorded(recorder, monkeypatch):
     for _ in range(3):
         tiled(_lrs(2, 40, 40))
     assert not recorder.recorded
-    monkeypatch.setattr("vsr_plugin.inference.acceleration.cuda_graphs._MAX_PIXELS", 40 * 40 - 1)
+    monkeypatch.setattr("vsr_plugin.inference.acceleration.cuda.graphs._MAX_PIXELS", 40 * 40 - 1)
     for _ in range(3):
         net(_lrs(2, 40, 40))
     assert not recorder.recorded
@@ -267,7 +267,7 @@ def test_both_branches_are_one_recording(recorder, events):
 
 @torch.no_grad()
 def test_keyframe_features_and_reconstruction_go_beside_the_branches(recorder, events, monkeypatch):
-    monkeypatch.setattr("vsr_plugin.inference.acceleration.cuda_graphs._MAX_GRAPHS", 0)
+    monkeypatch.setattr("vsr_plugin.inference.acceleration.cuda.graphs._MAX_GRAPHS", 0)
     net, plain = _net_at_once(recorder, IconVSRNet, keyframe_stride=2), _net(IconVSRNet, recorder, keyframe_stride=2)
     lrs = _lrs(3)
     expected = plain(lrs)
@@ -336,7 +336,7 @@ def test_tiles_and_large_frames_run_branches_in_turn(recorder, events, monkeypat
     tiled(lrs)
     tiled.both_steps(*inputs)
     assert events == 2 * IN_TURN
-    monkeypatch.setattr("vsr_plugin.inference.acceleration.cuda_graphs._MAX_PIXELS", 40 * 40 - 1)
+    monkeypatch.setattr("vsr_plugin.inference.acceleration.cuda.graphs._MAX_PIXELS", 40 * 40 - 1)
     net(lrs)
     net.both_steps(*inputs)
     assert events == 4 * IN_TURN

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from vsr_plugin.evaluation.benchmarking.inputs import load_sequence
-from vsr_plugin.inference.acceleration import cuda, kernels
-from vsr_plugin.inference.acceleration.cuda_graphs import steps_unrecorded
-from vsr_plugin.inference.acceleration.flow_by_kernels import FlowByKernels, flow_kernels_work
-from vsr_plugin.inference.acceleration.kernel_components import FirstConvByParts
+from vsr_plugin.inference.acceleration.cuda import components as cuda
+from vsr_plugin.inference.acceleration.cuda import kernels
+from vsr_plugin.inference.acceleration.cuda.flow_by_kernels import FlowByKernels, flow_kernels_work
+from vsr_plugin.inference.acceleration.cuda.graphs import steps_unrecorded
+from vsr_plugin.inference.acceleration.cuda.kernel_components import FirstConvByParts
 from vsr_plugin.inference.tiling import tile_net
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.weights import load_net

@@ -5,7 +5,7 @@ import ctypes
 import pytest
 import torch
 
-from vsr_plugin.inference.acceleration.kernels import nvrtc, trial
+from vsr_plugin.inference.acceleration.cuda.kernels import nvrtc, trial
 
 
 def test_structures_are_those_of_the_driver():

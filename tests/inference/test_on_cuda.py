@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.inference.acceleration import accelerate, conv_with_epilogue, kernels
-from vsr_plugin.inference.acceleration.cuda_graphs import steps_unrecorded
-from vsr_plugin.inference.acceleration.flow_by_kernels import flow_kernels_work, use_flow_kernels
-from vsr_plugin.inference.acceleration.kernels.trial import kernels_work, trials
+from vsr_plugin.inference.acceleration import accelerate
+from vsr_plugin.inference.acceleration.cuda import conv_with_epilogue, kernels
+from vsr_plugin.inference.acceleration.cuda.flow_by_kernels import flow_kernels_work, use_flow_kernels
+from vsr_plugin.inference.acceleration.cuda.graphs import steps_unrecorded
+from vsr_plugin.inference.acceleration.cuda.kernels.trial import kernels_work, trials
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.transfers import Download
@@ -115,7 +116,7 @@ def test_a_flow_that_overflowed_is_not_lost():
 @torch.no_grad()
 def test_branches_at_once_give_what_they_give_in_turn(precision, most, arguments, recorded, monkeypatch):
     if not recorded:
-        monkeypatch.setattr("vsr_plugin.inference.acceleration.cuda_graphs._MAX_GRAPHS", 0)
+        monkeypatch.setattr("vsr_plugin.inference.acceleration.cuda.graphs._MAX_GRAPHS", 0)
     fast = accelerate(_net(BasicVSRNet, **arguments).cuda(), precision=precision)
     lrs = _lrs(12, 90, 160).cuda()
     assert fast.branches_at_once(lrs)

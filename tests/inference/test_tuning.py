@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from vsr_plugin.inference.acceleration.conv_with_epilogue import add_by_operators, by_operators
+from vsr_plugin.inference.acceleration.cuda.conv_with_epilogue import add_by_operators, by_operators
+from vsr_plugin.inference.acceleration.cuda.tuning import Fastest
 from vsr_plugin.inference.acceleration.fused_conv import FusedConv
-from vsr_plugin.inference.acceleration.tuning import Fastest
 
 
 def reference(x):

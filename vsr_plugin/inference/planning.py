@@ -9,7 +9,7 @@ import torch
 import torch.nn as nn
 
 from vsr_plugin.errors import VSRError
-from vsr_plugin.inference.acceleration.cuda_graphs import records_steps
+from vsr_plugin.inference.acceleration.cuda.graphs import records_steps
 from vsr_plugin.inference.fading import CONTRIBUTION_BYTES, fade_frames
 from vsr_plugin.inference.tiling import MIN_TILE
 

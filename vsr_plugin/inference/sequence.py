@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.acceleration import FiniteGuard
-from vsr_plugin.inference.acceleration.cuda_graphs import release_graphs
+from vsr_plugin.inference.acceleration.cuda.graphs import release_graphs
 from vsr_plugin.inference.engine import restore_piece
 from vsr_plugin.inference.frame_tensors import Frame
 from vsr_plugin.inference.output_size import fitted

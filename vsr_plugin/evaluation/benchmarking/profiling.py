@@ -12,8 +12,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration.cuda_graphs import steps_in_turn
-from vsr_plugin.inference.acceleration.tuning import cuda_seconds
+from vsr_plugin.inference.acceleration.cuda.graphs import steps_in_turn
+from vsr_plugin.inference.acceleration.cuda.tuning import cuda_seconds
 from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
 
 #: Steps of a network and what they are called; those within others are taken out of the outer ones.

@@ -1,4 +1,7 @@
-"""Faster evaluation of a network: fused layers, layouts, reduced precision, and a guard against its overflow."""
+"""Faster evaluation of a network: fused layers, layouts, reduced precision, and a guard against its overflow.
+
+``accelerate.py`` chooses between ``cpu/``, ``cuda/`` and ``generic.py``, which converts layers wherever it is.
+"""
 
 from vsr_plugin.inference.acceleration.accelerate import accelerate, accelerate_with_fallback
 from vsr_plugin.inference.acceleration.guard import FiniteGuard

@@ -8,7 +8,9 @@ import torch
 import torch.nn as nn
 
 from vsr_plugin.errors import VSRError
-from vsr_plugin.inference.acceleration import cpu, cuda, generic
+from vsr_plugin.inference.acceleration import generic
+from vsr_plugin.inference.acceleration.cpu import components as cpu
+from vsr_plugin.inference.acceleration.cuda import components as cuda
 from vsr_plugin.inference.acceleration.precision import feature_dtype
 from vsr_plugin.models.vsr_net import VSRNet
 

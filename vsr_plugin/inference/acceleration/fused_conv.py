@@ -8,7 +8,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration import conv_with_epilogue
+from vsr_plugin.inference.acceleration.cuda import conv_with_epilogue
 
 Pair = tuple[int, int]
 

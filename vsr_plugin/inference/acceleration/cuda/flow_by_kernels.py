@@ -6,8 +6,8 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration import kernels
 from vsr_plugin.inference.acceleration.conversion import mix_in
+from vsr_plugin.inference.acceleration.cuda import kernels
 from vsr_plugin.models.alignment import SPyNet
 from vsr_plugin.models.alignment.spynet import SPyNetBasicModule
 

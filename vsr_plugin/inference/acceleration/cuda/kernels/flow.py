@@ -5,7 +5,7 @@ import functools
 import torch
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration.kernels.nvrtc import Kernel, architecture, compile_cubin, read_source
+from vsr_plugin.inference.acceleration.cuda.kernels.nvrtc import Kernel, architecture, compile_cubin, read_source
 
 _TILE = 16  # as in the source, like what follows
 _PLANE_BYTES = ((_TILE + 6) ** 2 + 1) * 16

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from vsr_plugin.inference.acceleration.kernels import CHANNELS, conv3x3, kernels_work, pack_conv3x3
-from vsr_plugin.inference.acceleration.tuning import Fastest
+from vsr_plugin.inference.acceleration.cuda.kernels import CHANNELS, conv3x3, kernels_work, pack_conv3x3
+from vsr_plugin.inference.acceleration.cuda.tuning import Fastest
 
 Pair = tuple[int, int]
 

@@ -7,7 +7,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration.block_conv import BlockConv
+from vsr_plugin.inference.acceleration.cpu.block_conv import BlockConv
 from vsr_plugin.inference.acceleration.fused_conv import FusedConv
 from vsr_plugin.models.upsampling import PixelShufflePack, PixelShuffleUpsampling
 

@@ -7,9 +7,9 @@
 - ``trial``: whether they work here.
 """
 
-from vsr_plugin.inference.acceleration.kernels.convolution import CHANNELS, conv3x3, pack_conv3x3
-from vsr_plugin.inference.acceleration.kernels.flow import flow_conv, flow_conv_add_, flow_start, pack_flow_conv
-from vsr_plugin.inference.acceleration.kernels.pixels import (
+from vsr_plugin.inference.acceleration.cuda.kernels.convolution import CHANNELS, conv3x3, pack_conv3x3
+from vsr_plugin.inference.acceleration.cuda.kernels.flow import flow_conv, flow_conv_add_, flow_start, pack_flow_conv
+from vsr_plugin.inference.acceleration.cuda.kernels.pixels import (
     deform_conv,
     enlarge,
     frame_conv,
@@ -19,7 +19,7 @@ from vsr_plugin.inference.acceleration.kernels.pixels import (
     pack_last_conv,
     warp,
 )
-from vsr_plugin.inference.acceleration.kernels.trial import kernels_work
+from vsr_plugin.inference.acceleration.cuda.kernels.trial import kernels_work
 
 __all__ = [
     "CHANNELS",

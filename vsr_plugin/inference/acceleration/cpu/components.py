@@ -4,13 +4,13 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration.banded_upsampling import BandedUpsampling
-from vsr_plugin.inference.acceleration.block_conv import BlockConv
 from vsr_plugin.inference.acceleration.conversion import fuse_layers, keep, mix_in
+from vsr_plugin.inference.acceleration.cpu.banded_upsampling import BandedUpsampling
+from vsr_plugin.inference.acceleration.cpu.block_conv import BlockConv
+from vsr_plugin.inference.acceleration.cpu.gather_deform_conv import GatherDCNPack
+from vsr_plugin.inference.acceleration.cpu.gather_warp import gather_warp
+from vsr_plugin.inference.acceleration.cpu.refill_by_frame import ExtractionByFrame, refill_by_frame
 from vsr_plugin.inference.acceleration.fused_conv import onednn_fuses
-from vsr_plugin.inference.acceleration.gather_deform_conv import GatherDCNPack
-from vsr_plugin.inference.acceleration.gather_warp import gather_warp
-from vsr_plugin.inference.acceleration.refill_by_frame import ExtractionByFrame, refill_by_frame
 from vsr_plugin.models.aggregation import InformationRefill
 from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration.kernels.convolution import conv3x3, pack_conv3x3
-from vsr_plugin.inference.acceleration.kernels.pixels import (
+from vsr_plugin.inference.acceleration.cuda.kernels.convolution import conv3x3, pack_conv3x3
+from vsr_plugin.inference.acceleration.cuda.kernels.pixels import (
     deform_conv,
     enlarge,
     frame_conv,

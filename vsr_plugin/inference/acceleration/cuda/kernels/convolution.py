@@ -5,7 +5,7 @@ import functools
 import torch
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration.kernels.nvrtc import Kernel, architecture, compile_cubin, read_source
+from vsr_plugin.inference.acceleration.cuda.kernels.nvrtc import Kernel, architecture, compile_cubin, read_source
 
 #: Input channels, and what output channels are a multiple of.
 CHANNELS = 64

@@ -5,7 +5,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration import kernels
+from vsr_plugin.inference.acceleration.cuda import kernels
 from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
 from vsr_plugin.models.upsampling import SHUFFLES
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration.gather import bilinear_taps, weighted_rows
+from vsr_plugin.inference.acceleration.cpu.gather import bilinear_taps, weighted_rows
 
 
 def gather_warp(x: Tensor, flow: Tensor) -> Tensor:

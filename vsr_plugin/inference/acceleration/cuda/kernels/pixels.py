@@ -5,7 +5,7 @@ import functools
 import torch
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration.kernels.nvrtc import Kernel, architecture, compile_cubin, read_source
+from vsr_plugin.inference.acceleration.cuda.kernels.nvrtc import Kernel, architecture, compile_cubin, read_source
 
 _TILE = 16  # as in the source
 #: Pixels that a deformable convolution gathers at once, 1152 bytes each: much of the L2 cache of a large GPU.

@@ -4,8 +4,8 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from vsr_plugin.inference.acceleration.cpu.gather import bilinear_taps, weighted_rows
 from vsr_plugin.inference.acceleration.fused_conv import FusedConv
-from vsr_plugin.inference.acceleration.gather import bilinear_taps, weighted_rows
 from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
 
 #: Sampled values that are held at once, in float32; so the many small steps from displacements to sums stay in the

@@ -1,4 +1,4 @@
-"""A network's components as they are meant to be fastest on a CUDA device."""
+"""A network's steps as they are fastest on a CUDA device: replayed as graphs, on two streams, of kernels of our own."""
 
 import contextlib
 import functools
@@ -10,9 +10,9 @@ from torch import Tensor
 
 from vsr_plugin.inference.acceleration import generic
 from vsr_plugin.inference.acceleration.conversion import mix_in
-from vsr_plugin.inference.acceleration.cuda_graphs import StepGraphs
-from vsr_plugin.inference.acceleration.flow_by_kernels import flow_kernels_work, use_flow_kernels
-from vsr_plugin.inference.acceleration.kernel_components import (
+from vsr_plugin.inference.acceleration.cuda.flow_by_kernels import flow_kernels_work, use_flow_kernels
+from vsr_plugin.inference.acceleration.cuda.graphs import StepGraphs
+from vsr_plugin.inference.acceleration.cuda.kernel_components import (
     FirstConvByParts,
     FusionByParts,
     KernelComponents,
@@ -21,7 +21,7 @@ from vsr_plugin.inference.acceleration.kernel_components import (
     UpsamplingByKernels,
     enlarge_by_kernel,
 )
-from vsr_plugin.inference.acceleration.kernels import CHANNELS, kernels_work
+from vsr_plugin.inference.acceleration.cuda.kernels import CHANNELS, kernels_work
 from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
 from vsr_plugin.models.aggregation.pcd_alignment import PCDAlignment
 from vsr_plugin.models.aggregation.tsa_fusion import TSAFusion

@@ -1,0 +1,1 @@
+"""A network as it is fastest on a CUDA device: ``components.convert`` puts the parts in their places."""
