@@ -65,7 +65,7 @@ class CUDAComponents:
     """Steps that are replayed as graphs, independent branches side by side, mixed into a network over its own.
 
     Flow is not recorded: it comes in batches of many frames, whose kernels run longer than their launches. Nor does
-    cuDNN try algorithms for its thirty sizes: it took half a minute in float32, and found what it takes without.
+    cuDNN try algorithms for its thirty sizes: that made warming up in float32 half a minute long, and nothing faster.
     """
 
     step_graphs: StepGraphs

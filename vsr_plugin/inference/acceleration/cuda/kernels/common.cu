@@ -2,8 +2,8 @@
 //
 // Features are channels-last in half precision: bfloat16 if BF16 is 1, else float16. Tiles of them lie in shared memory
 // as planes of 8 channels, 16 bytes per pixel: so the input of any tap of a convolution begins at a multiple of 16
-// bytes, and eight neighbouring pixels are the 128 bytes that a tensor core reads at once, without conflicts. Planes are
-// an odd number of pixels apart, so that the planes of one pixel do not conflict either.
+// bytes, and eight neighbouring pixels are the 128 bytes that a tensor core reads at once, without conflicts. Planes
+// are an odd number of pixels apart, so that the planes of one pixel do not conflict either.
 
 typedef unsigned short u16;
 typedef unsigned int u32;
