@@ -128,3 +128,25 @@ def test_person_gets_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.setattr(environment, "collect", fail)
     assert __main__.main(["env"]) == 1
     assert capsys.readouterr().err == "error: this went wrong; do that\n"
+
+
+def test_gpus_say_which_kernels_they_run(monkeypatch):
+    import torch
+
+    from vsr_plugin.inference.acceleration.cuda import flow_by_kernels, kernels
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(
+        kernels,
+        "obstacle",
+        lambda device, dtype: (
+            "libnvrtc.so.13 is not installed" if (device.index, dtype) == (1, torch.float16) else None
+        ),
+    )
+    monkeypatch.setattr(flow_by_kernels, "flow_obstacle", lambda device: "they are for Hopper GPUs")
+    assert environment._describe_kernels(torch) == [
+        "cuda:0: kernels of our own: fp16 yes, bf16 yes, flow no (they are for Hopper GPUs)",
+        "cuda:1: kernels of our own: fp16 no (libnvrtc.so.13 is not installed), bf16 yes, "
+        "flow no (they are for Hopper GPUs)",
+    ]

@@ -108,6 +108,7 @@ def collect() -> Environment:
         if deform_conv := _import(path, "vsr_plugin", installed, conflicts):
             device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
             backends = deform_conv.describe_backends(device)
+            devices += _describe_kernels(torch)
         if ours := _import("vsr_plugin.weights", "vsr_plugin", installed, conflicts):
             weights = ours.locate_published()
     return Environment(installed, devices, backends, weights, absences, conflicts)
@@ -300,4 +301,24 @@ def _describe_devices(torch: Any) -> list[str]:
             properties = torch.cuda.get_device_properties(index)
             gib = properties.total_memory / 2**30
             lines.append(f"cuda:{index}: {properties.name}, {gib:.1f} GiB")
+    return lines
+
+
+def _describe_kernels(torch: Any) -> list[str]:
+    """For each GPU a line that says which of our CUDA kernels are used there, and why others are not."""
+    if not torch.cuda.is_available():
+        return []
+    from vsr_plugin.inference.acceleration.cuda.flow_by_kernels import flow_obstacle
+    from vsr_plugin.inference.acceleration.cuda.kernels import obstacle
+
+    lines = []
+    for index in range(torch.cuda.device_count()):
+        device = torch.device("cuda", index)
+        parts = {
+            "fp16": obstacle(device, torch.float16),
+            "bf16": obstacle(device, torch.bfloat16),
+            "flow": flow_obstacle(device),
+        }
+        told = ", ".join(f"{part} {'yes' if reason is None else f'no ({reason})'}" for part, reason in parts.items())
+        lines.append(f"cuda:{index}: kernels of our own: {told}")
     return lines

@@ -69,9 +69,11 @@ def test_kernels_that_fail_are_not_used(monkeypatch, error):
 
     monkeypatch.setattr(trial, "trials", failing)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    trial.kernels_work.cache_clear()
+    monkeypatch.setattr(torch.cuda, "device", lambda device: torch.no_grad())
+    trial.obstacle.cache_clear()
+    assert trial.obstacle(torch.device("cuda:0"), torch.float16) == str(error)
     assert not trial.kernels_work(torch.device("cuda:0"), torch.float16)
-    trial.kernels_work.cache_clear()
+    trial.obstacle.cache_clear()
 
 
 @pytest.mark.parametrize(("error", "works"), [(1e-4, True), (0.5, False), (torch.nan, False)])
@@ -81,9 +83,22 @@ def test_kernels_with_wrong_numbers_are_not_used(monkeypatch, error, works):
     monkeypatch.setattr(trial, "trials", lambda device, dtype: tried)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(torch.cuda, "device", lambda device: torch.no_grad())
-    trial.kernels_work.cache_clear()
+    trial.obstacle.cache_clear()
     assert trial.kernels_work(torch.device("cuda:0"), torch.float16) is works
-    trial.kernels_work.cache_clear()
+    reason = None if works else "they give other numbers than PyTorch: conv3x3"
+    assert trial.obstacle(torch.device("cuda:0"), torch.float16) == reason
+    trial.obstacle.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "reason"),
+    [((7, 5), torch.float16, "compute capability 8.0"), ((9, 0), torch.float32, "half precision")],
+)
+def test_what_kernels_are_not_for(monkeypatch, capability, dtype, reason):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    trial.obstacle.cache_clear()
+    assert reason in trial.obstacle(torch.device("cuda:0"), dtype)
+    trial.obstacle.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["convolution", "flow", "pixels"])

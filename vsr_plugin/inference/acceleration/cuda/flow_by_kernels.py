@@ -57,10 +57,10 @@ def use_flow_kernels(spynet: SPyNet) -> None:
 
 
 @functools.cache
-def flow_kernels_work(device: torch.device) -> bool:
-    """Whether the kernels can be compiled for a device, which must be a Hopper GPU, and give the right flow there."""
+def flow_obstacle(device: torch.device) -> str | None:
+    """Why the flow network's kernels are not used on a device; ``None`` if they are."""
     if device.type != "cuda" or torch.version.hip or torch.cuda.get_device_capability(device) != (9, 0):
-        return False
+        return "they are for Hopper GPUs"
     try:
         with torch.cuda.device(device), torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(0)
@@ -69,6 +69,12 @@ def flow_kernels_work(device: torch.device) -> bool:
             with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=False):
                 right = spynet(*pair)
             use_flow_kernels(spynet)
-            return float((spynet(*pair) - right).abs().max()) < _TOLERANCE * max(1.0, float(right.abs().max()))
-    except (RuntimeError, OSError):
-        return False  # no compiler, or a driver of another age
+            error = float((spynet(*pair) - right).abs().max() / right.abs().max().clamp(min=1))
+    except (RuntimeError, OSError) as error:  # no compiler, or a driver of another age
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return None if error < _TOLERANCE else f"the flow is off by {error:.3g} pixels"  # NaN is not less
+
+
+def flow_kernels_work(device: torch.device) -> bool:
+    """Whether the flow network's kernels can be compiled for a device and give the right flow there."""
+    return flow_obstacle(device) is None

@@ -19,7 +19,7 @@ from vsr_plugin.inference.acceleration.cuda.kernels.pixels import (
     pack_last_conv,
     warp,
 )
-from vsr_plugin.inference.acceleration.cuda.kernels.trial import kernels_work
+from vsr_plugin.inference.acceleration.cuda.kernels.trial import kernels_work, obstacle
 
 __all__ = [
     "CHANNELS",
@@ -32,6 +32,7 @@ __all__ = [
     "frame_conv",
     "kernels_work",
     "last_conv",
+    "obstacle",
     "pack_conv3x3",
     "pack_deform_conv",
     "pack_flow_conv",

@@ -91,16 +91,26 @@ def trials(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[Tensor, 
 
 
 @functools.cache
-def kernels_work(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether all kernels can be compiled for a device and give the right numbers there."""
-    if device.type != "cuda" or dtype not in _TOLERANCE or torch.version.hip is not None:
-        return False
+def obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why the kernels are not used on a device for features of a dtype; ``None`` if they are."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return "they are for NVIDIA GPUs"
+    if dtype not in _TOLERANCE:
+        return "they are for half precision"
     if torch.cuda.get_device_capability(device) < (8, 0):
-        return False
+        return "they are for compute capability 8.0 and later"
     try:
         with torch.cuda.device(device):
-            tried = trials(device, dtype).values()
-            errors = [float((got - right).abs().max() / right.abs().max()) for got, right in tried]
-        return all(error < _TOLERANCE[dtype] for error in errors)  # NaN is not
-    except (RuntimeError, OSError):
-        return False  # no compiler, or a driver of another age
+            tried = trials(device, dtype)
+            errors = {
+                name: float((got - right).abs().max() / right.abs().max()) for name, (got, right) in tried.items()
+            }
+    except (RuntimeError, OSError) as error:  # no compiler, or a driver of another age
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    wrong = [name for name, error in errors.items() if not error < _TOLERANCE[dtype]]  # NaN is not
+    return f"they give other numbers than PyTorch: {', '.join(wrong)}" if wrong else None
+
+
+def kernels_work(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether all kernels can be compiled for a device and give the right numbers there."""
+    return obstacle(device, dtype) is None
