@@ -1,6 +1,8 @@
 """Compiling and launching CUDA kernels: what can be told without a GPU."""
 
+import contextlib
 import ctypes
+import types
 
 import pytest
 import torch
@@ -60,6 +62,63 @@ def test_messages_of_the_compiler_are_told(monkeypatch):
     with pytest.raises(RuntimeError, match="cannot be compiled: line 3: expected a semicolon"):
         nvrtc.compile_cubin("int x", ["--gpu-architecture=sm_80"])
     assert compiler.destroyed == 1
+
+
+class Driver:
+    """A driver whose launches end with the given results, one after the other."""
+
+    def __init__(self, *results):
+        self.results, self.launches = list(results), []
+
+    def cuDriverGetVersion(self, version):  # noqa: N802
+        version._obj.value = 13000
+        return 0
+
+    def cuModuleLoadData(self, *arguments):  # noqa: N802
+        return 0
+
+    cuModuleGetFunction = cuFuncSetAttribute = cuModuleLoadData  # noqa: N815
+
+    def cuLaunchKernelEx(self, config, function, pointers, extra):  # noqa: N802
+        values = [ctypes.cast(pointer, ctypes.POINTER(ctypes.c_int))[0] for pointer in pointers]
+        self.launches.append((list(config._obj.grid), list(config._obj.block), config._obj.num_attributes, values))
+        return self.results.pop(0)
+
+
+@pytest.fixture
+def launch(monkeypatch):
+    """Return a function that launches a kernel with numbers, given what the driver answers."""
+    queries = []
+    stream = types.SimpleNamespace(cuda_stream=7, query=lambda: queries.append(1))
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: stream)
+
+    def run(*results, overlaps=False):
+        driver = Driver(*results)
+        monkeypatch.setattr(nvrtc, "_driver", lambda: driver)
+        kernel = nvrtc.Kernel(torch.device("cuda:0"), b"", "name", threads=64, overlaps=overlaps)
+        queries.clear()
+        kernel((3, 2, 1), 5, 0.5, None)
+        return driver.launches, len(queries)
+
+    return run
+
+
+def test_numbers_reach_the_kernel(launch):
+    half = int.from_bytes(bytearray(ctypes.c_float(0.5)), "little")
+    assert launch(0) == ([([3, 2, 1], [64, 1, 1], 0, [5, half, 0])], 0)
+    assert launch(0, overlaps=True)[0][0][2] == 1
+
+
+def test_a_thread_without_a_context_takes_it_up(launch):
+    launches, queries = launch(201, 0)
+    assert len(launches) == 2
+    assert queries == 1
+
+
+def test_a_launch_that_is_refused_says_so(launch):
+    with pytest.raises(RuntimeError, match="cuLaunchKernelEx: CUDA error 701"):
+        launch(701)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no kernel image"), OSError("libcuda.so.1")])

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+_INVALID_CONTEXT = 201  # of CUresult
 _MAX_DYNAMIC_SHARED_SIZE_BYTES = 8  # of CUfunction_attribute
 _PROGRAMMATIC_STREAM_SERIALIZATION = 6  # of CUlaunchAttributeID
 #: Drivers before CUDA 12.3 cannot record such launches into graphs.
@@ -174,7 +175,11 @@ class Kernel:
         )
 
     def __call__(self, grid: tuple[int, int, int], *arguments: Tensor | int | float | None) -> None:
-        """Queue the kernel on the current stream; ``None`` is a null pointer, numbers are ``int`` and ``float``."""
+        """Queue the kernel on the current stream; ``None`` is a null pointer, numbers are ``int`` and ``float``.
+
+        Raises:
+            RuntimeError: the driver refuses.
+        """
         values = [
             ctypes.c_void_p(a.data_ptr())
             if isinstance(a, Tensor)
@@ -196,4 +201,8 @@ class Kernel:
         )
         with torch.cuda.device(self._device):
             failed = _driver().cuLaunchKernelEx(ctypes.byref(config), self._function, pointers, None)
+            if failed == _INVALID_CONTEXT:
+                # The first work of a thread; the runtime, unlike the driver, takes up the device's context by itself.
+                torch.cuda.current_stream().query()
+                failed = _driver().cuLaunchKernelEx(ctypes.byref(config), self._function, pointers, None)
         _check(failed, "cuLaunchKernelEx")
