@@ -8,12 +8,18 @@ from vsr_plugin.models.aggregation.layers import upsample_x2
 from vsr_plugin.models.alignment import flow_warp
 
 
+def _check(x):
+    assert x.dtype in (torch.float16, torch.bfloat16)
+    assert x.is_contiguous(memory_format=torch.channels_last)
+
+
 def _rounded(x, dtype):
     return x.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
 def conv3x3(x, packed, bias, residual=None, *, slope=1.0, slope_of_sum=1.0, shuffle=1):
-    assert x.is_contiguous(memory_format=torch.channels_last)
+    _check(x)
+    assert x.size(1) == 64
     assert packed.shape == (shuffle**2, 9, 8, 64, 8)
     assert packed.is_contiguous()
     assert bias.dtype == torch.float32
@@ -29,14 +35,14 @@ def conv3x3(x, packed, bias, residual=None, *, slope=1.0, slope_of_sum=1.0, shuf
 
 
 def warp(x, flow):
-    assert x.is_contiguous(memory_format=torch.channels_last)
+    _check(x)
     assert flow.is_contiguous()
     assert flow.dtype == torch.float32
     return _rounded(flow_warp(x.float(), flow), x.dtype)
 
 
 def enlarge(x, factor=1.0):
-    assert x.is_contiguous(memory_format=torch.channels_last)
+    _check(x)
     return _rounded(upsample_x2(x.float(), factor), x.dtype)
 
 
@@ -47,7 +53,7 @@ def frame_conv(frame, packed, dtype):
 
 
 def last_conv(x, packed, bias, frame, scale):
-    assert x.is_contiguous(memory_format=torch.channels_last)
+    _check(x)
     assert packed.is_contiguous()
     weight = packed[:, :27].view(8, 3, 9, 8).permute(1, 0, 3, 2).reshape(3, 64, 3, 3)
     base = F.interpolate(frame, scale_factor=scale, mode="bilinear", align_corners=False)
@@ -55,7 +61,7 @@ def last_conv(x, packed, bias, frame, scale):
 
 
 def deform_conv(x, guide, guide_bias, packed, bias):
-    assert x.is_contiguous(memory_format=torch.channels_last)
+    _check(x)
     assert guide.is_contiguous(memory_format=torch.channels_last)
     guide = guide.float() + guide_bias.view(1, -1, 1, 1)
     weight = packed.view(9, 8, 8, 64).permute(3, 1, 2, 0).reshape(64, 64, 3, 3)
@@ -68,6 +74,7 @@ def deform_conv(x, guide, guide_bias, packed, bias):
 
 
 def flow_start(reference, neighbour, coarse):
+    assert reference.dtype == neighbour.dtype == torch.float32
     assert reference.is_contiguous()
     assert neighbour.is_contiguous()
     n, _, h, w = reference.shape
@@ -79,7 +86,7 @@ def flow_start(reference, neighbour, coarse):
 
 
 def _flow_conv(x, packed, bias):
-    assert x.is_contiguous(memory_format=torch.channels_last)
+    _check(x)
     assert packed.is_contiguous()
     c = x.size(1)
     weight = packed[: 49 * c // 8].view(7, 7, c // 8, -1, 8).permute(3, 2, 4, 0, 1).flatten(1, 2)

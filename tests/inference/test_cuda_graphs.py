@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import weakref
 
 import pytest
 import torch
@@ -199,8 +200,8 @@ class Stream:
 
 
 class OnPretendedCUDA(CUDAComponents):
-    def _works_beside(self, lrs):
-        return not self.step_graphs.in_turn and self.step_graphs.records(self, lrs)
+    def _on_gpu(self, lrs):
+        return True
 
 
 @pytest.fixture
@@ -307,12 +308,43 @@ def test_what_is_beside_has_recordings_of_its_own(recorder, events):
     expected = _net(IconVSRNet, recorder, keyframe_stride=3)(_lrs(9))
     for _ in range(3):
         assert torch.equal(net(_lrs(9)), expected)
-    lanes = {kind[1]: kind[0] for kind in net.step_graphs._recordings}
-    beside = {name for name, lane in lanes.items() if lane == "beside"}
-    assert beside == {"refill_feature", "reconstruct"}
-    assert {"backward_step", "forward_step"} <= lanes.keys() - beside
-    net.reconstruct(_lrs(1)[:, 0], None, torch.rand(1, 8, 20, 24))
-    assert ("main", "reconstruct") not in {kind[:2] for kind in net.step_graphs._recordings}
+    lanes = {kind[:2] for kind in net.step_graphs._recordings}
+    assert {lane for lane, name in lanes if name in ("refill_feature", "reconstruct")} == {"beside"}
+    assert {lane for lane, name in lanes if name in ("backward_step", "forward_step")} == {"main"}
+    for _ in range(2):
+        net.reconstruct(_lrs(1)[:, 0], None, torch.rand(1, 8, 20, 24))
+    assert {kind[0] for kind in net.step_graphs._recordings if kind[1] == "reconstruct"} == {"beside", "main"}
+
+
+@torch.no_grad()
+def test_what_is_read_beside_lives_until_it_is_waited_for(recorder, events):
+    net = _net_at_once(recorder, IconVSRNet)
+    state = torch.rand(1, 8, 20, 24)
+    alive = weakref.ref(state)
+    result = net.begin_reconstruct(_lrs(1)[:, 0], None, state)
+    del state
+    assert alive() is not None
+    result()
+    del result
+    assert alive() is None
+    lrs = _lrs(5)
+    alive = weakref.ref(lrs)
+    feats = net.refill_features(lrs)
+    del lrs
+    assert alive() is not None
+    del feats
+    assert alive() is None
+
+
+@torch.no_grad()
+def test_a_sequence_after_one_that_was_left_early(recorder, events):
+    net = _net_at_once(recorder, IconVSRNet, keyframe_stride=3)
+    plain = _net(IconVSRNet, recorder, keyframe_stride=3)
+    frames = net.restore_iter(_lrs(7))
+    assert torch.equal(next(frames), next(plain.restore_iter(_lrs(7))))
+    frames.close()
+    for lrs in (_lrs(4), _lrs(6, 24, 20), _lrs(7)):
+        assert torch.equal(net(lrs), plain(lrs))
 
 
 @torch.no_grad()

@@ -1,10 +1,12 @@
 """Networks made of our CUDA kernels: everything but the kernels themselves, which are emulated here."""
 
 import copy
+import types
 
 import kernels_on_cpu
 import pytest
 import torch
+import torch.nn.functional as F
 
 from vsr_plugin.evaluation.benchmarking.inputs import load_sequence
 from vsr_plugin.inference.acceleration.cuda import components as cuda
@@ -12,8 +14,11 @@ from vsr_plugin.inference.acceleration.cuda import kernels
 from vsr_plugin.inference.acceleration.cuda.flow_by_kernels import FlowByKernels, flow_kernels_work
 from vsr_plugin.inference.acceleration.cuda.graphs import steps_unrecorded
 from vsr_plugin.inference.acceleration.cuda.kernel_components import FirstConvByParts
+from vsr_plugin.inference.acceleration.fused_conv import FusedConv
 from vsr_plugin.inference.tiling import tile_net
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.models.aggregation.pcd_alignment import PCDAlignment
+from vsr_plugin.models.alignment import ALIGNMENTS, FeatureAlignment
 from vsr_plugin.weights import load_net
 
 
@@ -47,8 +52,28 @@ def _db(a, b):
     return float(-10 * torch.log10((a.double() - b.double()).square().mean()))
 
 
+@ALIGNMENTS.register("carrying and deformable")
+class Carrying(FeatureAlignment):
+    """Carries as many channels as there are features, and holds layers that stay in float32."""
+
+    carried_channels = 64
+
+    def __init__(self, mid_channels):
+        super().__init__(mid_channels)
+        self.pcd = PCDAlignment(mid_channels, 8)
+
+    def carry(self, feat, lr):
+        return torch.cat((feat, 0.5 * feat), dim=1)
+
+    def forward(self, state, flow, lr):
+        aligned = super().forward(state, flow, lr)
+        levels = [F.avg_pool2d(aligned[:, :64], size) for size in (1, 2, 4)]
+        return aligned + 0.1 * self.pcd(levels, levels).repeat(1, 2, 1, 1)
+
+
 NETS = {
     "basicvsr": (BasicVSRNet, {}),
+    "own alignment": (BasicVSRNet, dict(alignment="carrying and deformable")),
     "coupled": (BasicVSRNet, dict(propagation="coupled")),
     "unidirectional": (BasicVSRNet, dict(propagation="unidirectional")),
     "image alignment": (BasicVSRNet, dict(alignment="image")),
@@ -122,6 +147,19 @@ def test_flow_is_that_of_the_plain_network(by_kernels):
         assert (flows - expected).abs().max() < 0.02  # LR pixels
 
 
+@pytest.mark.parametrize(("capability", "dtype"), [((7, 5), torch.float32), ((8, 6), torch.float16)])
+def test_flow_without_kernels_multiplies_what_tf32_does(by_kernels, monkeypatch, capability, dtype):
+    monkeypatch.setattr(cuda, "flow_kernels_work", lambda device: False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    mean = types.SimpleNamespace(device=torch.device("cuda:0"))
+    net = types.SimpleNamespace(
+        alignment=types.SimpleNamespace(needs_flow=True), spynet=types.SimpleNamespace(mean=mean)
+    )  # fmt: skip
+    assert cuda._convert_flow(net, torch.bfloat16) == dtype
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        assert cuda._convert_flow(net, torch.bfloat16) == torch.float32
+
+
 @torch.no_grad()
 def test_without_tf32_flow_is_computed_in_float32(by_kernels):
     net = _net(BasicVSRNet)
@@ -129,6 +167,7 @@ def test_without_tf32_flow_is_computed_in_float32(by_kernels):
     with torch.backends.cudnn.flags(allow_tf32=False):
         fast = by_kernels(net)
     assert not isinstance(fast.spynet, FlowByKernels)
+    assert {module.dtype for module in fast.spynet.modules() if isinstance(module, FusedConv)} == {torch.float32}
     torch.testing.assert_close(fast.estimate_flows(lrs), net.estimate_flows(lrs), rtol=0, atol=2e-4)
 
 

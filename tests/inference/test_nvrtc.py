@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import types
 
+import kernels_on_cpu
 import pytest
 import torch
 
@@ -121,7 +122,9 @@ def test_a_launch_that_is_refused_says_so(launch):
         launch(701)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no kernel image"), OSError("libcuda.so.1")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("no kernel image"), OSError("libcuda.so.1"), AttributeError("cuLaunchKernelEx")]
+)
 def test_kernels_that_fail_are_not_used(monkeypatch, error):
     def failing(device, dtype):
         raise error
@@ -133,6 +136,18 @@ def test_kernels_that_fail_are_not_used(monkeypatch, error):
     assert trial.obstacle(torch.device("cuda:0"), torch.float16) == str(error)
     assert not trial.kernels_work(torch.device("cuda:0"), torch.float16)
     trial.obstacle.cache_clear()
+
+
+def test_lack_of_memory_is_no_obstacle(monkeypatch):
+    def full(device, dtype):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(trial, "trials", full)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    trial.obstacle.cache_clear()
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        trial.kernels_work(torch.device("cuda:0"), torch.float16)
 
 
 @pytest.mark.parametrize(("error", "works"), [(1e-4, True), (0.5, False), (torch.nan, False)])
@@ -167,3 +182,16 @@ def test_sources_include_nothing(name):
     assert "struct alignas(16) Vec" in source
     assert "__global__" in source
     assert "#include" not in source
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_trial_compares_like_with_like(monkeypatch, dtype):
+    """With emulated kernels, so that a kernel which fails it is at fault and not the trial."""
+    for name, function in kernels_on_cpu.FUNCTIONS.items():
+        monkeypatch.setattr(trial, name, function, raising=False)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: types.SimpleNamespace(synchronize=lambda: None))
+    tried = trial.trials(torch.device("cpu"), dtype)
+    assert len(tried) == 11
+    for name, (got, right) in tried.items():
+        assert got.shape == right.shape, name
+        assert (got - right).abs().max() < trial._TOLERANCE[dtype] * right.abs().max(), name

@@ -132,6 +132,24 @@ def test_branches_at_once_give_what_they_give_in_turn(precision, most, arguments
     assert all(both.values()), "the two streams could not be recorded, or their replay was wrong"
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-4), ("fp16", 1e-2)])
+@torch.no_grad()
+def test_what_is_computed_beside_is_what_it_is_in_turn(precision, most, recorded, monkeypatch):
+    if not recorded:
+        monkeypatch.setattr("vsr_plugin.inference.acceleration.cuda.graphs._MAX_GRAPHS", 0)
+    fast = accelerate(_net(IconVSRNet, 64, keyframe_stride=3).cuda(), precision=precision)
+    lrs = _lrs(12, 92, 160).cuda()
+    assert fast.frames_under_way(lrs) == 1
+    with _without_tf32():
+        with steps_unrecorded(fast):
+            assert fast.frames_under_way(lrs) == 0
+            expected = fast(lrs)
+        results = [fast(lrs) for _ in range(8)]
+    assert max(float((result - expected).abs().max()) for result in results) < most
+    assert not fast.step_graphs.refusals
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(
     ("candidate", "slope"),

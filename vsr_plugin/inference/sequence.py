@@ -169,7 +169,8 @@ def restore_sequence(
         del restored, cache
         release_graphs(net)
         gc.collect()
-        if torch.cuda.is_available():
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()  # another stream may still read what is given back
             torch.cuda.empty_cache()
         if overflow:
             net, guard = precise_net(), None

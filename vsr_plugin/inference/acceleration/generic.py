@@ -1,6 +1,6 @@
 """A network's layers in the features' precision and in channels-last layout, whatever the device.
 
-On GPUs this is what lets cuDNN use tensor cores without transposing, and ``cuda.py`` builds on it; on CPUs it is what
+On GPUs this is what lets cuDNN use tensor cores without transposing, and ``cuda/`` builds on it; on CPUs it is what
 is left without oneDNN.
 """
 

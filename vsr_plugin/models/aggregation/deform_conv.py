@@ -109,9 +109,7 @@ def _torchvision_backend() -> Callable[..., Tensor]:
         if off_default_stream(x.device):
             # Before pytorch/vision #9522 (merged in July 2026) its kernels run on the default stream whatever the
             # current one is: at the wrong time, and not at all in a CUDA graph.
-            return _deform_conv_torch(
-                x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups
-            )  # fmt: skip
+            return _deform_conv_torch(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups)
         # torchvision reads both numbers of groups from the shapes.
         return op(x, offset, weight, bias, stride, padding, dilation, mask)
 

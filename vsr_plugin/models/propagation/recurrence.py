@@ -2,7 +2,7 @@
 
 import functools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -62,7 +62,7 @@ class _Sequence:
     lrs: Tensor
     flows_forward: Tensor
     flows_backward: Tensor
-    refill: dict[int, Tensor]
+    refill: Mapping[int, Tensor]
 
     def backward_inputs(self, i: int, state: Tensor | None) -> Inputs:
         """What ``backward_step`` takes at frame ``i``, given the state of frame ``i + 1``."""
@@ -141,7 +141,7 @@ class Recurrence:
         hr = self.reconstruct(lr, backward_feat, forward_feat)
         return lambda: hr
 
-    def refill_features(self, lrs: Tensor) -> dict[int, Tensor]:
+    def refill_features(self, lrs: Tensor) -> Mapping[int, Tensor]:
         """Features of all keyframes of ``lrs`` ``(n, t, 3, h, w)`` by frame index, each ``(n, c, h, w)``."""
         windows = self.keyframe_windows(lrs.size(1))
         return {i: self.checkpointed(self.refill_feature)(lrs[:, window]) for i, window in windows.items()}

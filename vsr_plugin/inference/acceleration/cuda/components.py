@@ -40,9 +40,14 @@ def trying_algorithms() -> Iterator[None]:
 
 
 class OnTheirWay(Mapping[int, Tensor]):
-    """Tensors by index that another stream is computing; whoever takes one has the current stream wait for it."""
+    """Tensors by index that another stream is computing; whoever takes one has the current stream wait for it.
 
-    def __init__(self) -> None:
+    Args:
+        sources: what they are computed from; kept as long as they may be read.
+    """
+
+    def __init__(self, *sources: Tensor) -> None:
+        self._sources = sources
         self._begun: dict[int, tuple[Tensor, torch.cuda.Event]] = {}
 
     def begin(self, i: int, tensor: Tensor, arrival: torch.cuda.Event) -> None:
@@ -75,7 +80,7 @@ class CUDAComponents:
         windows = self.keyframe_windows(lrs.size(1))
         if not windows or not self._works_beside(lrs):
             return super().refill_features(lrs)
-        feats = OnTheirWay()
+        feats = OnTheirWay(lrs)
         with self._beside(lrs) as side, trying_algorithms():
             for i in sorted(windows, reverse=True):
                 window = torch.stack([lrs[:, j] for j in windows[i]], dim=1)
@@ -134,9 +139,9 @@ class CUDAComponents:
         side = self._side_stream
         current = torch.cuda.current_stream(side.device)
         # The allocator gives memory that was taken on a stream back to that stream, as soon as Python lets go of it.
-        # What the side stream took is used on the current one too, by kernels that may still be waiting then. But the
-        # side stream writes only between these two lines, so after all that was queued on the current one before; and
-        # the current one goes on after all that the side stream reads.
+        # What the side stream took is used on the current one too, by kernels that may still be waiting then. But
+        # whatever is queued on the side stream, here and in `_beside`, waits first for all that was queued on the
+        # current one before; and the current one goes on after all that the side stream reads.
         side.wait_stream(current)
         try:
             with torch.cuda.stream(side):
@@ -148,7 +153,10 @@ class CUDAComponents:
 
     def _works_beside(self, lrs: Tensor) -> bool:
         """Whether the side stream is used for frames ``(n, ..., 3, h, w)``; why not, says :meth:`branches_at_once`."""
-        return lrs.is_cuda and not self.step_graphs.in_turn and self.step_graphs.records(self, lrs)
+        return self._on_gpu(lrs) and not self.step_graphs.in_turn and self.step_graphs.records(self, lrs)
+
+    def _on_gpu(self, lrs: Tensor) -> bool:
+        return lrs.is_cuda
 
     @contextlib.contextmanager
     def _beside(self, lrs: Tensor) -> Iterator[torch.cuda.Stream]:
@@ -202,7 +210,8 @@ def _use_kernels(net: nn.Module, dtype: torch.dtype) -> None:
 
 def convert(net: nn.Module, dtype: torch.dtype) -> None:
     """Replace the parts of a network, in place."""
-    by_kernels = net.mid_channels == CHANNELS and kernels_work(next(net.parameters()).device, dtype)
+    device = next(net.parameters()).device
+    by_kernels = net.mid_channels == CHANNELS and kernels_work(device, dtype)
     first_convs = {}
     if by_kernels:
         _use_kernels(net, dtype)
@@ -211,21 +220,32 @@ def convert(net: nn.Module, dtype: torch.dtype) -> None:
     deform = {ModulatedDCNPack: _deform_conv} if by_kernels else {}
     generic.convert(net, dtype, _convert_flow(net, dtype), deform)
     for name, conv in first_convs.items():
-        if FirstConvByParts.fits(conv):
+        # What an alignment carries behind the features comes in one tensor with them.
+        if FirstConvByParts.fits(conv) and not net.alignment.carried_channels:
             getattr(net, name).first_by_parts = FirstConvByParts(conv, dtype)
     mix_in(net, CUDAComponents)
     net.step_graphs = StepGraphs(net)
+    if device.type == "cuda":
+        # Kernels read weights before they wait for what was launched before them.
+        torch.cuda.current_stream(device).synchronize()
 
 
 def _convert_flow(net: nn.Module, dtype: torch.dtype) -> torch.dtype | None:
     """Put kernels in the place of the flow network's layers, or say in which precision these are to multiply."""
-    if dtype == torch.float32 or not torch.backends.cudnn.allow_tf32 or not net.alignment.needs_flow:
+    if dtype == torch.float32 or not net.alignment.needs_flow:
         return torch.float32
-    # Float16 has the 11 significant bits of TF32, which is what PyTorch's float32 convolutions multiply by default.
-    if not flow_kernels_work(net.spynet.mean.device):
-        return torch.float16
-    use_flow_kernels(net.spynet)
-    return None
+    device = net.spynet.mean.device
+    if flow_kernels_work(device) and torch.backends.cudnn.allow_tf32:
+        use_flow_kernels(net.spynet)
+        return None
+    return torch.float16 if _multiplies_in_tf32(device) else torch.float32
+
+
+def _multiplies_in_tf32(device: torch.device) -> bool:
+    """Whether PyTorch's float32 convolutions have the 11 significant bits of TF32 there, which float16 has as well."""
+    if device.type != "cuda" or torch.version.hip or not torch.backends.cudnn.allow_tf32:
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _deform_conv(plain: ModulatedDCNPack, dtype: torch.dtype) -> nn.Module | None:

@@ -67,6 +67,8 @@ def _packed(x: Tensor, weight: Tensor, bias: Tensor, stride: Pair, padding: Pair
         raise NotImplementedError("our kernel does not work here")
     if weight not in _PACKED:
         _PACKED[weight] = pack_conv3x3(weight), bias.float()
+        # The kernel reads weights before it waits for what was launched before it; and other streams use them, too.
+        torch.cuda.current_stream(x.device).synchronize()
     return _PACKED[weight]
 
 

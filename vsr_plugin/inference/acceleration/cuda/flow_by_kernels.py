@@ -32,7 +32,7 @@ class FlowLevel(nn.Module):
 
     def forward(self, ref: Tensor, supp: Tensor, coarse: Tensor | None) -> Tensor:
         """Flow ``(n, 2, h, w)`` from ``ref`` to ``supp`` ``(n, 3, h, w)``, given that of the coarser level."""
-        flow, x = kernels.flow_start(ref.contiguous(), supp.contiguous(), coarse)
+        flow, x = kernels.flow_start(ref.float().contiguous(), supp.float().contiguous(), coarse)
         for number in range(self.num_hidden):
             x = kernels.flow_conv(x, getattr(self, f"weight{number}"), getattr(self, f"bias{number}"))
         last = getattr(self, f"weight{self.num_hidden}"), getattr(self, f"bias{self.num_hidden}")
@@ -58,7 +58,11 @@ def use_flow_kernels(spynet: SPyNet) -> None:
 
 @functools.cache
 def flow_obstacle(device: torch.device) -> str | None:
-    """Why the flow network's kernels are not used on a device; ``None`` if they are."""
+    """Why the flow network's kernels are not used on a device; ``None`` if they are.
+
+    Raises:
+        torch.cuda.OutOfMemoryError: there is no memory to try them.
+    """
     if device.type != "cuda" or torch.version.hip or torch.cuda.get_device_capability(device) != (9, 0):
         return "they are for Hopper GPUs"
     try:
@@ -70,7 +74,9 @@ def flow_obstacle(device: torch.device) -> str | None:
                 right = spynet(*pair)
             use_flow_kernels(spynet)
             error = float((spynet(*pair) - right).abs().max() / right.abs().max().clamp(min=1))
-    except (RuntimeError, OSError) as error:  # no compiler, or a driver of another age
+    except torch.cuda.OutOfMemoryError:
+        raise  # says nothing about the kernels
+    except (RuntimeError, OSError, AttributeError) as error:  # no compiler, or a driver of another age
         return (str(error).strip().splitlines() or [type(error).__name__])[0]
     return None if error < _TOLERANCE else f"the flow is off by {error:.3g} pixels"  # NaN is not less
 

@@ -7,9 +7,11 @@ from torch import Tensor
 
 from vsr_plugin.inference.acceleration.cuda import kernels
 from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
+from vsr_plugin.models.aggregation.layers import upsample_x2
 from vsr_plugin.models.upsampling import SHUFFLES
 
 _SLOPE = 0.1
+_HALF = (torch.float16, torch.bfloat16)
 
 
 def _channels_last(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -19,6 +21,8 @@ def _channels_last(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 def enlarge_by_kernel(x: Tensor, factor: float = 1.0) -> Tensor:
     """See :func:`vsr_plugin.models.aggregation.layers.upsample_x2`."""
+    if x.dtype not in _HALF or x.size(1) % 8:
+        return upsample_x2(x, factor)
     return kernels.enlarge(_channels_last(x, x.dtype), factor)
 
 
@@ -124,7 +128,7 @@ class KernelWarp:
 
     def warp(self, x: Tensor, flow: Tensor) -> Tensor:
         """See :meth:`Alignment.warp`."""
-        if x.dtype not in (torch.float16, torch.bfloat16) or x.size(1) % 8 or flow.shape[-2:] != x.shape[-2:]:
+        if x.dtype not in _HALF or x.size(1) % 8 or flow.shape[-2:] != x.shape[-2:]:
             return super().warp(x, flow)
         return kernels.warp(_channels_last(x, x.dtype), flow.float().contiguous())
 

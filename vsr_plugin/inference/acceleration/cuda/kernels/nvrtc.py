@@ -1,7 +1,7 @@
 """CUDA kernels compiled when they are first needed, by the compiler library that PyTorch for CUDA brings along.
 
 Neither a CUDA toolkit nor a C++ compiler is wanted: NVRTC translates the source, the driver launches the kernel. Both
-are called through their C interfaces, which have been the same since CUDA 11.
+are called through their C interfaces, which have been the same since CUDA 11.8.
 """
 
 import ctypes
@@ -41,7 +41,9 @@ def _nvrtc() -> ctypes.CDLL:
     for path in _libraries(f"nvrtc-builtins64_{major}*.dll" if windows else f"libnvrtc-builtins.so.{major}.*"):
         ctypes.CDLL(path)
     plain = f"nvrtc64_{major}0_0.dll" if windows else f"libnvrtc.so.{major}"
-    for path in [*_libraries(plain), plain, "nvrtc.dll" if windows else "libnvrtc.so"]:
+    # Those of CUDA 11 have a minor version in their names.
+    pattern = f"nvrtc64_{major}*_0.dll" if windows else f"{plain}*"
+    for path in [*_libraries(pattern), plain, "nvrtc.dll" if windows else "libnvrtc.so"]:
         try:
             return ctypes.CDLL(path)
         except OSError:
