@@ -29,6 +29,7 @@ def by_kernels(monkeypatch):
         monkeypatch.setattr(kernels, name, function)
     monkeypatch.setattr(cuda, "kernels_work", lambda device, dtype: dtype in (torch.float16, torch.bfloat16))
     monkeypatch.setattr(cuda, "flow_kernels_work", lambda device: True)
+    monkeypatch.setattr(ALIGNMENTS, "_classes", {**ALIGNMENTS._classes, "carrying and deformable": Carrying})
 
     def convert(net, dtype=torch.float16):
         fast = copy.deepcopy(net).requires_grad_(False).eval()
@@ -52,7 +53,6 @@ def _db(a, b):
     return float(-10 * torch.log10((a.double() - b.double()).square().mean()))
 
 
-@ALIGNMENTS.register("carrying and deformable")
 class Carrying(FeatureAlignment):
     """Carries as many channels as there are features, and holds layers that stay in float32."""
 
