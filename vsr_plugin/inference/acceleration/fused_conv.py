@@ -8,9 +8,14 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from vsr_plugin.inference.acceleration.cpu.kernels import WinogradConv, kernels_work
 from vsr_plugin.inference.acceleration.cuda import conv_with_epilogue
 
 Pair = tuple[int, int]
+
+#: Multiplications below which a convolution is not worth compiling kernels of our own, which takes two seconds a
+#: process: 64 channels at 43x43. It goes by the size alone, so that a clip is restored the same way in every process.
+_WORTH_COMPILING = 2**26
 
 
 @functools.cache
@@ -75,8 +80,9 @@ def _fused_residual_(x: Tensor, other: Tensor, packed: Tensor, bias: Tensor, pad
 class FusedConv(nn.Module):
     """A frozen ``nn.Conv2d`` in one precision and in channels-last layout, with its activation.
 
-    On CPUs with oneDNN the activation or the residual is added before the result leaves the cache, and where
-    possible the weights are in the layout of the kernel; elsewhere the same is done by separate operators.
+    On CPUs the activation or the residual is added before the result leaves the cache: by our own kernels
+    (``cpu/kernels``) for large enough images in float32, by oneDNN otherwise, where possible with weights in the layout
+    of its kernel. Elsewhere the same is done by separate operators.
 
     Args:
         weight, bias: of the convolution.
@@ -105,10 +111,13 @@ class FusedConv(nn.Module):
         self.bias = nn.Parameter(bias, requires_grad=False)
         self._name, self._scalars = {None: ("none", []), 0: ("relu", [])}.get(slope, ("leaky_relu", [slope]))
         self._for_onednn = None
+        self._winograd = None
         if weight.device.type == "cpu" and onednn_fuses(dtype):
             # Weights that are not packed are reordered at every call, in some microseconds.
             any_size = _layout_is_that_of_any_size()
             self._for_onednn = _pack(weight, padding, stride, (1, weight.size(1), 180, 320)) if any_size else weight
+            if dtype == torch.float32 and WinogradConv.suits(weight, padding, stride):
+                self._winograd = WinogradConv(weight, bias, slope)
 
     @classmethod
     def of(cls, conv: nn.Conv2d, dtype: torch.dtype, slope: float | None = None) -> "FusedConv":
@@ -119,9 +128,25 @@ class FusedConv(nn.Module):
         """Bring an input to this convolution's precision and layout; nothing is copied where it has them."""
         return x.to(self.dtype, memory_format=torch.channels_last)
 
+    def by_winograd(self, x: Tensor) -> WinogradConv | None:
+        """What convolves an input of this size by kernels of our own, if that pays and they work here."""
+        pays = self._winograd is not None and x.numel() // x.size(1) * self.weight.numel() >= _WORTH_COMPILING
+        return self._winograd if pays and kernels_work() else None
+
     def forward(self, x: Tensor, padding: Pair | None = None) -> Tensor:
-        """Convolve and activate; ``padding`` replaces the usual one."""
-        x, padding = self.prepare(x), padding or self.padding
+        """Convolve and activate.
+
+        Args:
+            x: ``(n, c_in, h, w)``.
+            padding: rows of zeros above and below, instead of as many as the convolution pads on both sides.
+        """
+        x, (above, below) = self.prepare(x), padding or (self.padding[0],) * 2
+        if winograd := self.by_winograd(x):
+            return winograd(x, (above, below))
+        if above != below:
+            # The other convolutions pad both sides or none.
+            x, above = F.pad(x, (0, 0, above, below)), 0
+        padding = above, self.padding[1]
         if self._for_onednn is not None:
             return _fused(x, self._for_onednn, self.bias, padding, self.stride, self._name, self._scalars)
         convolve = conv_with_epilogue.convolve if x.is_cuda else conv_with_epilogue.by_operators
@@ -130,6 +155,8 @@ class FusedConv(nn.Module):
     def add(self, x: Tensor, residual: Tensor) -> Tensor:
         """``residual + conv(x)``; there must be no activation."""
         x, residual = self.prepare(x), self.prepare(residual)
+        if winograd := self.by_winograd(x):
+            return winograd(x, residual=residual)
         if self._for_onednn is not None:
             return _fused_residual(x, residual, self._for_onednn, self.bias, self.padding, self.stride)
         convolve_and_add = conv_with_epilogue.convolve_and_add if x.is_cuda else conv_with_epilogue.add_by_operators
@@ -137,6 +164,9 @@ class FusedConv(nn.Module):
 
     def add_(self, x: Tensor, residual: Tensor) -> Tensor:
         """The same, perhaps into ``residual``, which must have this convolution's precision and layout."""
+        x = self.prepare(x)
+        if winograd := self.by_winograd(x):
+            return winograd(x, residual=residual, into=residual)
         if self._for_onednn is not None:
-            return _fused_residual_(self.prepare(x), residual, self._for_onednn, self.bias, self.padding, self.stride)
+            return _fused_residual_(x, residual, self._for_onednn, self.bias, self.padding, self.stride)
         return self.add(x, residual)

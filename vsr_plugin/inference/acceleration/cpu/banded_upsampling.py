@@ -34,9 +34,11 @@ class _ShuffleConv(nn.Module):
         self.conv = FusedConv(reorder(conv.weight), reorder(conv.bias), dtype, tuple(conv.padding), slope=0.1)
 
     def forward(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
+        s = self.scale_factor
+        if (winograd := self.conv.by_winograd(x)) and winograd.shuffles(s):
+            return winograd(self.conv.prepare(x), padding, shuffle=s)
         out = self.conv(x, padding).permute(0, 2, 3, 1)
         n, h, w, c = out.shape
-        s = self.scale_factor
         out = out.reshape(n, h, w, s, c // s).transpose(2, 3).reshape(n, s * h, s * w, c // s**2)
         return out.permute(0, 3, 1, 2)
 
@@ -50,11 +52,7 @@ def _convolve_rows(
     layer: Callable[[Tensor, tuple[int, int]], Tensor], x: Tensor, have: tuple[int, int], want: tuple[int, int]
 ) -> Tensor:
     """Rows ``want`` of a layer's output from rows ``have`` of its input, which hold one more where there is one."""
-    above, below = 1 - (want[0] - have[0]), 1 - (have[1] - want[1])
-    if above and below:
-        return layer(x, (1, 1))
-    # The convolution can pad both sides or none, so at one border of the image zeros are appended.
-    return layer(F.pad(x, (0, 0, above, below)) if above or below else x, (0, 1))
+    return layer(x, (1 - (want[0] - have[0]), 1 - (have[1] - want[1])))
 
 
 class BandedUpsampling(nn.Module):

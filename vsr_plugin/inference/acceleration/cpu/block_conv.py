@@ -35,13 +35,13 @@ class BlockConv(nn.Module):
         )
 
     def forward(self, x: Tensor, padding: Pair | None = None) -> Tensor:
-        """Convolve ``(n, c_in, h, w)``; ``padding`` replaces the usual one."""
-        (bh, bw), (kh, kw), (ph, pw) = self.block, self.kernel_size, padding or self.padding
-        h, w = x.size(2) + 2 * ph - kh + 1, x.size(3) + 2 * pw - kw + 1
+        """Convolve ``(n, c_in, h, w)``; ``padding`` is as for :class:`FusedConv`."""
+        (bh, bw), (kh, kw), (above, below) = self.block, self.kernel_size, padding or (self.padding[0],) * 2
+        h, w = x.size(2) + above + below - kh + 1, x.size(3) + 2 * self.padding[1] - kw + 1
         if h % bh or w % bw:
             # What is computed from these zeros beyond the image is cut off again.
             x = F.pad(x, (0, -w % bw, 0, -h % bh))
-        out = self.conv(x, (ph, pw))
+        out = self.conv(x, (above, below))
         if bh == bw:
             out = F.pixel_shuffle(out, bh)
         else:

@@ -1,0 +1,58 @@
+"""Whether the kernels work on this processor: they are tried against PyTorch's convolution, so nothing is assumed."""
+
+import functools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vsr_plugin.inference.acceleration.cpu.kernels import jit
+from vsr_plugin.inference.acceleration.cpu.kernels.convolution import WinogradConv
+from vsr_plugin.inference.acceleration.cpu.kernels.winograd import ALGORITHMS
+
+#: Largest error in results of magnitude 1 to 4.
+_TOLERANCE = 1e-4
+
+
+def trials() -> dict[str, tuple[Tensor, Tensor]]:
+    """What the kernels give, and what PyTorch's convolution gives in float64, for odd sizes and random numbers.
+
+    Raises:
+        RuntimeError: they cannot be compiled here.
+    """
+    generator = torch.Generator().manual_seed(0)
+    random = functools.partial(torch.randn, generator=generator)
+    results = {}
+    for taps in ALGORITHMS:
+        x, residual = (random(2, 16, 13, 22).contiguous(memory_format=torch.channels_last) for _ in range(2))
+        weight, bias = random(16, 16, taps, taps) / (4 * taps), random(16)
+        expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=taps // 2)
+        for name, slope, added, wanted in (
+            ("leaky ReLU", 0.1, None, F.leaky_relu(expected, 0.1)),
+            ("residual", None, residual, expected + residual),
+        ):
+            conv = WinogradConv(weight, bias, slope)
+            results[f"{taps}x{taps}, {name}"] = conv(x, residual=added), wanted
+    return results
+
+
+@functools.cache
+def obstacle() -> str | None:
+    """Why convolutions are left to PyTorch here; ``None`` where ours work. Takes two seconds the first time."""
+    lanes, reason = jit.host()
+    if lanes is None:
+        return reason
+    try:
+        results = trials()
+    except (RuntimeError, ImportError, AttributeError, OSError, TypeError) as error:
+        return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    for name, (ours, expected) in results.items():
+        # A comparison that NaN fails as well.
+        if not (ours - expected).abs().max() <= _TOLERANCE:
+            return f"{name}: other numbers than PyTorch's"
+    return None
+
+
+def kernels_work() -> bool:
+    """Whether they do."""
+    return obstacle() is None
