@@ -8,14 +8,10 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration.cpu.kernels import WinogradConv, kernels_work
+from vsr_plugin.inference.acceleration.cpu.kernels import WinogradConv, kernels_pay
 from vsr_plugin.inference.acceleration.cuda import conv_with_epilogue
 
 Pair = tuple[int, int]
-
-#: Multiplications below which a convolution is not worth compiling kernels of our own, which takes two seconds a
-#: process: 64 channels at 43x43. It goes by the size alone, so that a clip is restored the same way in every process.
-_WORTH_COMPILING = 2**26
 
 
 @functools.cache
@@ -130,8 +126,8 @@ class FusedConv(nn.Module):
 
     def by_winograd(self, x: Tensor) -> WinogradConv | None:
         """What convolves an input of this size by kernels of our own, if that pays and they work here."""
-        pays = self._winograd is not None and x.numel() // x.size(1) * self.weight.numel() >= _WORTH_COMPILING
-        return self._winograd if pays and kernels_work() else None
+        pays = self._winograd is not None and kernels_pay(x, self.weight)
+        return self._winograd if pays else None
 
     def forward(self, x: Tensor, padding: Pair | None = None) -> Tensor:
         """Convolve and activate.

@@ -10,20 +10,29 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vsr_plugin.inference.acceleration.cpu.kernels import jit, team
-from vsr_plugin.inference.acceleration.cpu.kernels.call import BLOCK, CHUNK, Call, float_bits, scratch_floats
+from vsr_plugin.inference.acceleration.cpu.kernels.call import (
+    BLOCK,
+    CHUNK,
+    NarrowCall,
+    WinogradCall,
+    float_bits,
+    narrow_scratch,
+    winograd_scratch,
+)
 from vsr_plugin.inference.acceleration.cpu.kernels.winograd import ALGORITHMS
 
-#: Products of input and output channels from which on it pays.
+#: Products of input and output channels from which on Winograd's method pays.
 _MIN_CHANNELS = 256
 
 _own = threading.local()
 
 
-def _lanes(channels_in: int, channels_out: int) -> int | None:
-    """The widest vectors of which both numbers of channels are multiples, if there are kernels here at all."""
-    lanes, _ = jit.host()
-    while lanes and lanes >= 4:
-        if channels_in % lanes == 0 and channels_out % lanes == 0:
+def _lanes(*channels: int) -> int | None:
+    """The widest vectors of which all numbers of channels are multiples, if there are kernels here at all."""
+    host, _ = jit.host()
+    lanes = host.lanes if host else 0
+    while lanes >= 4:
+        if not any(number % lanes for number in channels):
             return lanes
         lanes //= 2
     return None
@@ -38,7 +47,7 @@ def _scratch(floats: int) -> Tensor:
 
 
 class WinogradConv:
-    """A convolution of stride 1 with what follows it, in float32.
+    """A 3x3 or 7x7 convolution of stride 1 with what follows it, in float32.
 
     Args:
         weight: ``(c_out, c_in, r, r)`` with ``r`` 3 or 7; both numbers of channels are multiples of 4.
@@ -72,7 +81,7 @@ class WinogradConv:
         panel = 2 * self.lanes
         filters = torch.from_numpy(ALGORITHMS[self.taps].transform_filters(self.weight.numpy())).flatten(0, 1)
         filters = F.pad(filters, (0, 0, 0, -self.channels[1] % panel)).unflatten(1, (-1, panel)).transpose(2, 3)
-        return filters.to(torch.float32, memory_format=torch.contiguous_format)
+        return filters.float().contiguous()
 
     def shuffles(self, factor: int) -> bool:
         """Whether results can be written in shuffled order: each pixel has whole vectors' channels of its own."""
@@ -124,8 +133,8 @@ class WinogradConv:
         tile_rows, tile_columns = -(-rows // algorithm.tile), -(-w // algorithm.tile)
         blocks = -(-n * tile_rows * tile_columns // BLOCK)
         threads = min(torch.get_num_threads(), blocks)
-        floats = scratch_floats(algorithm, c_in)
-        call = Call(
+        floats = winograd_scratch(algorithm, c_in)
+        call = WinogradCall(
             source=x.data_ptr(),
             target=into.data_ptr(),
             residual=0 if residual is None else residual.data_ptr(),
@@ -154,5 +163,76 @@ class WinogradConv:
             chunk_table=ctypes.addressof(chunk_table),
             slope=float_bits(self.slope),
         )
-        team.run(jit.compiled(self.taps, self.lanes), call, threads)
+        team.run(jit.compiled("winograd_task", self.taps, self.lanes, jit.host()[0].registers), call, threads)
         return into
+
+
+class NarrowConv:
+    """A convolution of stride 1 to very few channels, in float32; the number of columns stays.
+
+    Args:
+        weight: ``(c_out, c_in, r, r)`` with an odd ``r``; ``c_in`` is a multiple of 4.
+        bias: ``(c_out,)``.
+
+    Raises:
+        RuntimeError: there are no kernels for this processor or for such a convolution.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor):
+        self.outputs, self.channels, self.taps, _ = weight.shape
+        lanes = _lanes(self.channels)
+        if lanes is None:
+            raise RuntimeError(f"no kernel for weights {tuple(weight.shape)}")
+        self.lanes = lanes
+        self.weight = weight.detach()
+        self.bias = bias.detach().contiguous()
+        # (output, input channel, row, column) to (row, vector of channels, column, output, lane)
+        self.packed = self.weight.unflatten(1, (-1, lanes)).permute(3, 1, 4, 0, 2).contiguous()
+
+    @staticmethod
+    def suits(weight: Tensor, padding: tuple[int, int]) -> bool:
+        """Whether there is a kernel for such a convolution here; whether it works, ``trial`` tells."""
+        c_out, c_in, taps, columns = weight.shape
+        known = taps == columns and taps % 2 == 1 and padding == (taps // 2, taps // 2)
+        return known and c_out <= 3 and _lanes(c_in) is not None
+
+    def __call__(self, x: Tensor, padding: tuple[int, int] | None = None) -> Tensor:
+        """Convolve.
+
+        Args:
+            x: features ``(n, c_in, h, w)``, channels last, float32.
+            padding: rows of zeros above and below, by default as many as keep the number of rows.
+
+        Returns:
+            ``(n, c_out, rows, w)``, as planes.
+        """
+        above, below = padding or (self.taps // 2,) * 2
+        n, _, h, w = x.shape
+        rows = h + above + below - self.taps + 1
+        out = torch.empty(n, self.outputs, rows, w)
+        if not x.numel() or not out.numel():
+            return out.zero_()
+        threads = min(torch.get_num_threads(), n * rows)
+        floats = narrow_scratch(self.taps, self.outputs, self.channels)
+        call = NarrowCall(
+            source=x.data_ptr(),
+            target=out.data_ptr(),
+            weights=self.packed.data_ptr(),
+            bias=self.bias.data_ptr(),
+            scratch=_scratch(threads * floats).data_ptr(),
+            scratch_floats=floats,
+            source_image=x.stride(0),
+            source_row=x.stride(2),
+            source_column=x.stride(3),
+            target_image=out.stride(0),
+            target_plane=out.stride(1),
+            target_row=out.stride(2),
+            images=n,
+            source_rows=h,
+            target_rows=rows,
+            columns=w,
+            above=above,
+            channels_in=self.channels,
+        )
+        team.run(jit.compiled("narrow_task", self.taps, self.outputs, self.lanes), call, threads)
+        return out

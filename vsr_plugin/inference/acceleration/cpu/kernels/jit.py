@@ -1,16 +1,30 @@
 """Compiling for the processor that this runs on, by LLVM as ``llvmlite`` has it: no compiler is wanted."""
 
 import functools
+import importlib
 import threading
+from typing import Any, NamedTuple
 
-#: What a processor must be able to do for vectors of so many floats, best first. Without fused multiplication and
-#: addition (SSE, say) convolving directly is as fast.
-_FEATURES = ((16, {"avx512f", "avx512vl", "avx512dq"}), (8, {"avx2", "fma"}), (4, {"neon"}))
+
+class Host(NamedTuple):
+    """What the processor computes with: floats in a vector, and vectors that it holds at once."""
+
+    lanes: int
+    registers: int
+
+
+#: What it must be able to do for that, best first. Without fused multiplication and addition (SSE, say) convolving
+#: directly is as fast.
+_HOSTS = (
+    (Host(16, 32), {"avx512f", "avx512vl", "avx512dq"}),
+    (Host(8, 16), {"avx2", "fma"}),
+    (Host(4, 32), {"neon"}),
+)
 _compiling = threading.Lock()
 
 
 @functools.cache
-def _llvm():
+def _llvm() -> Any:
     """llvmlite's compiler.
 
     Raises:
@@ -28,29 +42,27 @@ def _llvm():
 
 
 @functools.cache
-def host() -> tuple[int | None, str | None]:
-    """Floats in a vector of this processor, or ``None`` and why nothing can be compiled for it."""
+def host() -> tuple[Host | None, str | None]:
+    """What is compiled for, or ``None`` and why nothing can be."""
     try:
         features = {name for name, there in _llvm().get_host_cpu_features().items() if there}
     except RuntimeError as error:
         return None, str(error)
-    for lanes, wanted in _FEATURES:
+    for candidate, wanted in _HOSTS:
         if wanted <= features:
-            return lanes, None
+            return candidate, None
     return None, "the processor has neither AVX2 with FMA, AVX-512 nor NEON"
 
 
 @functools.cache
-def _engine(taps: int, lanes: int):
-    from vsr_plugin.inference.acceleration.cpu.kernels.emission import emit
-    from vsr_plugin.inference.acceleration.cpu.kernels.winograd import ALGORITHMS
-
+def _engine(task: str, parameters: tuple[int, ...]) -> Any:
     llvm = _llvm()
+    emit = importlib.import_module(f"{__package__}.{task}").emit
+    module = llvm.parse_assembly(str(emit(*parameters)))
+    module.verify()
     machine = llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
     )
-    module = llvm.parse_assembly(str(emit(ALGORITHMS[taps], lanes)))
-    module.verify()
     passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
     passes.getModulePassManager().run(module, passes)
     engine = llvm.create_mcjit_compiler(module, machine)
@@ -58,11 +70,15 @@ def _engine(taps: int, lanes: int):
     return engine
 
 
-def compiled(taps: int, lanes: int) -> int:
-    """The address of ``run(Call *)`` for filters of a size and vectors of ``lanes`` floats; compiled once, in a second.
+def compiled(task: str, *parameters: int) -> int:
+    """The address of a task's function ``run``, compiled once a process, in half a second.
+
+    Args:
+        task: ``'winograd_task'`` or ``'narrow_task'``.
+        parameters: of its ``emit``.
 
     Raises:
         RuntimeError: it cannot be compiled here.
     """
     with _compiling:
-        return _engine(taps, lanes).get_function_address("run")
+        return _engine(task, parameters).get_function_address("run")

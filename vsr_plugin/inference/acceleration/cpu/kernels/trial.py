@@ -7,11 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vsr_plugin.inference.acceleration.cpu.kernels import jit
-from vsr_plugin.inference.acceleration.cpu.kernels.convolution import WinogradConv
+from vsr_plugin.inference.acceleration.cpu.kernels.convolution import NarrowConv, WinogradConv
 from vsr_plugin.inference.acceleration.cpu.kernels.winograd import ALGORITHMS
 
 #: Largest error in results of magnitude 1 to 4.
 _TOLERANCE = 1e-4
+#: Multiplications from which on a convolution is worth compiling them, which takes some seconds a process: 64 channels
+#: at 43x43.
+_WORTH_COMPILING = 2**26
 
 
 def trials() -> dict[str, tuple[Tensor, Tensor]]:
@@ -33,12 +36,14 @@ def trials() -> dict[str, tuple[Tensor, Tensor]]:
         ):
             conv = WinogradConv(weight, bias, slope)
             results[f"{taps}x{taps}, {name}"] = conv(x, residual=added), wanted
+        narrow = F.conv2d(x.double(), weight[:3].double(), bias[:3].double(), padding=taps // 2)
+        results[f"{taps}x{taps} to 3 channels"] = NarrowConv(weight[:3], bias[:3])(x), narrow
     return results
 
 
 @functools.cache
 def obstacle() -> str | None:
-    """Why convolutions are left to PyTorch here; ``None`` where ours work. Takes two seconds the first time."""
+    """Why convolutions are left to PyTorch here; ``None`` where ours work. Takes some seconds the first time."""
     lanes, reason = jit.host()
     if lanes is None:
         return reason
@@ -53,6 +58,9 @@ def obstacle() -> str | None:
     return None
 
 
-def kernels_work() -> bool:
-    """Whether they do."""
-    return obstacle() is None
+def kernels_pay(x: Tensor, weight: Tensor) -> bool:
+    """Whether a convolution of ``x`` by ``weight`` is worth them, and they work here.
+
+    It goes by the sizes alone, so that a clip is restored the same way in every process.
+    """
+    return x.numel() // x.size(1) * weight.numel() >= _WORTH_COMPILING and obstacle() is None

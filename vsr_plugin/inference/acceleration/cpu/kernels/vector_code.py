@@ -1,5 +1,6 @@
 """Writing a function for LLVM: loops, vectors of floats, sums of vectors."""
 
+import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -89,6 +90,19 @@ class VectorCode:
         build.branch(head)
         build.position_at_end(behind)
 
+    def fields(
+        self, address: ir.Value, structure: type[ctypes.Structure]
+    ) -> tuple[dict[str, ir.Value], dict[str, ir.Value]]:
+        """By name, what a structure of 64-bit integers has at ``address``, and where its counters lie: ``next_...``."""
+        values, counters = {}, {}
+        for i, (name, _) in enumerate(structure._fields_):
+            place = self.at(address, i)
+            if name.startswith("next_"):
+                counters[name] = place
+            else:
+                values[name] = self.build.load(place)
+        return values, counters
+
     def at(self, pointer: ir.Value, *offsets: ir.Value | int) -> ir.Value:
         """A pointer moved by the sum of ``offsets``, in elements."""
         for offset in offsets:
@@ -107,6 +121,10 @@ class VectorCode:
     def smaller(self, a: ir.Value, b: ir.Value) -> ir.Value:
         """The smaller of two integers."""
         return self.build.select(self.build.icmp_signed("<", a, b), a, b)
+
+    def larger(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """The larger of two integers."""
+        return self.build.select(self.build.icmp_signed(">", a, b), a, b)
 
     def all(self, *conditions: ir.Value) -> ir.Value:
         """Whether all of them hold."""
@@ -153,6 +171,18 @@ class VectorCode:
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """``a * b + c``, rounded once."""
         return self.build.call(self._fma, [a, b, c])
+
+    def total(self, vector: ir.Value) -> ir.Value:
+        """The sum of a vector's floats."""
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        distance = self.lanes // 2
+        while distance:
+            # The upper half is added to the lower one; what comes into the upper one is not looked at any more.
+            lanes = [i + distance if i < distance else i for i in range(self.lanes)]
+            mask = ir.Constant(ir.VectorType(_LANE, self.lanes), lanes)
+            vector = self.build.fadd(vector, self.build.shuffle_vector(vector, undefined, mask))
+            distance //= 2
+        return self.build.extract_element(vector, ir.Constant(_LANE, 0))
 
     def combine(self, matrix: np.ndarray, vectors: Sequence[ir.Value]) -> list[ir.Value]:
         """``matrix @ vectors``, with few operations.

@@ -11,13 +11,10 @@ from typing import ClassVar
 
 from llvmlite import ir
 
-from vsr_plugin.inference.acceleration.cpu.kernels.call import BLOCK, CHUNK, GAP, Call
+from vsr_plugin.inference.acceleration.cpu.kernels.call import BLOCK, CHUNK, GAP, WinogradCall
 from vsr_plugin.inference.acceleration.cpu.kernels.vector_code import FLOAT, FLOATS, INT, INTS, VectorCode, integer
-from vsr_plugin.inference.acceleration.cpu.kernels.winograd import Winograd
+from vsr_plugin.inference.acceleration.cpu.kernels.winograd import ALGORITHMS, Winograd
 
-#: Tiles that are multiplied at once, by lanes of the vectors: products of so many tiles by two vectors of channels are
-#: held in registers, of which there are 16 with AVX2 and 32 otherwise.
-ROWS = {4: 12, 8: 6, 16: 12}
 #: Rounds of the innermost loop, over input channels, that are written out; what is called must have a multiple of them.
 UNROLLED = 4
 #: Lines of 64 bytes that are fetched before each run of the innermost loop, from the next block's input and from where
@@ -25,13 +22,22 @@ UNROLLED = 4
 LINES_AHEAD = 4
 
 
-def emit(algorithm: Winograd, lanes: int) -> ir.Module:
-    """A module with the function ``run(Call *)``, one task."""
-    module = ir.Module(f"winograd_{algorithm.taps}")
+def emit(taps: int, lanes: int, registers: int) -> ir.Module:
+    """A module with the function ``run(WinogradCall *)``, one task.
+
+    Args:
+        taps: the side of the filter.
+        lanes: floats in a vector; both numbers of channels must be multiples.
+        registers: how many vectors the processor holds, 16 or 32.
+    """
+    algorithm = ALGORITHMS[taps]
+    # Tiles that are multiplied at once: sums for so many by two vectors of channels stay in registers.
+    rows = 6 if registers == 16 else 12
+    module = ir.Module(f"winograd_{taps}")
     transform_input = _emit_input_transform(module, algorithm, lanes)
-    multiply = _emit_products(module, algorithm, lanes)
+    multiply = _emit_products(module, algorithm, lanes, rows)
     transform_output = {added: _emit_output_transform(module, algorithm, lanes, added) for added in (False, True)}
-    _emit_task(module, algorithm, lanes, transform_input, multiply, transform_output)
+    _emit_task(module, algorithm, lanes, rows, transform_input, multiply, transform_output)
     return module
 
 
@@ -85,12 +91,12 @@ class _Ahead:
             code.prefetch(code.at(begin, 16 * line), writing=self.writing)
 
 
-def _emit_products(module: ir.Module, algorithm: Winograd, lanes: int) -> ir.Function:
+def _emit_products(module: ir.Module, algorithm: Winograd, lanes: int, rows: int) -> ir.Function:
     """For each of the patch's elements, tiles by input channels times input channels by a chunk's output channels.
 
     Filters are ``(n^2, output channels / (2 lanes), input channels, 2 lanes)``.
     """
-    rows, elements = ROWS[lanes], algorithm.patch**2
+    elements = algorithm.patch**2
     arguments = [FLOATS, FLOATS, FLOATS, INT, INT, INT, INT, *_Ahead.TYPES, *_Ahead.TYPES]
     code = VectorCode(module, "multiply", arguments, lanes)
     # ``element`` is the distance of the filters' elements: all chunks' channels, of which here only some are used.
@@ -169,6 +175,7 @@ def _emit_task(
     module: ir.Module,
     algorithm: Winograd,
     lanes: int,
+    rows_at_once: int,
     transform_input: ir.Function,
     multiply: ir.Function,
     transform_output: dict[bool, ir.Function],
@@ -176,9 +183,7 @@ def _emit_task(
     n, m = algorithm.patch, algorithm.tile
     code = VectorCode(module, "run", [INTS], lanes, public=True)
     build = code.build
-    names = [name for name, _ in Call._fields_]
-    place = {name: code.at(code.function.args[0], i) for i, name in enumerate(names)}
-    given = {name: build.load(place[name]) for name in names if not name.startswith("next_")}
+    given, place = code.fields(code.function.args[0], WinogradCall)
     source, target, residual, filters, bias, scratch = (
         build.inttoptr(given[name], FLOATS) for name in ("source", "target", "residual", "filters", "bias", "scratch")
     )
@@ -214,7 +219,7 @@ def _emit_task(
 
     def piece(row: ir.Value, rows: int, panels: ir.Value) -> ir.Value:
         """Floats that each run of the innermost loop has to fetch, in whole lines."""
-        return code.times(code.parts(row, code.times(panels, n * n // rows * (BLOCK // ROWS[lanes]) * 16)), 16)
+        return code.times(code.parts(row, code.times(panels, n * n // rows * (BLOCK // rows_at_once) * 16)), 16)
 
     def read(tile: ir.Value, data: ir.Value) -> None:
         row, column = given["source_row"], given["source_column"]
