@@ -9,10 +9,12 @@ from vsr_plugin.inference.acceleration.cpu.banded_upsampling import BandedUpsamp
 from vsr_plugin.inference.acceleration.cpu.block_conv import BlockConv
 from vsr_plugin.inference.acceleration.cpu.gather_deform_conv import GatherDCNPack
 from vsr_plugin.inference.acceleration.cpu.gather_warp import gather_warp
+from vsr_plugin.inference.acceleration.cpu.input_conv import InputConvByParts
 from vsr_plugin.inference.acceleration.cpu.refill_by_frame import ExtractionByFrame, refill_by_frame
 from vsr_plugin.inference.acceleration.fused_conv import onednn_fuses
 from vsr_plugin.models.aggregation import InformationRefill
 from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
+from vsr_plugin.models.propagation import ResidualBlocksWithInputConv
 
 #: Pixels of a batch of frame pairs in flow estimation. The widest layer has 64 channels in float32: 16 MB.
 _FLOW_PIXELS = 2**16
@@ -43,6 +45,13 @@ class CPUComponents:
             return super().refill_features(lrs)
         return refill_by_frame(self.edvr, lrs, self.keyframe_windows(lrs.size(1)))
 
+    def run_branch(self, resblocks: nn.Module, lr: Tensor, *seen: Tensor) -> Tensor:
+        """See :meth:`VSRNet.run_branch`; a branch that works in tiles takes everything joined."""
+        first = getattr(resblocks, "first_by_parts", None)
+        if first is None or not first.pays(lr):
+            return super().run_branch(resblocks, lr, *seen)
+        return resblocks.chain(first(lr, *seen))
+
     def upsample(self, feat: Tensor, lr: Tensor) -> Tensor:
         """See :meth:`PixelShuffleUpsampling.upsample`."""
         return self.banded_upsampling(feat, lr)
@@ -60,7 +69,15 @@ def convert(net: nn.Module, dtype: torch.dtype) -> None:
             level.basic_module[-1] = BlockConv(last.conv, torch.float32, block=(2, 4))
         fuse_layers(net.spynet, torch.float32, {})
     mix_in(net.alignment, CPUWarp)
+    branches = {
+        name: module for name, module in net.named_children() if isinstance(module, ResidualBlocksWithInputConv)
+    }
     fuse_layers(net, dtype, {ModulatedDCNPack: GatherDCNPack, type(net.alignment): keep})
+    for name, plain in branches.items():
+        conv, activation, _ = plain.main
+        # What an alignment carries behind the features comes in one tensor with them.
+        if InputConvByParts.fits(conv) and not net.alignment.carried_channels:
+            getattr(net, name).first_by_parts = InputConvByParts(conv, activation.negative_slope)
     if isinstance(net, InformationRefill):
         mix_in(net.edvr, ExtractionByFrame)
     mix_in(net, CPUComponents)

@@ -46,6 +46,11 @@ def _scratch(floats: int) -> Tensor:
     return scratch
 
 
+def _channels_last(x: Tensor) -> Tensor:
+    """Features whose channels lie side by side; those of a slice of more channels do already."""
+    return x if x.stride(1) == 1 else x.contiguous(memory_format=torch.channels_last)
+
+
 class WinogradConv:
     """A 3x3 or 7x7 convolution of stride 1 with what follows it, in float32.
 
@@ -96,14 +101,15 @@ class WinogradConv:
         into: Tensor | None = None,
         shuffle: int = 1,
     ) -> Tensor:
-        """Convolve, add or activate, and shuffle.
+        """Convolve, add, activate and shuffle.
 
         Args:
             x: features ``(n, c_in, h, w)``, channels last, float32.
             padding: rows of zeros above and below, by default as many as keep the number of rows. That of the columns
                 is always kept.
-            residual: what is added instead of activating, of the result's shape and layout.
-            into: where the result is written to, perhaps ``residual`` but not ``x``; new memory without it.
+            residual: what is added before activating, of the result's shape.
+            into: where the result is written to, channels last, perhaps ``residual`` but not ``x``; new memory without
+                it.
             shuffle: pixels of the result, in each direction, whose channels one pixel of the convolution holds, in the
                 order row, column, channel; this is not the order of ``F.pixel_shuffle``. See :meth:`shuffles`.
 
@@ -118,6 +124,9 @@ class WinogradConv:
             into = torch.empty(n, shuffle * rows, shuffle * w, c_out).permute(0, 3, 1, 2)
         if not x.numel() or not into.numel():
             return into.zero_()
+        x = _channels_last(x)
+        if residual is not None and residual.stride() != into.stride():
+            residual = torch.empty_like(into).copy_(residual)
         image, _, row, column = into.stride()
         chunks = [
             (
@@ -214,6 +223,7 @@ class NarrowConv:
             return out.zero_()
         threads = min(torch.get_num_threads(), n * rows)
         floats = narrow_scratch(self.taps, self.outputs, self.channels)
+        x = _channels_last(x)
         call = NarrowCall(
             source=x.data_ptr(),
             target=out.data_ptr(),

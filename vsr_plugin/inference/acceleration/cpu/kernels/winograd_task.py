@@ -135,7 +135,7 @@ def _emit_products(module: ir.Module, algorithm: Winograd, lanes: int, rows: int
 
 
 def _emit_output_transform(module: ir.Module, algorithm: Winograd, lanes: int, added: bool) -> ir.Function:
-    """``A^T m A`` of a tile, plus bias, and then the residual or leaky ReLU."""
+    """``A^T m A`` of a tile, plus bias and perhaps the residual, and then leaky ReLU."""
     n = algorithm.patch
     arguments = [FLOATS, FLOATS, INT, INT, FLOATS, FLOAT, FLOATS, INT]
     code = VectorCode(module, f"transform_output{'_and_add' if added else ''}", arguments, lanes)
@@ -156,9 +156,7 @@ def _emit_output_transform(module: ir.Module, algorithm: Winograd, lanes: int, a
                 value = code.build.fadd(value, shift)
                 if added:
                     value = code.build.fadd(value, code.load(code.at(residual, channel, offset)))
-                else:
-                    value = _leaky_relu(code, value, slopes)
-                code.store(value, code.at(target, channel, offset))
+                code.store(_leaky_relu(code, value, slopes), code.at(target, channel, offset))
     code.build.ret_void()
     return code.function
 
