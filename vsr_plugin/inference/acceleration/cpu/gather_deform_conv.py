@@ -5,6 +5,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from vsr_plugin.inference.acceleration.cpu.gather import bilinear_taps, weighted_rows
+from vsr_plugin.inference.acceleration.cpu.kernels import DeformConv, kernels_pay
 from vsr_plugin.inference.acceleration.fused_conv import FusedConv
 from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
 
@@ -17,7 +18,8 @@ class GatherDCNPack(nn.Module):
     """:class:`ModulatedDCNPack` for CPUs.
 
     ``grid_sample`` reads value by value from planes; here the channels of a deformable group, which share their
-    positions, are one row of a table. What is left is a 1x1 convolution.
+    positions, are one row of a table. What is left is a 1x1 convolution. Large images are left to a kernel of our own,
+    which keeps the samples in the cache.
 
     Args:
         plain: 3x3, stride 1.
@@ -35,10 +37,16 @@ class GatherDCNPack(nn.Module):
         c_out, c_in = plain.weight.shape[:2]
         # Columns are in the order group, tap, channel of the group.
         weight = plain.weight.detach().reshape(c_out, self.groups, c_in // self.groups, 9).transpose(2, 3)
+        self._kernel = None
+        if DeformConv.suits(plain.weight, self.groups):
+            self._kernel = DeformConv(plain.weight, plain.bias, self.groups)
         self.conv = FusedConv(weight.reshape(c_out, -1, 1, 1), plain.bias, dtype, padding=(0, 0))
 
     def forward(self, x: Tensor, offset_feat: Tensor) -> Tensor:
         """Map features ``(n, c, h, w)``, displaced as ``offset_feat`` ``(n, c, h, w)`` says, to ``(n, c, h, w)``."""
+        if self._kernel is not None and kernels_pay(x, self._kernel.weight):
+            factors = self.conv_factors(offset_feat).float().sigmoid_()
+            return self._kernel(x, self.conv_displacements(offset_feat), factors).to(x.dtype)
         return torch.cat([self._one(x[i : i + 1], offset_feat[i : i + 1]) for i in range(x.size(0))])
 
     def _one(self, x: Tensor, offset_feat: Tensor) -> Tensor:

@@ -88,6 +88,28 @@ class NarrowCall(ctypes.Structure):
     )
 
 
+class DeformCall(ctypes.Structure):
+    """What `deform_task` is called with. Pixels of all images follow one another everywhere."""
+
+    _fields_ = _integers(
+        "source",  # address of features, whose channels lie side by side
+        "target",
+        "displacements",  # address of y and x of every position: group, tap
+        "factors",  # address of a factor for every position
+        "positions",  # address of y of every position without displacement, and then x
+        "filters",  # address of packed weights
+        "bias",
+        "scratch",  # address of `deform_scratch` floats for each task
+        "scratch_floats",
+        "images",
+        "rows",
+        "columns",
+        "channels_out",
+        "next_block",
+        "next_task",
+    )
+
+
 def float_bits(value: float) -> int:
     """The bits of a number in float32."""
     return struct.unpack("i", struct.pack("f", value))[0]
@@ -102,3 +124,9 @@ def winograd_scratch(algorithm: Winograd, channels_in: int) -> int:
 def narrow_scratch(taps: int, outputs: int, channels_in: int) -> int:
     """Floats that a task needs for results and patches at the borders."""
     return PIXELS * outputs + taps * (PIXELS + taps - 1) * channels_in
+
+
+def deform_scratch(groups: int, group_channels: int, channels_out: int) -> int:
+    """Floats that a task needs for sampled values, sums, and the places and weights of what a pixel samples."""
+    positions = 9 * groups
+    return BLOCK * (positions * group_channels + channels_out) + 8 * positions

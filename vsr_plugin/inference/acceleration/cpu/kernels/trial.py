@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vsr_plugin.inference.acceleration.cpu.kernels import jit
-from vsr_plugin.inference.acceleration.cpu.kernels.convolution import NarrowConv, WinogradConv
+from vsr_plugin.inference.acceleration.cpu.kernels.convolution import DeformConv, NarrowConv, WinogradConv
 from vsr_plugin.inference.acceleration.cpu.kernels.winograd import ALGORITHMS
+from vsr_plugin.models.aggregation.deform_conv import modulated_deform_conv2d
 
 #: Largest error in results of magnitude 1 to 4.
 _TOLERANCE = 1e-4
@@ -18,7 +19,7 @@ _WORTH_COMPILING = 2**26
 
 
 def trials() -> dict[str, tuple[Tensor, Tensor]]:
-    """What the kernels give, and what PyTorch's convolution gives in float64, for odd sizes and random numbers.
+    """What the kernels give, and what PyTorch's operators give, for odd sizes and random numbers.
 
     Raises:
         RuntimeError: they cannot be compiled here.
@@ -38,6 +39,11 @@ def trials() -> dict[str, tuple[Tensor, Tensor]]:
             results[f"{taps}x{taps}, {name}"] = conv(x, residual=added), wanted
         narrow = F.conv2d(x.double(), weight[:3].double(), bias[:3].double(), padding=taps // 2)
         results[f"{taps}x{taps} to 3 channels"] = NarrowConv(weight[:3], bias[:3])(x), narrow
+    x, displacements = random(2, 32, 5, 7), 3 * random(2, 72, 5, 7)
+    factors, weight, bias = random(2, 36, 5, 7), random(32, 32, 3, 3) / 16, random(32)
+    x, displacements, factors = (t.contiguous(memory_format=torch.channels_last) for t in (x, displacements, factors))
+    expected = modulated_deform_conv2d(x, displacements, factors, weight, bias, padding=1, deform_groups=4)
+    results["deformable"] = DeformConv(weight, bias, 4)(x, displacements, factors), expected
     return results
 
 

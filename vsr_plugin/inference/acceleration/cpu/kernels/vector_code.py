@@ -38,8 +38,6 @@ class VectorCode:
         self.lanes = lanes
         self.vector = ir.VectorType(FLOAT, lanes)
         self.build = ir.IRBuilder(self.function.append_basic_block())
-        fma = f"llvm.fma.v{lanes}f32"
-        self._fma = module.globals.get(fma) or ir.Function(module, ir.FunctionType(self.vector, [self.vector] * 3), fma)
 
     @contextmanager
     def loop(
@@ -170,7 +168,16 @@ class VectorCode:
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """``a * b + c``, rounded once."""
-        return self.build.call(self._fma, [a, b, c])
+        return self.build.call(self._intrinsic("fma", 3), [a, b, c])
+
+    def floor(self, vector: ir.Value) -> ir.Value:
+        """The largest whole numbers that are not larger."""
+        return self.build.call(self._intrinsic("floor", 1), [vector])
+
+    def _intrinsic(self, name: str, arguments: int) -> ir.Function:
+        module, name = self.function.module, f"llvm.{name}.v{self.lanes}f32"
+        kind = ir.FunctionType(self.vector, [self.vector] * arguments)
+        return module.globals.get(name) or ir.Function(module, kind, name)
 
     def total(self, vector: ir.Value) -> ir.Value:
         """The sum of a vector's floats."""

@@ -12,11 +12,10 @@ from typing import ClassVar
 from llvmlite import ir
 
 from vsr_plugin.inference.acceleration.cpu.kernels.call import BLOCK, CHUNK, GAP, WinogradCall
+from vsr_plugin.inference.acceleration.cpu.kernels.products import rows_at_once, sum_products
 from vsr_plugin.inference.acceleration.cpu.kernels.vector_code import FLOAT, FLOATS, INT, INTS, VectorCode, integer
 from vsr_plugin.inference.acceleration.cpu.kernels.winograd import ALGORITHMS, Winograd
 
-#: Rounds of the innermost loop, over input channels, that are written out; what is called must have a multiple of them.
-UNROLLED = 4
 #: Lines of 64 bytes that are fetched before each run of the innermost loop, from the next block's input and from where
 #: this block's output goes: otherwise the transforms wait for memory, for a fifth of the whole time.
 LINES_AHEAD = 4
@@ -31,8 +30,7 @@ def emit(taps: int, lanes: int, registers: int) -> ir.Module:
         registers: how many vectors the processor holds, 16 or 32.
     """
     algorithm = ALGORITHMS[taps]
-    # Tiles that are multiplied at once: sums for so many by two vectors of channels stay in registers.
-    rows = 6 if registers == 16 else 12
+    rows = rows_at_once(registers)
     module = ir.Module(f"winograd_{taps}")
     transform_input = _emit_input_transform(module, algorithm, lanes)
     multiply = _emit_products(module, algorithm, lanes, rows)
@@ -115,21 +113,11 @@ def _emit_products(module: ir.Module, algorithm: Winograd, lanes: int, rows: int
                 for image in (source, target):
                     image.fetch(code, k, elements, run, runs)
                 pixels = [code.at(data_k, code.times(build.add(tile, integer(r)), channels_in)) for r in range(rows)]
-                zeros = [code.constant(0)] * (2 * rows)
-                with code.loop(integer(0), channels_in, UNROLLED, carried=zeros) as (channel, totals):
-                    for step in range(UNROLLED):
-                        now = build.add(channel, integer(step))
-                        weights = code.at(panel_filters, code.times(now, 2 * lanes))
-                        pair = code.load(weights), code.load(code.at(weights, lanes))
-                        for r in range(rows):
-                            value = code.spread(build.load(code.at(pixels[r], now)))
-                            for half in range(2):
-                                totals[2 * r + half] = code.fma(value, pair[half], totals[2 * r + half])
-                for r in range(rows):
+                for r, pair in enumerate(sum_products(code, pixels, panel_filters, channels_in)):
                     place = code.at(sums_k, code.times(build.add(tile, integer(r)), CHUNK))
                     place = code.at(place, code.times(panel, 2 * lanes))
                     for half in range(2):
-                        code.store(totals[2 * r + half], code.at(place, half * lanes))
+                        code.store(pair[half], code.at(place, half * lanes))
     build.ret_void()
     return code.function
 
