@@ -1,0 +1,364 @@
+"""Our CPU kernels against PyTorch's operators."""
+
+import copy
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from vsr_plugin.inference.acceleration import accelerate
+from vsr_plugin.inference.acceleration.cpu import kernels
+from vsr_plugin.inference.acceleration.cpu.banded_upsampling import BandedUpsampling
+from vsr_plugin.inference.acceleration.cpu.block_conv import BlockConv
+from vsr_plugin.inference.acceleration.cpu.gather_deform_conv import GatherDCNPack
+from vsr_plugin.inference.acceleration.cpu.kernels import DeformConv, NarrowConv, WinogradConv, jit, team, trial
+from vsr_plugin.inference.acceleration.cpu.kernels.winograd import ALGORITHMS
+from vsr_plugin.inference.acceleration.fused_conv import FusedConv
+from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack, modulated_deform_conv2d
+from vsr_plugin.models.upsampling import PixelShuffleUpsampling
+
+works = pytest.mark.skipif(kernels.obstacle() is not None, reason=f"no CPU kernels: {kernels.obstacle()}")
+
+
+@pytest.fixture(autouse=True)
+def no_gradients():
+    torch.manual_seed(0)
+    with torch.no_grad():
+        yield
+
+
+@pytest.fixture
+def whatever_the_size(monkeypatch):
+    monkeypatch.setattr(trial, "_WORTH_COMPILING", 0)
+
+
+@pytest.fixture
+def forgotten():
+    """What was found out about the host is found out anew, and once more afterwards."""
+    caches = jit._llvm, jit.host, trial.obstacle
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+def features(*shape):
+    return torch.randn(*shape).contiguous(memory_format=torch.channels_last)
+
+
+def largest_error(ours, expected):
+    assert ours.shape == expected.shape
+    return (ours - expected).abs().max().item()
+
+
+# The method
+
+
+@pytest.mark.parametrize("taps", ALGORITHMS)
+def test_fewer_products_give_the_same_filter(taps):
+    algorithm = ALGORITHMS[taps]
+    rng = np.random.default_rng(0)
+    patch, filters = rng.standard_normal((algorithm.patch,) * 2), rng.standard_normal((taps, taps))
+    data = algorithm.input_matrix @ patch @ algorithm.input_matrix.T
+    tile = algorithm.output_matrix @ (data * algorithm.transform_filters(filters)) @ algorithm.output_matrix.T
+    direct = [
+        [(patch[y : y + taps, x : x + taps] * filters).sum() for x in range(algorithm.tile)]
+        for y in range(algorithm.tile)
+    ]
+    np.testing.assert_allclose(tile, direct, atol=1e-12)
+
+
+@pytest.mark.parametrize(("taps", "share"), [(3, 0.25), (7, 0.327)])
+def test_share_of_multiplications(taps, share):
+    algorithm = ALGORITHMS[taps]
+    assert algorithm.patch**2 / (algorithm.tile * taps) ** 2 == pytest.approx(share, abs=1e-3)
+
+
+# Convolutions
+
+
+@works
+@pytest.mark.parametrize("taps", ALGORITHMS)
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (5, 1), (13, 22), (31, 65)])
+@pytest.mark.parametrize(("c_in", "c_out"), [(16, 16), (64, 64), (24, 40), (12, 44), (8, 216)])
+def test_winograd(taps, size, c_in, c_out):
+    x = features(2, c_in, *size)
+    weight, bias = torch.randn(c_out, c_in, taps, taps) / (taps * c_in**0.5), torch.randn(c_out)
+    expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=taps // 2)
+    ours = WinogradConv(weight, bias, None)(x)
+    assert ours.is_contiguous(memory_format=torch.channels_last) or min(size) == 1
+    assert largest_error(ours, expected) < 5e-5
+
+
+@works
+@pytest.mark.parametrize(("slope", "activate"), [(0, F.relu), (0.1, lambda x: F.leaky_relu(x, 0.1))])
+def test_winograd_activation_after_the_residual(slope, activate):
+    x, residual = features(1, 16, 9, 10), features(1, 16, 9, 10)
+    conv = nn.Conv2d(16, 16, 3, padding=1)
+    ours = WinogradConv(conv.weight, conv.bias, slope)
+    before = residual.clone()
+    torch.testing.assert_close(ours(x), activate(conv(x)), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours(x, residual=residual), activate(conv(x) + residual), atol=1e-5, rtol=1e-5)
+    assert torch.equal(residual, before)
+    expected = activate(conv(x) + residual)
+    into = ours(x, residual=residual, into=residual)
+    assert into.data_ptr() == residual.data_ptr()
+    torch.testing.assert_close(residual, expected, atol=1e-5, rtol=1e-5)
+
+
+@works
+@pytest.mark.parametrize("padding", [(1, 1), (0, 1), (1, 0), (0, 0)])
+def test_winograd_rows_of_zeros(padding):
+    conv = nn.Conv2d(16, 32, 3, padding=(0, 1))
+    x = features(1, 16, 10, 7)
+    expected = conv(F.pad(x, (0, 0, *padding)))
+    torch.testing.assert_close(WinogradConv(conv.weight, conv.bias, None)(x, padding), expected, atol=1e-5, rtol=1e-5)
+
+
+@works
+@pytest.mark.parametrize("factor", [2, 3])
+@pytest.mark.parametrize("c", [16, 64, 96])
+def test_winograd_writes_shuffled(factor, c):
+    conv = nn.Conv2d(16, c * factor**2, 3, padding=1)
+    x = features(2, 16, 6, 9)
+    # From channel, row, column to row, column, channel.
+    order = torch.arange(c * factor**2).view(c, factor**2).t().flatten()
+    ours = WinogradConv(conv.weight[order], conv.bias[order], 0.1)
+    assert ours.shuffles(factor)
+    expected = F.leaky_relu(F.pixel_shuffle(conv(x), factor), 0.1)
+    torch.testing.assert_close(ours(x, shuffle=factor), expected, atol=1e-5, rtol=1e-5)
+
+
+@works
+def test_winograd_does_not_shuffle_parts_of_vectors():
+    assert not WinogradConv(torch.randn(16, 16, 3, 3), torch.zeros(16), None).shuffles(2)
+
+
+@works
+def test_winograd_reads_slices():
+    conv = nn.Conv2d(16, 16, 3, padding=1)
+    ours = WinogradConv(conv.weight, conv.bias, None)
+    wide, planes = features(2, 40, 9, 10), torch.randn(2, 16, 9, 10)
+    for x in (wide[:, 8:24], wide[:, :16, 2:7], planes):
+        torch.testing.assert_close(ours(x), conv(x), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(ours(x, residual=x), conv(x) + x, atol=1e-5, rtol=1e-5)
+
+
+@works
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("slope", [None, 0, 0.1])
+def test_winograd_shows_what_is_not_finite(value, slope):
+    x = features(1, 16, 9, 10)
+    x[0, 3, 4, 5] = value
+    assert not WinogradConv(torch.randn(16, 16, 3, 3), torch.zeros(16), slope)(x).isfinite().all()
+
+
+@works
+def test_nothing_to_convolve():
+    ours = WinogradConv(torch.randn(16, 16, 3, 3), torch.zeros(16), None)
+    assert ours(torch.empty(0, 16, 4, 4)).shape == (0, 16, 4, 4)
+    assert NarrowConv(torch.randn(3, 16, 3, 3), torch.zeros(3))(torch.empty(1, 16, 4, 0)).shape == (1, 3, 4, 0)
+
+
+@works
+@pytest.mark.parametrize(("c_in", "c_out", "taps"), [(64, 3, 3), (16, 2, 7), (4, 1, 3), (12, 3, 5)])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (9, 4), (3, 6), (7, 10)])
+def test_narrow(c_in, c_out, taps, size):
+    conv = nn.Conv2d(c_in, c_out, taps, padding=taps // 2)
+    x = features(2, c_in, *size)
+    torch.testing.assert_close(NarrowConv(conv.weight, conv.bias)(x), conv(x), atol=1e-5, rtol=1e-5)
+
+
+@works
+def test_narrow_rows_of_zeros():
+    conv = nn.Conv2d(8, 3, 3, padding=(0, 1))
+    x = features(2, 8, 9, 6)
+    for padding in ((0, 1), (1, 0), (0, 0)):
+        expected = conv(F.pad(x, (0, 0, *padding)))
+        torch.testing.assert_close(NarrowConv(conv.weight, conv.bias)(x, padding), expected, atol=1e-5, rtol=1e-5)
+
+
+@works
+@pytest.mark.parametrize("size", [(1, 1), (1, 6), (6, 1), (7, 9)])
+@pytest.mark.parametrize(("c_in", "c_out", "groups"), [(64, 64, 8), (32, 16, 4), (32, 24, 8)])
+@pytest.mark.parametrize("reach", [0.0, 2.0, 1e9])
+def test_deform(size, c_in, c_out, groups, reach):
+    weight, bias = torch.randn(c_out, c_in, 3, 3) / (3 * c_in**0.5), torch.randn(c_out)
+    x, factors = features(2, c_in, *size), torch.rand(2, 9 * groups, *size)
+    displacements = reach * torch.randn(2, 18 * groups, *size)
+    expected = modulated_deform_conv2d(x, displacements, factors, weight, bias, padding=1, deform_groups=groups)
+    ours = DeformConv(weight, bias, groups)(x, displacements, factors)
+    torch.testing.assert_close(ours, expected, atol=2e-5, rtol=1e-4)
+
+
+@works
+def test_deform_samples_nothing_where_a_position_is_no_number():
+    bias = torch.randn(16)
+    displacements = torch.zeros(1, 72, 4, 4)
+    displacements[..., 0, 0], displacements[..., 1, 1], displacements[..., 2, 2] = float("nan"), float("inf"), -1e30
+    out = DeformConv(torch.ones(16, 32, 3, 3), bias, 4)(torch.ones(1, 32, 4, 4), displacements, torch.ones(1, 36, 4, 4))
+    assert torch.equal(out[0, :, [0, 1, 2], [0, 1, 2]], bias[:, None].expand(16, 3))
+    assert out[0, 0, 1, 2] == bias[0] + 9 * 32
+
+
+@works
+@pytest.mark.parametrize("host", [jit.Host(4, 32), jit.Host(8, 16), jit.Host(16, 32)])
+def test_every_width_of_vectors(monkeypatch, host):
+    # Vectors wider than the processor's are computed in parts.
+    monkeypatch.setattr(jit, "host", lambda: (host, None))
+    assert WinogradConv(torch.randn(64, 64, 3, 3), torch.zeros(64), None).lanes == host.lanes
+    for name, (ours, expected) in trial.trials().items():
+        assert largest_error(ours, expected) < 1e-4, name
+
+
+@works
+def test_no_kernel_is_said():
+    with pytest.raises(RuntimeError, match=r"no kernel for weights \(16, 16, 5, 5\)"):
+        WinogradConv(torch.randn(16, 16, 5, 5), torch.zeros(16), None)
+    with pytest.raises(RuntimeError, match="no kernel"):
+        NarrowConv(torch.randn(3, 6, 3, 3), torch.zeros(3))
+    with pytest.raises(RuntimeError, match="in 2 deformable groups"):
+        DeformConv(torch.randn(16, 16, 3, 3), torch.zeros(16), 2)
+
+
+# Threads
+
+
+@works
+def test_threads_do_not_show(monkeypatch):
+    conv = WinogradConv(torch.randn(64, 64, 3, 3), torch.randn(64), 0.1)
+    narrow = NarrowConv(torch.randn(3, 64, 3, 3), torch.randn(3))
+    x = features(2, 64, 45, 70)
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for count, openmp in ((1, True), (3, True), (3, False)):
+            torch.set_num_threads(count)
+            if not openmp:
+                monkeypatch.setattr(team, "_openmp", lambda: None)
+            results.append((conv(x), narrow(x)))
+    finally:
+        torch.set_num_threads(threads)
+        team._pool.cache_clear()
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+# Whether they are used
+
+
+def test_without_llvmlite(monkeypatch, forgotten):
+    monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
+    assert kernels.obstacle() == "llvmlite is not installed"
+    weight = torch.randn(64, 64, 3, 3)
+    assert not WinogradConv.suits(weight, (1, 1), (1, 1))
+    assert not NarrowConv.suits(weight[:3], (1, 1))
+    assert not DeformConv.suits(weight, 8)
+    conv = nn.Conv2d(64, 64, 3, padding=1)
+    x = torch.randn(1, 64, 50, 50)
+    torch.testing.assert_close(FusedConv.of(conv, torch.float32)(x), conv(x), atol=1e-5, rtol=1e-5)
+
+
+def test_old_llvmlite(monkeypatch, forgotten):
+    llvm = pytest.importorskip("llvmlite.binding")
+    monkeypatch.delattr(llvm, "create_pass_builder")
+    assert kernels.obstacle() == "llvmlite is too old, 0.45 or newer is needed"
+
+
+def test_old_processor(monkeypatch, forgotten):
+    llvm = pytest.importorskip("llvmlite.binding")
+    monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: {"sse4.2": True, "avx2": False})
+    assert kernels.obstacle() == "the processor has neither AVX2 with FMA, AVX-512 nor NEON"
+
+
+@works
+def test_other_numbers_are_an_obstacle(monkeypatch, forgotten):
+    for wrong in (1.0, float("nan")):
+        trial.obstacle.cache_clear()
+        found = torch.full((2,), wrong), torch.zeros(2)
+        monkeypatch.setattr(trial, "trials", lambda found=found: {"3x3, residual": found})
+        assert kernels.obstacle() == "3x3, residual: other numbers than PyTorch's"
+        assert not kernels.kernels_pay(torch.empty(1, 64, 500, 500), torch.empty(64, 64, 3, 3))
+
+
+@works
+def test_a_fault_of_the_compiler_is_an_obstacle(monkeypatch, forgotten):
+    def fail(*args):
+        raise RuntimeError("LLVM IR parsing error\n<string>:1:1: error")
+
+    monkeypatch.setattr(jit, "compiled", fail)
+    assert kernels.obstacle() == "LLVM IR parsing error"
+
+
+@works
+def test_size_alone_decides():
+    weight = torch.empty(64, 64, 3, 3)
+    assert kernels.kernels_pay(torch.empty(1, 64, 43, 43), weight)
+    assert not kernels.kernels_pay(torch.empty(1, 64, 42, 42), weight)
+
+
+# In networks
+
+
+@works
+def test_layers_use_them(whatever_the_size, monkeypatch):
+    used = []
+    original = team.run
+    monkeypatch.setattr(team, "run", lambda *args: (used.append(type(args[1]).__name__), original(*args)))
+    x = torch.randn(1, 64, 12, 9)
+    conv, last = nn.Conv2d(64, 64, 3, padding=1), nn.Conv2d(64, 3, 3, padding=1)
+    torch.testing.assert_close(FusedConv.of(conv, torch.float32, 0)(x), conv(x).relu(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(BlockConv(last, torch.float32, (2, 2))(x), last(x), atol=1e-5, rtol=1e-5)
+    deform = ModulatedDCNPack(64, 8)
+    deform.conv_offset.weight.normal_(std=0.05)
+    torch.testing.assert_close(GatherDCNPack(deform, torch.float32)(x, x), deform(x, x), atol=1e-4, rtol=1e-4)
+    # Displacements and factors of the deformable one are convolutions, too.
+    assert used == ["WinogradCall", "NarrowCall", "WinogradCall", "WinogradCall", "DeformCall"]
+
+
+@works
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("padding", [0, 1])
+def test_what_they_cannot_do_is_left_to_onednn(whatever_the_size, stride, padding):
+    conv = nn.Conv2d(16, 16, 3, padding=padding, stride=stride)
+    fused, x = FusedConv.of(conv, torch.float32), torch.randn(1, 16, 12, 9)
+    assert (fused.by_winograd(x) is not None) == (stride == padding == 1)
+    torch.testing.assert_close(fused(x), conv(x), atol=1e-5, rtol=1e-5)
+
+
+class _Upsampling(PixelShuffleUpsampling, nn.Module):
+    def __init__(self, mid_channels, scale):
+        super().__init__()
+        self.build_upsampling(mid_channels, scale)
+
+
+@works
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("mid_channels", [64, 24])
+@pytest.mark.parametrize("rows", [1, 3, 100])
+def test_upsampling_in_bands(whatever_the_size, monkeypatch, mid_channels, scale, rows):
+    plain = _Upsampling(mid_channels, scale)
+    for name in plain.shuffle_names():
+        getattr(plain, name).upsample_conv.weight.mul_(10)  # the initialisation's 0.1 taken back
+    feat, lr = torch.randn(2, mid_channels, 7, 6), torch.rand(2, 3, 7, 6)
+    banded = BandedUpsampling(plain, torch.float32)
+    monkeypatch.setattr(banded, "band_rows", lambda width: rows)
+    expected = plain.upsample(feat, lr)
+    assert largest_error(banded(feat, lr), expected) <= 5e-6 * expected.abs().max()
+
+
+@works
+@pytest.mark.parametrize("kind", [BasicVSRNet, IconVSRNet])
+def test_networks(whatever_the_size, kind):
+    options = {"keyframe_stride": 2, "padding": 1} if kind is IconVSRNet else {}
+    net = kind(num_blocks=2, **options).eval()
+    lrs = torch.rand(1, 4, 3, 65, 70)
+    fast = accelerate(net)
+    expected = net(lrs)
+    assert largest_error(fast(lrs), expected) < 1e-5
+    assert largest_error(copy.deepcopy(fast)(lrs), expected) < 1e-5
