@@ -30,6 +30,7 @@ DISTRIBUTIONS = {
         "opencv-contrib-python-headless",
     ),
     "PyAV": ("av",),
+    "llvmlite": ("llvmlite",),
     "diffusers": ("diffusers",),
     "huggingface_hub": ("huggingface-hub",),
 }
@@ -305,13 +306,16 @@ def _describe_devices(torch: Any) -> list[str]:
 
 
 def _describe_kernels(torch: Any) -> list[str]:
-    """For each GPU a line that says which of our CUDA kernels are used there, and why others are not."""
+    """For each device a line that says which kernels of our own are used there, and why others are not."""
+    from vsr_plugin.inference.acceleration.cpu import kernels as cpu_kernels
+
+    reason = cpu_kernels.obstacle()
+    lines = [f"cpu: kernels of our own: fp32 {'yes' if reason is None else f'no ({reason})'}"]
     if not torch.cuda.is_available():
-        return []
+        return lines
     from vsr_plugin.inference.acceleration.cuda.flow_by_kernels import flow_obstacle
     from vsr_plugin.inference.acceleration.cuda.kernels import obstacle
 
-    lines = []
     for index in range(torch.cuda.device_count()):
         device = torch.device("cuda", index)
         parts = {

@@ -9,7 +9,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from vsr_plugin.inference.acceleration import accelerate
+from vsr_plugin.inference.acceleration import accelerate, missing_kernels
 from vsr_plugin.inference.acceleration.cpu import kernels
 from vsr_plugin.inference.acceleration.cpu.banded_upsampling import BandedUpsampling
 from vsr_plugin.inference.acceleration.cpu.block_conv import BlockConv
@@ -254,7 +254,11 @@ def test_threads_do_not_show(monkeypatch):
 
 def test_without_llvmlite(monkeypatch, forgotten):
     monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
-    assert kernels.obstacle() == "llvmlite is not installed"
+    assert kernels.obstacle() == "llvmlite is not installed; pip install llvmlite"
+    net = BasicVSRNet(mid_channels=8, num_blocks=1)
+    assert missing_kernels(net, "fp32") == (
+        "kernels that make this faster are not used: llvmlite is not installed; pip install llvmlite"
+    )
     weight = torch.randn(64, 64, 3, 3)
     assert not WinogradConv.suits(weight, (1, 1), (1, 1))
     assert not NarrowConv.suits(weight[:3], (1, 1))
@@ -267,13 +271,14 @@ def test_without_llvmlite(monkeypatch, forgotten):
 def test_old_llvmlite(monkeypatch, forgotten):
     llvm = pytest.importorskip("llvmlite.binding")
     monkeypatch.delattr(llvm, "create_pass_builder")
-    assert kernels.obstacle() == "llvmlite is too old, 0.45 or newer is needed"
+    assert kernels.obstacle() == "llvmlite is too old; pip install 'llvmlite>=0.45'"
 
 
 def test_old_processor(monkeypatch, forgotten):
     llvm = pytest.importorskip("llvmlite.binding")
     monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: {"sse4.2": True, "avx2": False})
     assert kernels.obstacle() == "the processor has neither AVX2 with FMA, AVX-512 nor NEON"
+    assert missing_kernels(BasicVSRNet(mid_channels=8, num_blocks=1), "fp32") is None
 
 
 @works

@@ -12,7 +12,7 @@ import torch.nn as nn
 from vsr_plugin.errors import MediaError
 from vsr_plugin.evaluation.quality import to_uint8
 from vsr_plugin.inference import fingerprint
-from vsr_plugin.inference.acceleration import PRECISIONS, accelerate_with_fallback
+from vsr_plugin.inference.acceleration import PRECISIONS, accelerate_with_fallback, missing_kernels
 from vsr_plugin.inference.ground_truth import GroundTruth
 from vsr_plugin.inference.job import ChunkRecord, JobFolder
 from vsr_plugin.inference.piece_worker import PieceWorker
@@ -119,6 +119,8 @@ class RestoreTask:
             torch.set_num_threads(threads)
         self._num_frames = cutter.num_frames
         self._notes.extend(worker.notes)
+        if note := missing_kernels(self._net, options.precision):
+            self._notes.append(note)
         if self._sharing.world > 1 and cutter.num_pieces == 1:
             self._notes.append(
                 "the video is one piece, which one process restores; the others wait (--strategy window makes more)"

@@ -10,7 +10,9 @@ import torch.nn as nn
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.acceleration import generic
 from vsr_plugin.inference.acceleration.cpu import components as cpu
+from vsr_plugin.inference.acceleration.cpu.kernels import missing_compiler
 from vsr_plugin.inference.acceleration.cuda import components as cuda
+from vsr_plugin.inference.acceleration.cuda.kernels import CHANNELS, obstacle
 from vsr_plugin.inference.acceleration.precision import feature_dtype
 from vsr_plugin.models.vsr_net import VSRNet
 
@@ -54,6 +56,24 @@ def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
     else:
         generic.convert(fast, dtype)
     return fast
+
+
+def missing_kernels(net: nn.Module, precision: str) -> str | None:
+    """Why a network is slower than it could be: kernels of our own are not used. ``None`` where they are.
+
+    Processors and GPUs that they are not written for are not told of. Nothing is compiled to find out.
+
+    Args:
+        net: the network, on its device.
+        precision: of features.
+    """
+    device = next(net.parameters()).device
+    reason = None
+    if device.type == "cpu":
+        reason = missing_compiler()
+    elif device.type == "cuda" and precision != "fp32" and net.mid_channels == CHANNELS:
+        reason = obstacle(device, feature_dtype(precision, device))
+    return f"kernels that make this faster are not used: {reason}" if reason else None
 
 
 def accelerate_with_fallback(net: nn.Module, precision: str) -> tuple[nn.Module, Callable[[], nn.Module] | None]:

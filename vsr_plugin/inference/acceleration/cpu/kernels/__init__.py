@@ -15,6 +15,7 @@ oneDNN convolves directly, near the peak of the machine, so only fewer multiplic
 """
 
 from vsr_plugin.inference.acceleration.cpu.kernels.convolution import DeformConv, NarrowConv, WinogradConv
+from vsr_plugin.inference.acceleration.cpu.kernels.jit import missing_compiler
 from vsr_plugin.inference.acceleration.cpu.kernels.trial import kernels_pay, obstacle
 
-__all__ = ["DeformConv", "NarrowConv", "WinogradConv", "kernels_pay", "obstacle"]
+__all__ = ["DeformConv", "NarrowConv", "WinogradConv", "kernels_pay", "missing_compiler", "obstacle"]

@@ -33,12 +33,21 @@ def _llvm() -> Any:
     try:
         import llvmlite.binding as llvm
     except ImportError as error:
-        raise RuntimeError("llvmlite is not installed") from error
+        raise RuntimeError("llvmlite is not installed; pip install llvmlite") from error
     if not hasattr(llvm, "create_pass_builder"):
-        raise RuntimeError("llvmlite is too old, 0.45 or newer is needed")
+        raise RuntimeError("llvmlite is too old; pip install 'llvmlite>=0.45'")
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm
+
+
+def missing_compiler() -> str | None:
+    """What keeps kernels from being compiled that could be mended."""
+    try:
+        _llvm()
+    except RuntimeError as error:
+        return str(error)
+    return None
 
 
 @functools.cache
