@@ -27,9 +27,11 @@ class FusedResidualChain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, c, h, w)`` to ``(n, c, h, w)``; ``x`` is left as it is."""
+        inner = None
         for i, (conv1, conv2) in enumerate(self.blocks):
+            inner = conv1(x, into=inner)
             # The input belongs to the caller, the sums after it to this chain.
-            x = conv2.add(conv1(x), x) if i == 0 else conv2.add_(conv1(x), x)
+            x = conv2.add(inner, x) if i == 0 else conv2.add_(inner, x)
         return x
 
 

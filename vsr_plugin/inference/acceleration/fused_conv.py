@@ -129,16 +129,18 @@ class FusedConv(nn.Module):
         pays = self._winograd is not None and kernels_pay(x, self.weight)
         return self._winograd if pays else None
 
-    def forward(self, x: Tensor, padding: Pair | None = None) -> Tensor:
+    def forward(self, x: Tensor, padding: Pair | None = None, into: Tensor | None = None) -> Tensor:
         """Convolve and activate.
 
         Args:
             x: ``(n, c_in, h, w)``.
             padding: rows of zeros above and below, instead of as many as the convolution pads on both sides.
+            into: an earlier result, which is not needed any more; perhaps this one is written there. Large tensors that
+                are made anew cost a page fault for each 4 KB.
         """
         x, (above, below) = self.prepare(x), padding or (self.padding[0],) * 2
         if winograd := self.by_winograd(x):
-            return winograd(x, (above, below))
+            return winograd(x, (above, below), into=into)
         if above != below:
             # The other convolutions pad both sides or none.
             x, above = F.pad(x, (0, 0, above, below)), 0

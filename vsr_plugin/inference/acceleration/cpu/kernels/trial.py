@@ -21,6 +21,8 @@ _WORTH_COMPILING = 2**26
 def trials() -> dict[str, tuple[Tensor, Tensor]]:
     """What the kernels give, and what PyTorch's operators give, for odd sizes and random numbers.
 
+    They are those that the networks have, so that nothing is compiled for the trial alone.
+
     Raises:
         RuntimeError: they cannot be compiled here.
     """
@@ -37,13 +39,13 @@ def trials() -> dict[str, tuple[Tensor, Tensor]]:
         ):
             conv = WinogradConv(weight, bias, slope)
             results[f"{taps}x{taps}, {name}"] = conv(x, residual=added), wanted
-        narrow = F.conv2d(x.double(), weight[:3].double(), bias[:3].double(), padding=taps // 2)
-        results[f"{taps}x{taps} to 3 channels"] = NarrowConv(weight[:3], bias[:3])(x), narrow
-    x, displacements = random(2, 32, 5, 7), 3 * random(2, 72, 5, 7)
-    factors, weight, bias = random(2, 36, 5, 7), random(32, 32, 3, 3) / 16, random(32)
-    x, displacements, factors = (t.contiguous(memory_format=torch.channels_last) for t in (x, displacements, factors))
-    expected = modulated_deform_conv2d(x, displacements, factors, weight, bias, padding=1, deform_groups=4)
-    results["deformable"] = DeformConv(weight, bias, 4)(x, displacements, factors), expected
+        few = {3: 3, 7: 2}[taps]
+        expected = F.conv2d(x.double(), weight[:few].double(), bias[:few].double(), padding=taps // 2)
+        results[f"{taps}x{taps} to {few} channels"] = NarrowConv(weight[:few], bias[:few])(x), expected
+    x, displacements, factors = random(2, 64, 5, 7), 3 * random(2, 144, 5, 7), random(2, 72, 5, 7)
+    weight, bias = random(64, 64, 3, 3) / 24, random(64)
+    expected = modulated_deform_conv2d(x, displacements, factors, weight, bias, padding=1, deform_groups=8)
+    results["deformable"] = DeformConv(weight, bias, 8)(x, displacements, factors), expected
     return results
 
 
