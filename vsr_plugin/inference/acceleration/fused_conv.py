@@ -135,8 +135,8 @@ class FusedConv(nn.Module):
         Args:
             x: ``(n, c_in, h, w)``.
             padding: rows of zeros above and below, instead of as many as the convolution pads on both sides.
-            into: an earlier result, which is not needed any more; perhaps this one is written there. Large tensors that
-                are made anew cost a page fault for each 4 KB.
+            into: an earlier result, which is not needed any more; perhaps this one is written there, if it has the same
+                shape. Large tensors that are made anew cost a page fault for each 4 KB.
         """
         x, (above, below) = self.prepare(x), padding or (self.padding[0],) * 2
         if winograd := self.by_winograd(x):

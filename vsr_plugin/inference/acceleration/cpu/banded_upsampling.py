@@ -1,7 +1,5 @@
 """The upsampling component in bands of rows whose intermediates stay in the cache."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -11,9 +9,10 @@ from vsr_plugin.inference.acceleration.cpu.block_conv import BlockConv
 from vsr_plugin.inference.acceleration.fused_conv import FusedConv
 from vsr_plugin.models.upsampling import PixelShufflePack, PixelShuffleUpsampling
 
-#: Bytes that the largest intermediate of a band may have. More than about 32 MB is mapped afresh by glibc at every
-#: call and pays a page fault for each 4 KB, which costs as much as the convolution; and a third-level cache holds it.
-_BAND_BYTES = 12 * 2**20
+#: Bytes that the largest intermediate of a band has, and may have where rows are long. More than about 32 MB is mapped
+#: afresh by glibc at every call and pays a page fault for each 4 KB, which costs as much as the convolution; and a
+#: third-level cache holds it.
+_BAND_BYTES, _MAX_BYTES = 12 * 2**20, 28 * 2**20
 
 
 class _ShuffleConv(nn.Module):
@@ -33,10 +32,10 @@ class _ShuffleConv(nn.Module):
 
         self.conv = FusedConv(reorder(conv.weight), reorder(conv.bias), dtype, tuple(conv.padding), slope=0.1)
 
-    def forward(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, padding: tuple[int, int], into: Tensor | None = None) -> Tensor:
         s = self.scale_factor
         if (winograd := self.conv.by_winograd(x)) and winograd.shuffles(s):
-            return winograd(self.conv.prepare(x), padding, shuffle=s)
+            return winograd(self.conv.prepare(x), padding, into=into, shuffle=s)
         out = self.conv(x, padding).permute(0, 2, 3, 1)
         n, h, w, c = out.shape
         out = out.reshape(n, h, w, s, c // s).transpose(2, 3).reshape(n, s * h, s * w, c // s**2)
@@ -48,11 +47,12 @@ def _grow(rows: tuple[int, int], height: int) -> tuple[int, int]:
     return max(rows[0] - 1, 0), min(rows[1] + 1, height)
 
 
-def _convolve_rows(
-    layer: Callable[[Tensor, tuple[int, int]], Tensor], x: Tensor, have: tuple[int, int], want: tuple[int, int]
-) -> Tensor:
-    """Rows ``want`` of a layer's output from rows ``have`` of its input, which hold one more where there is one."""
-    return layer(x, (1 - (want[0] - have[0]), 1 - (have[1] - want[1])))
+def _zeros(have: tuple[int, int], want: tuple[int, int]) -> tuple[int, int]:
+    """Rows of zeros above and below rows ``have`` of an input, for rows ``want`` of the output.
+
+    The input holds one row more on each side where there is one.
+    """
+    return 1 - (want[0] - have[0]), 1 - (have[1] - want[1])
 
 
 class BandedUpsampling(nn.Module):
@@ -74,7 +74,8 @@ class BandedUpsampling(nn.Module):
         """LR rows per band for frames of ``width`` columns."""
         # HR features, 64 channels, are the largest of the intermediates.
         row_bytes = self.scale**2 * 64 * width * self.conv_hr.weight.element_size()
-        return max(4, _BAND_BYTES // row_bytes)
+        # Of few rows much is computed twice: each layer needs a row more above and below.
+        return max(4, _BAND_BYTES // row_bytes, min(8, _MAX_BYTES // row_bytes))
 
     def forward(self, feat: Tensor, lr: Tensor) -> Tensor:
         """HR frames ``(n, 3, scale * h, scale * w)`` from features ``(n, c, h, w)`` and LR frames ``(n, 3, h, w)``."""
@@ -82,14 +83,19 @@ class BandedUpsampling(nn.Module):
         feat = self.conv_hr.prepare(feat)
         h, w = feat.shape[-2:]
         rows = self.band_rows(w)
+        earlier: dict[nn.Module, Tensor] = {}
         for i in range(feat.size(0)):  # a band of several samples would not be contiguous
             for top in range(0, h, rows):
                 bottom = min(top + rows, h)
-                hr[i : i + 1, :, self.scale * top : self.scale * bottom] += self._band(feat[i : i + 1], top, bottom)
+                band = self._band(feat[i : i + 1], top, bottom, earlier)
+                hr[i : i + 1, :, self.scale * top : self.scale * bottom] += band
         return hr
 
-    def _band(self, feat: Tensor, top: int, bottom: int) -> Tensor:
-        """The residue of LR rows ``top`` to ``bottom``, ``(1, 3, scale * (bottom - top), scale * w)``."""
+    def _band(self, feat: Tensor, top: int, bottom: int, earlier: dict[nn.Module, Tensor]) -> Tensor:
+        """The residue of LR rows ``top`` to ``bottom``, ``(1, 3, scale * (bottom - top), scale * w)``.
+
+        What layers give is kept in ``earlier`` for the next band, which may be written over it.
+        """
         height = self.scale * feat.size(2)
         last = self.scale * top, self.scale * bottom
         # From the last layer back to the first, each needs one row more on both sides, as far as there are rows.
@@ -105,8 +111,8 @@ class BandedUpsampling(nn.Module):
             read = _grow(rows, height)
         x = feat[:, :, slice(*read)]
         for layer, rows, needed in reversed(steps):
-            x = _convolve_rows(layer, x, read, rows)
+            x = earlier[layer] = layer(x, _zeros(read, rows), earlier.get(layer))
             first, read = layer.scale_factor * rows[0], needed
             x = x[:, :, needed[0] - first : needed[1] - first]
-        x = _convolve_rows(self.conv_hr, x, read, hr)
-        return _convolve_rows(self.conv_last, x, hr, last)
+        x = earlier[self.conv_hr] = self.conv_hr(x, _zeros(read, hr), earlier.get(self.conv_hr))
+        return self.conv_last(x, _zeros(hr, last))

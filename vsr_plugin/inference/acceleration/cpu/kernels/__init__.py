@@ -2,20 +2,19 @@
 
 oneDNN convolves directly, near the peak of the machine, so only fewer multiplications can be faster.
 
-- ``winograd``: the method's matrices, and how many multiplications it takes.
-- ``vector_code``: writing loops and vectors for LLVM.
-- ``call``: what a task is called with.
-- ``products``: the innermost loop.
-- ``winograd_task``, ``narrow_task``, ``deform_task``: convolutions written in them; the second is direct, to very few
-  channels, the third deformable.
-- ``jit``: compiling for this processor.
-- ``team``: running on the threads that PyTorch uses.
-- ``convolution``: packing weights, calling.
+- ``winograd_conv``, ``narrow_conv`` (direct, to very few channels), ``deform_conv``: packing weights, calling;
+  ``calling`` is what they share.
+- ``winograd``: the method's matrices.
+- ``tasks``: the convolutions themselves, and ``call``: what they are called with.
+- ``jit``: compiling them for this processor.
+- ``team``: running them on the threads that PyTorch uses.
 - ``trial``: whether they work here.
 """
 
-from vsr_plugin.inference.acceleration.cpu.kernels.convolution import DeformConv, NarrowConv, WinogradConv
+from vsr_plugin.inference.acceleration.cpu.kernels.deform_conv import DeformConv
 from vsr_plugin.inference.acceleration.cpu.kernels.jit import missing_compiler
+from vsr_plugin.inference.acceleration.cpu.kernels.narrow_conv import NarrowConv
 from vsr_plugin.inference.acceleration.cpu.kernels.trial import kernels_pay, obstacle
+from vsr_plugin.inference.acceleration.cpu.kernels.winograd_conv import WinogradConv
 
 __all__ = ["DeformConv", "NarrowConv", "WinogradConv", "kernels_pay", "missing_compiler", "obstacle"]

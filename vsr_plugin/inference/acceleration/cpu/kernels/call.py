@@ -10,7 +10,7 @@ import struct
 from vsr_plugin.inference.acceleration.cpu.kernels.winograd import Winograd
 
 #: Tiles of a block: data and sums of 64 channels are 0.4 MB for 3x3 filters. A multiple of 6 and of 12, see
-#: `winograd_task`.
+#: `tasks.winograd`.
 BLOCK = 24
 #: Output channels, at most, that are summed up before they are transformed.
 CHUNK = 64
@@ -26,7 +26,7 @@ def _integers(*names: str) -> list[tuple[str, type]]:
 
 
 class WinogradCall(ctypes.Structure):
-    """What `winograd_task` is called with."""
+    """What `tasks.winograd` is called with."""
 
     _fields_ = _integers(
         "source",  # address of features, whose channels lie side by side
@@ -62,7 +62,7 @@ class WinogradCall(ctypes.Structure):
 
 
 class NarrowCall(ctypes.Structure):
-    """What `narrow_task` is called with."""
+    """What `tasks.narrow` is called with."""
 
     _fields_ = _integers(
         "source",  # address of features, whose channels lie side by side
@@ -89,7 +89,7 @@ class NarrowCall(ctypes.Structure):
 
 
 class DeformCall(ctypes.Structure):
-    """What `deform_task` is called with. Pixels of all images follow one another everywhere."""
+    """What `tasks.deform` is called with. Pixels of all images follow one another everywhere."""
 
     _fields_ = _integers(
         "source",  # address of features, whose channels lie side by side

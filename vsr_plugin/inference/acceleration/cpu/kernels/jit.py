@@ -66,7 +66,7 @@ def host() -> tuple[Host | None, str | None]:
 @functools.cache
 def _engine(task: str, parameters: tuple[int, ...]) -> Any:
     llvm = _llvm()
-    emit = importlib.import_module(f"{__package__}.{task}").emit
+    emit = importlib.import_module(f"{__package__}.tasks.{task}").emit
     module = llvm.parse_assembly(str(emit(*parameters)))
     module.verify()
     machine = llvm.Target.from_default_triple().create_target_machine(
@@ -83,7 +83,7 @@ def compiled(task: str, *parameters: int) -> int:
     """The address of a task's function ``run``, compiled once a process, in half a second.
 
     Args:
-        task: ``'winograd_task'`` or ``'narrow_task'``.
+        task: a module of ``tasks``.
         parameters: of its ``emit``.
 
     Raises:

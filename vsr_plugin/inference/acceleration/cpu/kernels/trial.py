@@ -7,15 +7,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vsr_plugin.inference.acceleration.cpu.kernels import jit
-from vsr_plugin.inference.acceleration.cpu.kernels.convolution import DeformConv, NarrowConv, WinogradConv
+from vsr_plugin.inference.acceleration.cpu.kernels.deform_conv import DeformConv
+from vsr_plugin.inference.acceleration.cpu.kernels.narrow_conv import NarrowConv
 from vsr_plugin.inference.acceleration.cpu.kernels.winograd import ALGORITHMS
+from vsr_plugin.inference.acceleration.cpu.kernels.winograd_conv import WinogradConv
 from vsr_plugin.models.aggregation.deform_conv import modulated_deform_conv2d
 
 #: Largest error in results of magnitude 1 to 4.
 _TOLERANCE = 1e-4
 #: Multiplications from which on a convolution is worth compiling them, which takes some seconds a process: 64 channels
-#: at 43x43.
-_WORTH_COMPILING = 2**26
+#: at 31x31.
+_WORTH_COMPILING = 2**25
 
 
 def trials() -> dict[str, tuple[Tensor, Tensor]]:

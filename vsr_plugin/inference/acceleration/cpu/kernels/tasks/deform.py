@@ -10,8 +10,15 @@ import itertools
 from llvmlite import ir
 
 from vsr_plugin.inference.acceleration.cpu.kernels.call import BLOCK, DeformCall
-from vsr_plugin.inference.acceleration.cpu.kernels.products import rows_at_once, sum_products
-from vsr_plugin.inference.acceleration.cpu.kernels.vector_code import FLOAT, FLOATS, INT, INTS, VectorCode, integer
+from vsr_plugin.inference.acceleration.cpu.kernels.tasks.products import rows_at_once, sum_products
+from vsr_plugin.inference.acceleration.cpu.kernels.tasks.vector_code import (
+    FLOAT,
+    FLOATS,
+    INT,
+    INTS,
+    VectorCode,
+    integer,
+)
 
 _TAPS = 9
 _INDEX = ir.IntType(32)

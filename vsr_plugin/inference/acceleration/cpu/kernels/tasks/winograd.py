@@ -12,8 +12,15 @@ from typing import ClassVar
 from llvmlite import ir
 
 from vsr_plugin.inference.acceleration.cpu.kernels.call import BLOCK, CHUNK, GAP, WinogradCall
-from vsr_plugin.inference.acceleration.cpu.kernels.products import rows_at_once, sum_products
-from vsr_plugin.inference.acceleration.cpu.kernels.vector_code import FLOAT, FLOATS, INT, INTS, VectorCode, integer
+from vsr_plugin.inference.acceleration.cpu.kernels.tasks.products import rows_at_once, sum_products
+from vsr_plugin.inference.acceleration.cpu.kernels.tasks.vector_code import (
+    FLOAT,
+    FLOATS,
+    INT,
+    INTS,
+    VectorCode,
+    integer,
+)
 from vsr_plugin.inference.acceleration.cpu.kernels.winograd import ALGORITHMS, Winograd
 
 #: Lines of 64 bytes that are fetched before each run of the innermost loop, from the next block's input and from where

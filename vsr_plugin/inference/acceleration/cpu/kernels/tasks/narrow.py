@@ -7,7 +7,7 @@ the sum of a vector's lanes in the end. A task takes rows of the output until no
 from llvmlite import ir
 
 from vsr_plugin.inference.acceleration.cpu.kernels.call import PIXELS, NarrowCall
-from vsr_plugin.inference.acceleration.cpu.kernels.vector_code import FLOATS, INT, INTS, VectorCode, integer
+from vsr_plugin.inference.acceleration.cpu.kernels.tasks.vector_code import FLOATS, INT, INTS, VectorCode, integer
 
 
 def emit(taps: int, outputs: int, lanes: int) -> ir.Module:
