@@ -133,7 +133,7 @@ def test_person_gets_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 def test_devices_say_which_kernels_they_run(monkeypatch):
     import torch
 
-    from vsr_plugin.inference.acceleration.cpu import kernels as cpu_kernels
+    from vsr_plugin.inference import acceleration
     from vsr_plugin.inference.acceleration.cuda import flow_by_kernels, kernels
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -146,8 +146,9 @@ def test_devices_say_which_kernels_they_run(monkeypatch):
         ),
     )
     monkeypatch.setattr(flow_by_kernels, "flow_obstacle", lambda device: "they are for Hopper GPUs")
-    monkeypatch.setattr(cpu_kernels, "obstacle", lambda: "llvmlite is not installed; pip install llvmlite")
-    assert environment._describe_kernels(torch) == [
+    monkeypatch.setattr(acceleration, "cpu_obstacle", lambda: "llvmlite is not installed; pip install llvmlite")
+    assert environment._describe_kernels(torch, None) == []
+    assert environment._describe_kernels(torch, acceleration) == [
         "cpu: kernels of our own: fp32 no (llvmlite is not installed; pip install llvmlite)",
         "cuda:0: kernels of our own: fp16 yes, bf16 yes, flow no (they are for Hopper GPUs)",
         "cuda:1: kernels of our own: fp16 no (libnvrtc.so.13 is not installed), bf16 yes, "

@@ -109,7 +109,9 @@ def collect() -> Environment:
         if deform_conv := _import(path, "vsr_plugin", installed, conflicts):
             device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
             backends = deform_conv.describe_backends(device)
-            devices += _describe_kernels(torch)
+        if "av" in installed:  # which the folder needs that it lies in
+            acceleration = _import("vsr_plugin.inference.acceleration", "vsr_plugin", installed, conflicts)
+            devices += _describe_kernels(torch, acceleration)
         if ours := _import("vsr_plugin.weights", "vsr_plugin", installed, conflicts):
             weights = ours.locate_published()
     return Environment(installed, devices, backends, weights, absences, conflicts)
@@ -305,11 +307,16 @@ def _describe_devices(torch: Any) -> list[str]:
     return lines
 
 
-def _describe_kernels(torch: Any) -> list[str]:
-    """For each device a line that says which kernels of our own are used there, and why others are not."""
-    from vsr_plugin.inference.acceleration.cpu import kernels as cpu_kernels
+def _describe_kernels(torch: Any, acceleration: Any) -> list[str]:
+    """For each device a line that says which kernels of our own are used there, and why others are not.
 
-    reason = cpu_kernels.obstacle()
+    Args:
+        torch: the module.
+        acceleration: the module, ``None`` where it cannot be imported; then nothing can be told.
+    """
+    if acceleration is None:
+        return []
+    reason = acceleration.cpu_obstacle()
     lines = [f"cpu: kernels of our own: fp32 {'yes' if reason is None else f'no ({reason})'}"]
     if not torch.cuda.is_available():
         return lines

@@ -21,7 +21,7 @@ from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack, modulated_deform_conv2d
 from vsr_plugin.models.upsampling import PixelShuffleUpsampling
 
-works = pytest.mark.skipif(kernels.obstacle() is not None, reason=f"no CPU kernels: {kernels.obstacle()}")
+works = pytest.mark.skipif(jit.host()[0] is None, reason=f"no CPU kernels: {jit.host()[1]}")
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +77,11 @@ def test_fewer_products_give_the_same_filter(taps):
 def test_share_of_multiplications(taps, share):
     algorithm = ALGORITHMS[taps]
     assert algorithm.patch**2 / (algorithm.tile * taps) ** 2 == pytest.approx(share, abs=1e-3)
+
+
+@works
+def test_they_work_here():
+    assert kernels.obstacle() is None
 
 
 # Convolutions
@@ -207,6 +212,60 @@ def test_deform_samples_nothing_where_a_position_is_no_number():
 
 
 @works
+def test_residual_beside_a_part_of_something_larger():
+    conv = nn.Conv2d(16, 16, 3, padding=1)
+    x, residual = features(2, 16, 9, 10), torch.randn(2, 16, 9, 10)
+    canvas = torch.full((2, 11, 12, 32), 7.0)
+    into = canvas.permute(0, 3, 1, 2)[:, 8:24, 1:10, 1:11]
+    out = WinogradConv(conv.weight, conv.bias, None)(x, residual=residual, into=into)
+    torch.testing.assert_close(out, conv(x) + residual, atol=1e-5, rtol=1e-5)
+    into.fill_(7)
+    assert (canvas == 7).all()
+
+
+@works
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_weights_of_other_precisions(dtype):
+    x, factors = features(1, 64, 9, 10), torch.ones(1, 72, 9, 10)
+    weight, bias = torch.randn(64, 64, 3, 3).to(dtype), torch.randn(64).to(dtype)
+    expected = F.conv2d(x, weight.float(), bias.float(), padding=1)
+    torch.testing.assert_close(WinogradConv(weight, bias, None)(x), expected, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(NarrowConv(weight[:3], bias[:3])(x), expected[:, :3], atol=1e-3, rtol=1e-4)
+    still = DeformConv(weight, bias, 8)(x, torch.zeros(1, 144, 9, 10), factors)
+    torch.testing.assert_close(still, expected, atol=1e-3, rtol=1e-4)
+
+
+@works
+def test_default_precision_does_not_matter():
+    conv, x = nn.Conv2d(16, 16, 3, padding=1), features(1, 16, 9, 10)
+    expected = conv(x)
+    try:
+        torch.set_default_dtype(torch.float64)
+        found = WinogradConv(conv.weight, conv.bias, None)(x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@works
+def test_other_channels_and_precisions_are_refused():
+    x, wide = features(1, 16, 4, 5), features(1, 32, 4, 5)
+    winograd = WinogradConv(torch.randn(16, 16, 3, 3), torch.zeros(16), None)
+    for conv in (winograd, NarrowConv(torch.randn(3, 16, 3, 3), torch.zeros(3))):
+        with pytest.raises(ValueError, match=r"float32 features \(n, 16, h, w\) on the CPU, got \(1, 32, 4, 5\)"):
+            conv(wide)
+        with pytest.raises(ValueError, match=r"torch\.float64"):
+            conv(x.double())
+    with pytest.raises(ValueError, match="into: must be float32 and channels last"):
+        winograd(x, into=torch.empty(1, 16, 4, 5))
+    deform = DeformConv(torch.randn(16, 32, 3, 3), torch.zeros(16), 4)
+    with pytest.raises(ValueError, match=r"features \(n, 36, h, w\)"):
+        deform(wide, torch.zeros(1, 72, 4, 5), torch.zeros(1, 35, 4, 5))
+    with pytest.raises(ValueError, match="sizes differ"):
+        deform(wide, torch.zeros(1, 72, 4, 6), torch.zeros(1, 36, 4, 5))
+
+
+@works
 @pytest.mark.parametrize("host", [jit.Host(4, 32), jit.Host(8, 16), jit.Host(16, 32)])
 def test_every_width_of_vectors(monkeypatch, host):
     # Vectors wider than the processor's are computed in parts.
@@ -244,7 +303,6 @@ def test_threads_do_not_show(monkeypatch):
             results.append((conv(x), narrow(x)))
     finally:
         torch.set_num_threads(threads)
-        team._pool.cache_clear()
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
@@ -278,6 +336,24 @@ def test_old_processor(monkeypatch, forgotten):
     llvm = pytest.importorskip("llvmlite.binding")
     monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: {"sse4.2": True, "avx2": False})
     assert kernels.obstacle() == "the processor has neither AVX2 with FMA, AVX-512 nor NEON"
+    assert missing_kernels(BasicVSRNet(mid_channels=8, num_blocks=1), "fp32") is None
+
+
+def test_broken_llvmlite(monkeypatch, forgotten):
+    llvm = pytest.importorskip("llvmlite.binding")
+
+    def fail():
+        raise OSError("libllvmlite.so: version `GLIBC_2.28' not found")
+
+    monkeypatch.setattr(llvm, "initialize_native_target", fail)
+    reason = "llvmlite does not work: libllvmlite.so: version `GLIBC_2.28' not found"
+    assert kernels.obstacle() == reason
+    assert missing_kernels(BasicVSRNet(mid_channels=8, num_blocks=1), "fp32").endswith(reason)
+
+
+def test_switched_off(monkeypatch, forgotten):
+    monkeypatch.setenv("VSR_CPU_KERNELS", "off")
+    assert kernels.obstacle() == "VSR_CPU_KERNELS=off is set"
     assert missing_kernels(BasicVSRNet(mid_channels=8, num_blocks=1), "fp32") is None
 
 

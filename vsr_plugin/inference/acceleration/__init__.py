@@ -3,8 +3,13 @@
 ``accelerate.py`` chooses between ``cpu/``, ``cuda/`` and ``generic.py``, which converts layers wherever it is.
 """
 
-from vsr_plugin.inference.acceleration.accelerate import accelerate, accelerate_with_fallback, missing_kernels
+from vsr_plugin.inference.acceleration.accelerate import (
+    accelerate,
+    accelerate_with_fallback,
+    cpu_obstacle,
+    missing_kernels,
+)
 from vsr_plugin.inference.acceleration.guard import FiniteGuard
 from vsr_plugin.inference.acceleration.precision import PRECISIONS
 
-__all__ = ["PRECISIONS", "FiniteGuard", "accelerate", "accelerate_with_fallback", "missing_kernels"]
+__all__ = ["PRECISIONS", "FiniteGuard", "accelerate", "accelerate_with_fallback", "cpu_obstacle", "missing_kernels"]

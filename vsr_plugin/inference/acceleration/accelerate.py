@@ -11,6 +11,7 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.acceleration import generic
 from vsr_plugin.inference.acceleration.cpu import components as cpu
 from vsr_plugin.inference.acceleration.cpu.kernels import missing_compiler
+from vsr_plugin.inference.acceleration.cpu.kernels import obstacle as obstacle_on_cpu
 from vsr_plugin.inference.acceleration.cuda import components as cuda
 from vsr_plugin.inference.acceleration.cuda.kernels import CHANNELS, obstacle
 from vsr_plugin.inference.acceleration.precision import feature_dtype
@@ -58,10 +59,16 @@ def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
     return fast
 
 
+def cpu_obstacle() -> str | None:
+    """Why CPUs compute in float32 without kernels of our own; ``None`` where these are used."""
+    return obstacle_on_cpu() if cpu.worthwhile(torch.float32) else "this PyTorch has no fused oneDNN operators"
+
+
 def missing_kernels(net: nn.Module, precision: str) -> str | None:
     """Why a network is slower than it could be: kernels of our own are not used. ``None`` where they are.
 
-    Processors and GPUs that they are not written for are not told of. Nothing is compiled to find out.
+    What cannot be mended, such as a processor that they are not written for, is not told of. On CPUs nothing is
+    compiled to find out.
 
     Args:
         net: the network, on its device.
@@ -69,7 +76,7 @@ def missing_kernels(net: nn.Module, precision: str) -> str | None:
     """
     device = next(net.parameters()).device
     reason = None
-    if device.type == "cpu":
+    if device.type == "cpu" and cpu.worthwhile(torch.float32):
         reason = missing_compiler()
     elif device.type == "cuda" and precision != "fp32" and net.mid_channels == CHANNELS:
         reason = obstacle(device, feature_dtype(precision, device))

@@ -56,7 +56,7 @@ def _zeros(have: tuple[int, int], want: tuple[int, int]) -> tuple[int, int]:
 
 
 class BandedUpsampling(nn.Module):
-    """:class:`PixelShuffleUpsampling` by bands; the result does not depend on them.
+    """:class:`PixelShuffleUpsampling` by bands, on which the result depends by rounding alone.
 
     Args:
         plain: the network that holds the layers.

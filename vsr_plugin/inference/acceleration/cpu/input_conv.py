@@ -23,7 +23,7 @@ class InputConvByParts(nn.Module):
         c = conv.weight.size(0)
         frame, *parts = conv.weight.detach().split((3, *[c] * (conv.weight.size(1) // c)), dim=1)
         self.frame = FusedConv(frame, conv.bias, torch.float32, tuple(conv.padding))
-        zeros = torch.zeros(c)
+        zeros = torch.zeros(c, dtype=torch.float32, device="cpu")
         slopes = (*[None] * (len(parts) - 1), slope)
         self.parts = [WinogradConv(part, zeros, slope) for part, slope in zip(parts, slopes, strict=True)]
 

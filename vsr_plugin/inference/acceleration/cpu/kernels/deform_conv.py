@@ -5,7 +5,7 @@ from torch import Tensor
 
 from vsr_plugin.inference.acceleration.cpu.kernels import jit, team
 from vsr_plugin.inference.acceleration.cpu.kernels.call import BLOCK, DeformCall, deform_scratch
-from vsr_plugin.inference.acceleration.cpu.kernels.calling import lanes_for, scratch
+from vsr_plugin.inference.acceleration.cpu.kernels.calling import channels_last, lanes_for, parameters, scratch
 
 
 class DeformConv:
@@ -26,13 +26,13 @@ class DeformConv:
             raise RuntimeError(f"no kernel for weights {tuple(weight.shape)} in {groups} deformable groups")
         self.lanes, self.matrix_lanes = lanes
         self.groups = groups
-        self.weight, self.bias = weight.detach(), bias.detach().contiguous()
+        self.weight, self.bias = parameters(weight, bias)
         c_in = weight.size(1)
         # (output, group, channel, tap) to (panel of outputs, group, tap, channel, output of the panel)
         packed = self.weight.reshape(-1, 2 * self.matrix_lanes, groups, c_in // groups, 9)
         self.packed = packed.permute(0, 2, 4, 3, 1).contiguous()
-        y, x = torch.arange(-1.0, 2).repeat_interleave(3), torch.arange(-1.0, 2).repeat(3)
-        self.positions = torch.cat([y.repeat(groups), x.repeat(groups)])
+        steps = torch.tensor([-1, 0, 1], dtype=torch.float32, device="cpu")
+        self.positions = torch.cat([steps.repeat_interleave(3).repeat(groups), steps.repeat(3 * groups)])
 
     @staticmethod
     def _both_lanes(weight: Tensor, groups: int) -> tuple[int, int] | None:
@@ -52,16 +52,29 @@ class DeformConv:
         Args:
             x: features ``(n, c_in, h, w)``.
             displacements: in pixels, ``(n, 2 * 9 * groups, h, w)``: for every group and tap y, x. What is not a number
-                samples nothing, and neither does what lies outside the image.
+                samples nothing, and outside the image lies zero, as long as the features are finite.
             factors: of the samples, ``(n, 9 * groups, h, w)``.
 
         Returns:
             ``(n, c_out, h, w)``, channels last.
+
+        Raises:
+            ValueError: there are other channels, or other sizes.
         """
-        given = [t.float().permute(0, 2, 3, 1).contiguous() for t in (x, displacements, factors)]
-        n, h, w, c_in = given[0].shape
+        c_in = self.weight.size(1)
+        if len({(t.size(0), *t.shape[2:]) for t in (x, displacements, factors)}) > 1:
+            raise ValueError(
+                f"sizes differ: features {tuple(x.shape)}, displacements {tuple(displacements.shape)}, factors "
+                f"{tuple(factors.shape)}"
+            )
+        counts = c_in, 18 * self.groups, 9 * self.groups
+        given = [
+            channels_last(t.float(), count).permute(0, 2, 3, 1).contiguous()
+            for t, count in zip((x, displacements, factors), counts, strict=True)
+        ]
+        n, h, w, _ = given[0].shape
         c_out = self.weight.size(0)
-        out = torch.empty(n, h, w, c_out)
+        out = torch.empty(n, h, w, c_out, dtype=torch.float32, device="cpu")
         if out.numel():
             threads = min(torch.get_num_threads(), -(-n * h * w // BLOCK))
             floats = deform_scratch(self.groups, c_in // self.groups, c_out)

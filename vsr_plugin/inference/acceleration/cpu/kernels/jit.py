@@ -2,6 +2,8 @@
 
 import functools
 import importlib
+import os
+import platform
 import threading
 from typing import Any, NamedTuple
 
@@ -20,6 +22,8 @@ _HOSTS = (
     (Host(8, 16), {"avx2", "fma"}),
     (Host(4, 32), {"neon"}),
 )
+#: Environment variable that does without kernels, such as where memory must not be made executable.
+SWITCH = "VSR_CPU_KERNELS"
 _compiling = threading.Lock()
 
 
@@ -34,15 +38,24 @@ def _llvm() -> Any:
         import llvmlite.binding as llvm
     except ImportError as error:
         raise RuntimeError("llvmlite is not installed; pip install llvmlite") from error
+    try:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+    except (OSError, RuntimeError) as error:  # its library is loaded when it is first called
+        raise RuntimeError(f"llvmlite does not work: {str(error).strip().splitlines()[0]}") from error
     if not hasattr(llvm, "create_pass_builder"):
         raise RuntimeError("llvmlite is too old; pip install 'llvmlite>=0.45'")
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
     return llvm
+
+
+def _switched_off() -> bool:
+    return os.environ.get(SWITCH, "").lower() in ("off", "0", "no", "false")
 
 
 def missing_compiler() -> str | None:
     """What keeps kernels from being compiled that could be mended."""
+    if _switched_off():
+        return None
     try:
         _llvm()
     except RuntimeError as error:
@@ -53,10 +66,14 @@ def missing_compiler() -> str | None:
 @functools.cache
 def host() -> tuple[Host | None, str | None]:
     """What is compiled for, or ``None`` and why nothing can be."""
+    if _switched_off():
+        return None, f"{SWITCH}=off is set"
     try:
         features = {name for name, there in _llvm().get_host_cpu_features().items() if there}
     except RuntimeError as error:
         return None, str(error)
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        features.add("neon")  # LLVM does not name the features of every such processor
     for candidate, wanted in _HOSTS:
         if wanted <= features:
             return candidate, None

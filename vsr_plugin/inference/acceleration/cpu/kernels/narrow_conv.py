@@ -5,7 +5,7 @@ from torch import Tensor
 
 from vsr_plugin.inference.acceleration.cpu.kernels import jit, team
 from vsr_plugin.inference.acceleration.cpu.kernels.call import NarrowCall, narrow_scratch
-from vsr_plugin.inference.acceleration.cpu.kernels.calling import channels_last, lanes_for, scratch
+from vsr_plugin.inference.acceleration.cpu.kernels.calling import channels_last, lanes_for, parameters, scratch
 
 
 class NarrowConv:
@@ -25,8 +25,7 @@ class NarrowConv:
         if lanes is None:
             raise RuntimeError(f"no kernel for weights {tuple(weight.shape)}")
         self.lanes = lanes
-        self.weight = weight.detach()
-        self.bias = bias.detach().contiguous()
+        self.weight, self.bias = parameters(weight, bias)
         # (output, input channel, row, column) to (row, vector of channels, column, output, lane)
         self.packed = self.weight.unflatten(1, (-1, lanes)).permute(3, 1, 4, 0, 2).contiguous()
 
@@ -46,16 +45,19 @@ class NarrowConv:
 
         Returns:
             ``(n, c_out, rows, w)``, as planes.
+
+        Raises:
+            ValueError: ``x`` is not float32, or has other channels.
         """
         above, below = padding or (self.taps // 2,) * 2
+        x = channels_last(x, self.channels)
         n, _, h, w = x.shape
         rows = h + above + below - self.taps + 1
-        out = torch.empty(n, self.outputs, rows, w)
+        out = torch.empty(n, self.outputs, rows, w, dtype=torch.float32, device="cpu")
         if not x.numel() or not out.numel():
             return out.zero_()
         threads = min(torch.get_num_threads(), n * rows)
         floats = narrow_scratch(self.taps, self.outputs, self.channels)
-        x = channels_last(x)
         call = NarrowCall(
             source=x.data_ptr(),
             target=out.data_ptr(),

@@ -29,8 +29,9 @@ def _openmp():
 
 
 @functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="convolution")
+def _pool() -> ThreadPoolExecutor:
+    """Threads are made as they are needed."""
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="convolution")
 
 
 if hasattr(os, "register_at_fork"):
@@ -45,7 +46,7 @@ def run(task: int, call: ctypes.Structure, threads: int) -> None:
         parallel(task, address, threads, 0)
         return
     function = _TASK(task)
-    others = [_pool(threads - 1).submit(function, address) for _ in range(threads - 1)]
+    others = [_pool().submit(function, address) for _ in range(threads - 1)]
     function(address)
     for other in others:
         other.result()

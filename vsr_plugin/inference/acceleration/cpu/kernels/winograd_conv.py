@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vsr_plugin.inference.acceleration.cpu.kernels import jit, team
 from vsr_plugin.inference.acceleration.cpu.kernels.call import BLOCK, CHUNK, WinogradCall, float_bits, winograd_scratch
-from vsr_plugin.inference.acceleration.cpu.kernels.calling import channels_last, lanes_for, scratch
+from vsr_plugin.inference.acceleration.cpu.kernels.calling import channels_last, lanes_for, parameters, scratch
 from vsr_plugin.inference.acceleration.cpu.kernels.winograd import ALGORITHMS
 
 #: Products of input and output channels from which on Winograd's method pays.
@@ -37,7 +37,7 @@ class WinogradConv:
         self.lanes = lanes
         self.slope = 1.0 if slope is None else slope
         self.channels = c_in, c_out
-        self.weight, self.bias = weight.detach(), bias.detach().contiguous()
+        self.weight, self.bias = parameters(weight, bias)
 
     @staticmethod
     def suits(weight: Tensor, padding: tuple[int, int], stride: tuple[int, int]) -> bool:
@@ -81,18 +81,25 @@ class WinogradConv:
 
         Returns:
             ``(n, c_out / shuffle**2, shuffle * rows, shuffle * w)``, channels last.
+
+        Raises:
+            ValueError: something is not float32, or has other channels.
         """
         above, below = padding or (self.taps // 2,) * 2
         algorithm = ALGORITHMS[self.taps]
+        x = channels_last(x, self.channels[0])
         n, c_in, h, w = x.shape
         rows, c_out = h + above + below - self.taps + 1, self.channels[1] // shuffle**2
         if into is None or into.shape != (n, c_out, shuffle * rows, shuffle * w):
-            into = torch.empty(n, shuffle * rows, shuffle * w, c_out).permute(0, 3, 1, 2)
+            shape = n, shuffle * rows, shuffle * w, c_out
+            into = torch.empty(shape, dtype=torch.float32, device="cpu").permute(0, 3, 1, 2)
         if not x.numel() or not into.numel():
             return into.zero_()
-        x = channels_last(x)
-        if residual is not None and residual.stride() != into.stride():
-            residual = torch.empty_like(into).copy_(residual)
+        if into.stride(1) != 1 or into.dtype != torch.float32:
+            raise ValueError(f"into: must be float32 and channels last, got {into.dtype}, strides {into.stride()}")
+        if residual is not None and (residual.dtype != torch.float32 or residual.stride() != into.stride()):
+            residual = torch.empty_strided(into.shape, into.stride()).copy_(residual)
+        filters = self.filters  # held until the call is over, whoever else makes them meanwhile
         image, _, row, column = into.stride()
         chunks = [
             (
@@ -113,7 +120,7 @@ class WinogradConv:
             source=x.data_ptr(),
             target=into.data_ptr(),
             residual=0 if residual is None else residual.data_ptr(),
-            filters=self.filters.data_ptr(),
+            filters=filters.data_ptr(),
             bias=self.bias.data_ptr(),
             scratch=scratch(threads * floats).data_ptr(),
             scratch_floats=floats,

@@ -157,7 +157,8 @@ def _emit_output_transform(module: ir.Module, algorithm: Winograd, lanes: int, a
 
 
 def _leaky_relu(code: VectorCode, value: ir.Value, slopes: ir.Value) -> ir.Value:
-    # NaN is in both parts, so it stays NaN; infinity is not multiplied by a slope of 0.
+    # NaN is in both parts, so it stays NaN, and infinity is not multiplied by a slope of 0; minus infinity is, and
+    # becomes NaN, which shows as well that a number has overflowed.
     zero = code.constant(0)
     positive = code.build.select(code.build.fcmp_ordered("<", value, zero), zero, value)
     negative = code.build.select(code.build.fcmp_ordered(">", value, zero), zero, value)
