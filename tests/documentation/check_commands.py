@@ -148,7 +148,11 @@ def _check_pip(arguments: list[str]) -> None:
             name = next(words)
             _expect((ROOT / name).exists(), f"{name} is not there")
         elif word == "-e":
-            _expect((ROOT / next(words) / "setup.py").exists(), "setup.py is not there")
+            folder, _, extras = next(words).rstrip("]").partition("[")
+            setup = ROOT / folder / "setup.py"
+            _expect(setup.exists(), "setup.py is not there")
+            for extra in filter(None, extras.split(",")):
+                _expect(f'extras_require={{"{extra}": [' in setup.read_text(), f"setup.py has no extra {extra}")
         elif word != "--no-deps":
             _expect(word in pinned, f"{word} is in no file of requirements")
 

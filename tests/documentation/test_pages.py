@@ -50,6 +50,7 @@ def test_every_command_can_be_given(name: str, load_tool, monkeypatch) -> None:
         "make no-such-target",
         "pip install -r requirements/none.txt",
         "pip install mmagic==9",
+        "pip install -e '.[gpu]'",
         "pytest tests/no_such_file.py",
         "vsr restore",
     ],
