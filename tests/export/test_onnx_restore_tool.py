@@ -132,7 +132,10 @@ VIDEOS = {
 
 @one_network
 @pytest.mark.parametrize("kind", VIDEOS)
-def test_a_video_is_carried_over_as_by_restore_video(kind, small, exported, media, tmp_path: Path) -> None:
+def test_a_video_is_carried_over_as_by_restore_video(kind, small, exported, media, monkeypatch, tmp_path: Path) -> None:
+    # Our CPU kernels round otherwise than both runtimes' operators: one of 100 000 values is a grey level off, upon
+    # which the encoder decides otherwise. What is looked at here is what is carried over.
+    monkeypatch.setattr("vsr_plugin.inference.acceleration.cpu.kernels.trial._WORTH_COMPILING", 2**62)
     name, how, notes = VIDEOS[kind]
     source = media.make_clip(tmp_path / name, pictures=pictures(7, 32, 48), n=7, size=(32, 48), **how)
     expected, found = (tmp_path / f"{who}_{name}" for who in ("expected", "found"))
@@ -156,13 +159,12 @@ def test_a_video_is_carried_over_as_by_restore_video(kind, small, exported, medi
         assert (a.colour, a.pix_fmt) == (original.colour, original.pix_fmt)
     if "audio" in how:
         assert media.packets(found) == media.packets(source)
-    # Single grey levels of rounding, in one of 100 000 values, become more in the encoder, which decides otherwise from
-    # there on; but brightness stays where it is.
+    # Single grey levels of rounding become more in the encoder, but brightness stays where it is.
     with open_source(found) as one, open_source(expected) as other:
         for mine, theirs in zip(one.frames(), other.frames(), strict=True):
             difference = (mine.rgb.astype(float) - theirs.rgb) / np.iinfo(mine.rgb.dtype).max * 255
             assert abs(difference.mean()) < 0.05
-            assert np.abs(difference).mean() < 2
+            assert np.abs(difference).mean() < 1
 
 
 @one_network

@@ -10,7 +10,7 @@ import torch.nn as nn
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.acceleration import generic
 from vsr_plugin.inference.acceleration.cpu import components as cpu
-from vsr_plugin.inference.acceleration.cpu.kernels import missing_compiler
+from vsr_plugin.inference.acceleration.cpu.kernels import missing_kernels as missing_on_cpu
 from vsr_plugin.inference.acceleration.cpu.kernels import obstacle as obstacle_on_cpu
 from vsr_plugin.inference.acceleration.cuda import components as cuda
 from vsr_plugin.inference.acceleration.cuda.kernels import CHANNELS, obstacle
@@ -77,7 +77,7 @@ def missing_kernels(net: nn.Module, precision: str) -> str | None:
     device = next(net.parameters()).device
     reason = None
     if device.type == "cpu" and cpu.worthwhile(torch.float32):
-        reason = missing_compiler()
+        reason = missing_on_cpu()
     elif device.type == "cuda" and precision != "fp32" and net.mid_channels == CHANNELS:
         reason = obstacle(device, feature_dtype(precision, device))
     return f"kernels that make this faster are not used: {reason}" if reason else None

@@ -12,9 +12,8 @@ oneDNN convolves directly, near the peak of the machine, so only fewer multiplic
 """
 
 from vsr_plugin.inference.acceleration.cpu.kernels.deform_conv import DeformConv
-from vsr_plugin.inference.acceleration.cpu.kernels.jit import missing_compiler
 from vsr_plugin.inference.acceleration.cpu.kernels.narrow_conv import NarrowConv
-from vsr_plugin.inference.acceleration.cpu.kernels.trial import kernels_pay, obstacle
+from vsr_plugin.inference.acceleration.cpu.kernels.trial import kernels_pay, missing_kernels, obstacle
 from vsr_plugin.inference.acceleration.cpu.kernels.winograd_conv import WinogradConv
 
-__all__ = ["DeformConv", "NarrowConv", "WinogradConv", "kernels_pay", "missing_compiler", "obstacle"]
+__all__ = ["DeformConv", "NarrowConv", "WinogradConv", "kernels_pay", "missing_kernels", "obstacle"]

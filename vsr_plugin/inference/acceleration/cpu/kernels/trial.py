@@ -70,6 +70,12 @@ def obstacle() -> str | None:
     return None
 
 
+def missing_kernels() -> str | None:
+    """What keeps the kernels from being used and could be mended, as far as it is known; nothing is compiled for it."""
+    tried = jit.host()[0] is not None and obstacle.cache_info().currsize
+    return obstacle() if tried else jit.missing_compiler()
+
+
 def kernels_pay(x: Tensor, weight: Tensor) -> bool:
     """Whether a convolution of ``x`` by ``weight`` is worth them, and they work here.
 
