@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,11 @@ from types import ModuleType
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     cores = len(os.sched_getaffinity(0)) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores)))
+
+# Compiled kernels are kept for all processes of these tests, and for none after them.
+if "PYTORCH_KERNEL_CACHE_PATH" not in os.environ:
+    compiled_kernels = tempfile.TemporaryDirectory(prefix="vsr_kernels_")
+    os.environ["PYTORCH_KERNEL_CACHE_PATH"] = compiled_kernels.name
 
 import clip_files
 import pytest

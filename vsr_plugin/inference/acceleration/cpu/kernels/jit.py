@@ -5,7 +5,10 @@ import importlib
 import os
 import platform
 import threading
+from pathlib import Path
 from typing import Any, NamedTuple
+
+from vsr_plugin.inference.acceleration import machine_code
 
 
 class Host(NamedTuple):
@@ -81,23 +84,48 @@ def host() -> tuple[Host | None, str | None]:
 
 
 @functools.cache
-def _engine(task: str, parameters: tuple[int, ...]) -> Any:
+def _processor() -> tuple[str, str]:
+    """The processor's name and features, as LLVM has them."""
     llvm = _llvm()
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+def _target_machine() -> Any:
+    name, features = _processor()
+    return _llvm().Target.from_default_triple().create_target_machine(cpu=name, features=features, opt=3)
+
+
+@functools.cache
+def _sources() -> str:
+    """Everything that says what code is emitted, and how it is compiled."""
+    here = Path(__file__)
+    return "".join(path.read_text() for path in [here, *sorted((here.parent / "tasks").glob("*.py"))])
+
+
+def _object_file(task: str, parameters: tuple[int, ...]) -> bytes:
+    llvm, machine = _llvm(), _target_machine()
     emit = importlib.import_module(f"{__package__}.tasks.{task}").emit
     module = llvm.parse_assembly(str(emit(*parameters)))
     module.verify()
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
-    )
     passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
     passes.getModulePassManager().run(module, passes)
-    engine = llvm.create_mcjit_compiler(module, machine)
+    return machine.emit_object(module)
+
+
+@functools.cache
+def _engine(task: str, parameters: tuple[int, ...]) -> Any:
+    llvm = _llvm()
+    version = importlib.import_module("llvmlite").__version__
+    depends_on = (_sources(), version, llvm.get_default_triple(), *_processor(), task, *map(str, parameters))
+    code = machine_code.kept(depends_on, lambda: _object_file(task, parameters))
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return engine
 
 
 def compiled(task: str, *parameters: int) -> int:
-    """The address of a task's function ``run``, compiled once a process, in half a second.
+    """The address of a task's function ``run``, compiled in half a second if no earlier process has.
 
     Args:
         task: a module of ``tasks``.

@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vsr_plugin.inference.acceleration import machine_code
+
 _INVALID_CONTEXT = 201  # of CUresult
 _MAX_DYNAMIC_SHARED_SIZE_BYTES = 8  # of CUfunction_attribute
 _PROGRAMMATIC_STREAM_SERIALIZATION = 6  # of CUlaunchAttributeID
@@ -74,7 +76,7 @@ def architecture(device: torch.device, *, specific: bool = False) -> str:
 
 
 def compile_cubin(source: str, options: Sequence[str]) -> bytes:
-    """Translate CUDA source that includes no headers; needs no GPU.
+    """Translate CUDA source that includes no headers, or take what an earlier process has; needs no GPU.
 
     Args:
         source: with ``extern "C"`` kernels.
@@ -83,6 +85,11 @@ def compile_cubin(source: str, options: Sequence[str]) -> bytes:
     Raises:
         RuntimeError: there is no compiler, or it refuses; with its messages.
     """
+    depends_on = (source, *options, str(torch.version.cuda))
+    return machine_code.kept(depends_on, lambda: _translate(source, options))
+
+
+def _translate(source: str, options: Sequence[str]) -> bytes:
     nvrtc = _nvrtc()
     program = ctypes.c_void_p()
     _check(
