@@ -155,7 +155,7 @@ def parse_args() -> argparse.Namespace:
         metavar="Q",
         help="constant quality, lower is better, such as 0 to 51 of libx264 (default: visually lossless)",
     )
-    video.add_argument("--preset", default=Encoding.preset, help="speed against size: ultrafast to placebo of libx264")
+    video.add_argument("--preset", help="speed against size: ultrafast to placebo of libx264, 0 to 13 of libsvtav1")
     video.add_argument(
         "--pix-fmt", help="FFmpeg pixel format (default: 4:2:0, with 10 bits if the input has more than 8)"
     )

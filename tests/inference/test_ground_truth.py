@@ -7,7 +7,7 @@ import pytest
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.inference import RestoreOptions
-from vsr_plugin.inference.ground_truth import GroundTruth, check_ground_truth
+from vsr_plugin.inference.ground_truth import GroundTruth, check_ground_truth, surplus_note
 from vsr_plugin.media import Frame
 
 
@@ -57,9 +57,24 @@ def test_too_few_frames():
         GroundTruth(Source(), 2, 5).at(10)
 
 
+def of_length(length: int | None) -> SimpleNamespace:
+    return SimpleNamespace(path="gt.mp4", height=12, width=16, num_frames_exact=length)
+
+
 def check_lengths(length: int | None, gt_length: int | None, **options) -> None:
-    source, gt = (SimpleNamespace(path="gt.mp4", height=12, width=16, num_frames_exact=n) for n in (length, gt_length))
-    check_ground_truth(gt, source, (12, 16), RestoreOptions(**options))
+    check_ground_truth(of_length(gt_length), of_length(length), (12, 16), RestoreOptions(**options))
+
+
+def test_a_surplus_is_told():
+    note = surplus_note(of_length(40), of_length(20), RestoreOptions())
+    assert note.startswith("ground truth gt.mp4 has 40 frames, the input 20: frame by frame from the first")
+
+
+@pytest.mark.parametrize(
+    ("length", "gt_length", "options"), [(20, 20, {}), (20, 40, dict(num_frames=5)), (None, 40, {}), (20, None, {})]
+)
+def test_no_surplus(length, gt_length, options):
+    assert surplus_note(of_length(gt_length), of_length(length), RestoreOptions(**options)) is None
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def assert_like_one_pass(media, chunked, one_pass, tolerance=2.0):
 @pytest.mark.parametrize("n", [1, 13])
 def test_codecs_and_containers(media, tmp_path, codec, suffix, n):
     clip = media.make_clip(tmp_path / "in.mp4", n=n, size=(64, 80))
-    encoding = Encoding(codec=codec, preset="medium")
+    encoding = Encoding(codec=codec)
     one, many = tmp_path / f"one{suffix}", tmp_path / f"many{suffix}"
     media.copy(clip, one, encoding=encoding, scale=1)
     copy_chunked(media, clip, many, tmp_path / "job", encoding=encoding, scale=1)

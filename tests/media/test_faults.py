@@ -223,6 +223,10 @@ def test_input_is_output(media, clip, tmp_path):
             r"preset 'warp': libx264 has none of that name; choose ultrafast, .* or placebo",
         ),
         ("a.mp4", Encoding(codec="h264_nvenc", preset="placebo"), "preset 'placebo': h264_nvenc .* p6 or p7"),
+        ("a.webm", Encoding(codec="libvpx-vp9", preset="slow"), "preset 'slow': libvpx-vp9 .* 0, 1, .* or 8"),
+        ("a.mp4", Encoding(codec="libsvtav1", preset="14"), "preset '14': libsvtav1 .* or 13"),
+        ("a.mkv", Encoding(codec="ffv1", preset="slow"), "preset 'slow': codec 'ffv1' has no presets; leave it out or"),
+        ("a.avi", Encoding(codec="mpeg4", preset="slow"), "preset 'slow': codec 'mpeg4' has no presets; .*libx264"),
         ("a.mp4", Encoding(quality=-5), r"quality -5: libx264 takes 0 \(best\) to 51"),
         ("a.mp4", Encoding(quality=1000), r"quality 1000: libx264 takes 0 \(best\) to 51"),
         ("a.webm", Encoding(codec="libvpx-vp9", quality=64), "libvpx-vp9 takes 0 .* to 63"),
@@ -237,21 +241,36 @@ def test_impossible_encodings_fail_at_opening(clip, out, name, encoding, message
 
 
 @pytest.mark.parametrize(
-    ("codec", "quality"),
+    ("codec", "quality", "preset"),
     [
-        ("libx264", 0),
-        ("libx264", 51),
-        ("libx265", 51),
-        ("libvpx-vp9", 63),
-        ("libsvtav1", 63),
-        ("mpeg4", 31),
-        ("mjpeg", 1),
+        ("libx264", 0, "ultrafast"),
+        ("libx264", 51, "ultrafast"),
+        ("libx265", 51, "ultrafast"),
+        ("libvpx-vp9", 63, "8"),
+        ("libsvtav1", 63, "13"),
+        ("mpeg4", 31, None),
+        ("mjpeg", 1, None),
     ],
 )
-def test_the_ends_of_the_range_of_quality(media, clip, out, codec, quality):
+def test_the_ends_of_the_range_of_quality(media, clip, out, codec, quality, preset):
     # At four times the size: of 48x32 x265 overwrites its heap now and then.
-    media.copy(clip, out / "a.mkv", encoding=Encoding(codec=codec, quality=quality, preset="ultrafast"))
+    media.copy(clip, out / "a.mkv", encoding=Encoding(codec=codec, quality=quality, preset=preset))
     assert len(media.probe(out / "a.mkv").pts) == 10
+
+
+@pytest.mark.parametrize(
+    ("codec", "fast", "slow"),
+    [
+        ("libx264", "ultrafast", "slow"),
+        ("libx265", "ultrafast", "slow"),
+        ("libvpx-vp9", "8", "0"),
+        ("libsvtav1", "13", "6"),
+    ],
+)
+def test_presets_reach_the_encoder(media, clip, out, codec, fast, slow):
+    for preset in (fast, slow):
+        media.copy(clip, out / f"{preset}.mkv", encoding=Encoding(codec=codec, preset=preset))
+    assert (out / f"{slow}.mkv").stat().st_size != (out / f"{fast}.mkv").stat().st_size
 
 
 @pytest.mark.parametrize("rate", [0, -3, Fraction(1, 1001), 10**12, float("nan")])

@@ -320,6 +320,16 @@ def test_ground_truth_that_does_not_fit(restore, images, tmp_path):
     assert "1 frames" in restore(images, tmp_path / "out", "--gt", short, "--num-frames", 1)
 
 
+def test_ground_truth_that_goes_on_is_told(restore, images, tmp_path):
+    count = len(list(images.iterdir()))
+    gt = tmp_path / "gt"
+    gt.mkdir()
+    for i in range(count + 1):
+        cv2.imwrite(str(gt / f"{i}.png"), np.zeros((40, 56, 3), np.uint8))
+    told = f"has {count + 1} frames, the input {count}: frame by frame from the first, the rest was not compared"
+    assert told in restore(images, tmp_path / "out", "--gt", gt)
+
+
 def test_a_border_that_leaves_too_little_to_compare(restore, media, tmp_path):
     clip = media.make_clip(tmp_path / "in.mkv", n=2)
     media.copy(clip, tmp_path / "gt.mkv", scale=4)

@@ -36,6 +36,17 @@ def check_ground_truth(gt: FrameSource, source: FrameSource, size: tuple[int, in
         raise _ends_before(gt.path, available)
 
 
+def surplus_note(gt: FrameSource, source: FrameSource, options: RestoreOptions) -> str | None:
+    """What to tell of ground truth that is known to go on behind the input's end: it may belong to another rate."""
+    length, available = source.num_frames_exact, gt.num_frames_exact
+    if options.num_frames is not None or length is None or available is None or available <= length:
+        return None
+    return (
+        f"ground truth {gt.path} has {available} frames, the input {length}: frame by frame from the first, the rest "
+        "was not compared"
+    )
+
+
 def _ends_before(path: object, index: int) -> MediaError:
     return MediaError(
         f"{path}: ground truth ends before frame {index}; it must have as many frames as the input, or fewer are "

@@ -13,7 +13,7 @@ from vsr_plugin.errors import MediaError
 from vsr_plugin.evaluation.quality import to_uint8
 from vsr_plugin.inference import fingerprint
 from vsr_plugin.inference.acceleration import PRECISIONS, accelerate_with_fallback, missing_kernels
-from vsr_plugin.inference.ground_truth import GroundTruth
+from vsr_plugin.inference.ground_truth import GroundTruth, surplus_note
 from vsr_plugin.inference.job import ChunkRecord, JobFolder
 from vsr_plugin.inference.piece_worker import PieceWorker
 from vsr_plugin.inference.pieces import Piece, PieceCutter, PiecePlan
@@ -120,6 +120,8 @@ class RestoreTask:
         self._num_frames = cutter.num_frames
         self._notes.extend(worker.notes)
         if note := missing_kernels(self._net, options.precision):
+            self._notes.append(note)
+        if gt is not None and (note := surplus_note(gt, source, options)):
             self._notes.append(note)
         if self._sharing.world > 1 and cutter.num_pieces == 1:
             self._notes.append(

@@ -26,7 +26,8 @@ class Encoding:
             ``libsvtav1``, ``ffv1`` (lossless RGB), ``libx264rgb`` (lossless RGB at quality 0).
         quality: The codec's constant-quality number, lower is better; ``None`` takes a visually
             lossless one (14 for H.264).
-        preset: Speed against size, for codecs that have such presets.
+        preset: Speed against size, in the codec's own words: ``slow`` for H.264, ``8`` for AV1; ``None`` is its
+            default.
         pix_fmt: FFmpeg pixel format; ``None`` picks 4:2:0 (4:4:4 for odd sizes), 10 bit for deeper
             sources where the codec can, RGB for lossless codecs.
         audio: Copy the source's audio streams.
@@ -39,7 +40,7 @@ class Encoding:
 
     codec: str = "libx264"
     quality: int | None = None
-    preset: str = "medium"
+    preset: str | None = None
     pix_fmt: str | None = None
     audio: bool = True
     frame_rate: Fraction | None = None
@@ -54,13 +55,14 @@ class Encoding:
 
 @dataclass(frozen=True)
 class _Control:
-    """A codec's quality option: name, default, best and worst; and the presets it knows."""
+    """A codec's quality option: name, default, best and worst; and the presets it knows, with their option's name."""
 
     option: str
     default: int
     best: int
     worst: int
     presets: tuple[str, ...] = ()
+    preset_option: str = "preset"
     extra: tuple[tuple[str, str], ...] = ()
 
 
@@ -72,16 +74,19 @@ _NVENC = (
     *("default", "slow", "medium", "fast", "hp", "hq", "bd", "ll", "llhq", "llhp", "lossless", "losslesshp"),
     *(f"p{i}" for i in range(1, 8)),
 )
+# Those of AV1 and VP9 are numbers, slowest first.
+_CPU_USED = tuple(str(number) for number in range(9))
+_SVT = tuple(str(number) for number in range(14))
 
 _CONTROLS = {
     "libx264": _Control("crf", 14, 0, 51, presets=_X26X),
     "libx264rgb": _Control("crf", 0, 0, 51, presets=_X26X),
     # x265 writes its log to the terminal by itself unless told not to.
     "libx265": _Control("crf", 14, 0, 51, presets=_X26X, extra=(("x265-params", "log-level=none"),)),
-    "libvpx-vp9": _Control("crf", 14, 0, 63, extra=(("b", "0"), ("row-mt", "1"))),
+    "libvpx-vp9": _Control("crf", 14, 0, 63, _CPU_USED, "cpu-used", (("b", "0"), ("row-mt", "1"))),
     # To it, as to NVENC, 0 means that no constant quality is asked for.
-    "libsvtav1": _Control("crf", 16, 1, 63),
-    "libaom-av1": _Control("crf", 14, 0, 63),
+    "libsvtav1": _Control("crf", 16, 1, 63, _SVT),
+    "libaom-av1": _Control("crf", 14, 0, 63, _CPU_USED, "cpu-used"),
     "h264_nvenc": _Control("cq", 16, 1, 51, presets=_NVENC, extra=(("rc", "vbr"),)),
     "hevc_nvenc": _Control("cq", 16, 1, 51, presets=_NVENC, extra=(("rc", "vbr"),)),
     # Their default is a fixed low bit rate; qmin and qmax together make it a fixed quantizer.
@@ -130,23 +135,30 @@ def encoder_options(codec: str, encoding: Encoding) -> dict[str, str]:
         if encoding.quality is not None:
             known = ", ".join(sorted(_CONTROLS))
             raise MediaError(f"codec {codec!r} has no quality setting; leave it out or choose one of {known}")
+        if encoding.preset is not None:
+            raise _no_preset(codec, encoding.preset)
         return {}
     quality = control.default if encoding.quality is None else encoding.quality
     if not control.best <= quality <= control.worst:
         raise MediaError(f"quality {quality}: {codec} takes {control.best} (best) to {control.worst}; see --quality")
-    if control.presets and encoding.preset not in control.presets:
-        raise MediaError(
-            f"preset {encoding.preset!r}: {codec} has none of that name; choose {_either(control.presets)}"
-        )
+    if encoding.preset is not None and encoding.preset not in control.presets:
+        raise _no_preset(codec, encoding.preset, control.presets)
     options = dict(control.extra)
     if codec in ("libx264", "libx264rgb") and _has_avx512():
         # x264's AVX-512 code for its macroblock tree reads memory that nothing wrote, so that the same frames give
         # other packets at every run; a resumed job has to give the packets of an uninterrupted one.
         options["x264-params"] = "asm=avx2"
     options[control.option] = str(quality)
-    if control.presets:
-        options["preset"] = encoding.preset
+    if encoding.preset is not None:
+        options[control.preset_option] = encoding.preset
     return options
+
+
+def _no_preset(codec: str, preset: str, presets: tuple[str, ...] = ()) -> MediaError:
+    if presets:
+        return MediaError(f"preset {preset!r}: {codec} has none of that name; choose {_either(presets)}")
+    having = ", ".join(sorted(name for name, control in _CONTROLS.items() if control.presets))
+    return MediaError(f"preset {preset!r}: codec {codec!r} has no presets; leave it out or choose one of {having}")
 
 
 def _either(names: tuple[str, ...]) -> str:
