@@ -213,6 +213,8 @@ def test_a_run_resumed_from_a_path_goes_on_from_what_it_wrote_itself(
         (["--cfg-options", "val_dataloader.dataset.gt_rot=3"], r"val_evaluator cannot be built: .*'gt_rot'"),
         (["--cfg-options", "val_evaluator.precisoin=3"], r"evaluator cannot be built: .*'precisoin'"),
         (["--cfg-options", "train_cfg.max_iter=3"], r"train_cfg or train_dataloader cannot be built: .*'max_iter'"),
+        (["--cfg-options", "train_cfg=3"], r"train_cfg has several settings, .*max_iters.*name one, such as"),
+        (["--cfg-options", "custom_hooks.0=off"], r"custom_hooks.0 has several settings, type, "),
         (["--cfg-options", "train_cfg.max_iters=0"], r"train_cfg.max_iters 0: use a whole number from 1 on"),
         (["--cfg-options", "train_cfg.val_interval=0"], r"train_cfg.val_interval 0: use a whole number from 1 on"),
         (["--cfg-options", "train_cfg.micro_batch_size=0"], r"train_cfg.micro_batch_size 0: use a whole number from 1"),

@@ -1,10 +1,13 @@
 """From a command line to a runner: configs, presets, processes; shared by the tools that train and test."""
 
 import argparse
+import functools
 import importlib.util
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
@@ -85,9 +88,19 @@ def merge_options(cfg: Config, options: dict) -> None:
     """Replace settings of a config.
 
     Raises:
-        VSRError: a name leads to nothing that can be replaced.
+        VSRError: a name leads to nothing that can be replaced, or to a group of settings that one value cannot stand
+            for.
     """
     for name, value in options.items():
+        try:
+            group = functools.reduce(_member, name.split("."), cfg)
+        except (LookupError, TypeError, ValueError):
+            group = None
+        if isinstance(group, Mapping) and not isinstance(value, Mapping | None):
+            raise VSRError(
+                f"--cfg-options {name}={value}: {name} has several settings, {', '.join(group)}; name one, such as "
+                f"{name}.{next(iter(group), 'type')}=..."
+            )
         try:
             cfg.merge_from_dict({name: value})
         except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -95,6 +108,10 @@ def merge_options(cfg: Config, options: dict) -> None:
                 f"--cfg-options {name}={value}: there is no such setting to replace; correct the name, or replace the "
                 "whole list or value that it leads into"
             ) from error
+
+
+def _member(group: Any, name: str) -> Any:
+    return group[int(name)] if isinstance(group, list) else group[name]
 
 
 def recipes() -> list[str]:
