@@ -164,7 +164,7 @@ def test_guard():
     guard.watch(torch.tensor([1.0, float("nan")]), torch.ones(2))
     guard.watch(torch.ones(2))
     assert guard.tripped()
-    guard.reset()
+    guard = FiniteGuard()
     guard.watch(torch.tensor([float("inf"), -float("inf")]))
     assert guard.tripped()
 

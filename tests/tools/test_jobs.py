@@ -15,6 +15,7 @@ import pytest
 import torch
 from commands import content, shots
 
+from vsr_plugin.inference.job import JobFolder
 from vsr_plugin.models import BasicVSRNet
 
 
@@ -136,8 +137,6 @@ def test_one_output_one_process(start, restore_error, clip, tmp_path):
 
 
 def test_a_job_that_was_killed_at_its_very_end_is_done(run_tool, weights, media, tmp_path, monkeypatch):
-    from vsr_plugin.inference.job import JobFolder
-
     clip = media.make_clip(tmp_path / "in.mp4", n=3)
     for name in ("out.mp4", "out"):
         arguments = (clip, tmp_path / name, "--weights", weights)
@@ -149,6 +148,38 @@ def test_a_job_that_was_killed_at_its_very_end_is_done(run_tool, weights, media,
         assert status == 0, error
         assert "3 frames" in out
         assert not (tmp_path / f".{name}.job").exists()
+
+
+@pytest.mark.parametrize("deleted", range(6))
+def test_a_job_that_was_killed_while_it_tidied_up_is_done(run_tool, weights, media, tmp_path, monkeypatch, deleted):
+    clip = media.make_clip(tmp_path / "in.mp4", n=3)
+    media.copy(clip, tmp_path / "gt.mkv", scale=4)
+    options = ["--gt", tmp_path / "gt.mkv", "--comparison", tmp_path / "a.png"]
+    arguments = [clip, tmp_path / "out.mp4", "--weights", weights, *options]
+    unlink, gone = Path.unlink, []
+
+    def killed_after(path, missing_ok=False):
+        if path.parent.name == ".out.mp4.job" and path.suffix in (".json", ".npz"):
+            if len(gone) == deleted:
+                raise KeyboardInterrupt
+            gone.append(path.name)
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed_after)
+        patch.setattr(JobFolder, "leave", lambda self: self.release())
+        assert run_tool("restore_video", *arguments)[0] == 130
+    results = {path.name: path.read_bytes() for path in tmp_path.glob("[!.]*")}
+    assert {"out.mp4", "out_quality.csv", "a.png"} <= results.keys()
+    status, out, error = run_tool("restore_video", *arguments, "--resume")
+    if "job.json" in gone:
+        assert gone[-1] == "job.json"  # nothing says any more that there was a job
+        assert "out.mp4: exists already" in error
+    else:
+        assert status == 0, error
+        assert "3 frames" in out
+    assert not (tmp_path / ".out.mp4.job").exists()
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("[!.]*")} == results
 
 
 def test_no_frame_after_a_cut_depends_on_what_is_before_it(start, media, tmp_path):

@@ -13,9 +13,10 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration.guard import FiniteGuard
+from vsr_plugin.inference.acceleration.guard import FiniteGuard, NotFiniteError
 from vsr_plugin.inference.frame_tensors import Frame, frame_to_tensor
 from vsr_plugin.inference.tensor_cache import DiskCache, TensorCache
+from vsr_plugin.media.atomic import write_text
 from vsr_plugin.models.padding import pad_to_multiple
 from vsr_plugin.models.propagation.recurrence import delayed
 
@@ -250,6 +251,10 @@ def restore_piece(
 
     Yields:
         ``(i, HR frame (3, scale * h, scale * w))``, not clipped to [0, 1].
+
+    Raises:
+        NotFiniteError: with a guard, and a ``DiskCache``: a number of the first sweep is not finite. It is asked there
+            segment by segment, since a later call does not see the sweep again.
     """
     restorer = SequenceRestorer(
         net, frames, segment=segment, cache=cache, keep_states=keep_states, on_step=on_step, guard=guard
@@ -259,6 +264,8 @@ def restore_piece(
     if swept != 0:
         for number in without_gradients(restorer.sweep_backward(swept)):
             if journal:
+                if guard is not None and guard.tripped():
+                    raise NotFiniteError
                 journal.record(number)
     yield from without_gradients(restorer.sweep_forward(first_segment))
 
@@ -275,6 +282,4 @@ class SweepJournal:
 
     def record(self, number: int) -> None:
         """Note a segment as swept; its tensors have been written before."""
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(str(number))
-        partial.replace(self._path)
+        write_text(self._path, str(number))

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from vsr_plugin.errors import MediaError
+from vsr_plugin.media.atomic import write_text
 from vsr_plugin.media.chunked import Chunk
 
-_JOB, _RESOURCES = "job.json", "resources.json"
+_JOB, _RESOURCES, _COMPLETE = "job.json", "resources.json", "complete.json"
 
 
 @dataclass
@@ -52,6 +53,7 @@ class JobFolder:
             # Because that folder may be a disk of its own, to which nothing can be renamed.
             self.path = output / name
         self._lock: int | None = None
+        self._made = False
 
     # -- beginning and end, for one process ------------------------------------------------------------------------
 
@@ -76,10 +78,11 @@ class JobFolder:
                 self._compare(begun, settings)
                 return True
             self._empty()
-            write_whole(self.path / _JOB, json.dumps(settings, indent=2))
+            write_text(self.path / _JOB, json.dumps(settings, indent=2))
         except OSError as error:
-            with suppress(OSError):
-                self.remove()
+            if self._made:  # else it may hold the work of another run
+                with suppress(OSError):
+                    self.remove()
             self.release()
             raise MediaError(
                 f"{self.output}: the folder for unfinished work cannot be made beside it ({error.strerror}); choose "
@@ -96,6 +99,7 @@ class JobFolder:
             raise MediaError(f"{self.output}: cannot be written, {self.path.parent} {what}; create the folder first")
         if not self.path.is_dir():
             self.path.mkdir()
+            self._made = True
         self._lock = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,15 +149,34 @@ class JobFolder:
         finally:
             self.release()
 
+    def complete(self, num_frames: int) -> None:
+        """Note that all results have their names: a run that is killed while it tidies up has nothing left to do.
+
+        Args:
+            num_frames: of the output.
+
+        Raises:
+            OSError: the disk is full or fails.
+        """
+        write_text(self.path / _COMPLETE, json.dumps(num_frames))
+
+    @property
+    def completed(self) -> int | None:
+        """Number of frames of the output if :meth:`complete` was called."""
+        try:
+            return json.loads((self.path / _COMPLETE).read_text())
+        except FileNotFoundError:
+            return None
+
     def remove(self) -> None:
-        """Remove the folder; its settings last, so that a run killed here can be told from one that had not ended."""
-        last = (self.path / "joined.json", self.path / _JOB)
+        """Remove the folder; what says that the work has ended goes last, so that a run killed here is known to have."""
+        last = [self.path / name for name in (_JOB, _COMPLETE)]
         for entry in self.path.iterdir():
             if entry.is_dir():
                 shutil.rmtree(entry, ignore_errors=True)
             elif entry not in last:
                 entry.unlink()
-        for entry in reversed(last):
+        for entry in last:
             entry.unlink(missing_ok=True)
         self.path.rmdir()
         self.release()
@@ -173,7 +196,7 @@ class JobFolder:
             budget: memory in bytes, from which plans follow.
             threads: of the CPU, on which the last bits of some convolutions depend.
         """
-        write_whole(self.path / _RESOURCES, json.dumps(dict(budget=budget, threads=threads)))
+        write_text(self.path / _RESOURCES, json.dumps(dict(budget=budget, threads=threads)))
 
     @property
     def has_resources(self) -> bool:
@@ -208,7 +231,7 @@ class JobFolder:
         """
         path = self._record_path(record.chunk.first)
         try:
-            write_whole(path, json.dumps(asdict(record)))
+            write_text(path, json.dumps(asdict(record)))
         except OSError as error:
             raise MediaError(f"{self.output}: writing failed ({error.strerror}); free space") from error
 
@@ -261,16 +284,6 @@ class JobFolder:
         path = max(self.path.glob("picture-*.npz"))
         with np.load(path) as stored:
             return {label: stored[label] for label in stored.files}
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that appears under its name in one step, and is on the disk then."""
-    partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def _shown(value: object) -> str:

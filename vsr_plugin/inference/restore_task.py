@@ -58,7 +58,10 @@ class RestoreTask:
         if self._sharing.is_first:
             self._prepare(output_path)
         self._sharing.wait()
-        self.joined = self._output.is_finished()
+        self.joined = self._is_joined()
+
+    def _is_joined(self) -> bool:
+        return self._job.completed is not None or self._output.is_finished()
 
     def _prepare(self, output_path: str | os.PathLike) -> None:
         options, job = self._options, self._job
@@ -74,7 +77,7 @@ class RestoreTask:
             self._notes.append(
                 f"resumed: {count} frames were done before" if resumed else "nothing to resume; started afresh"
             )
-        if self._output.is_finished():
+        if self._is_joined():
             return
         self._output.prepare()
         # Whether these can be written is known before the long work as well.
@@ -178,25 +181,32 @@ class RestoreTask:
 
     def finish(self, output_path: str | os.PathLike) -> RestoreResult:
         """Join the chunks and give all results their names."""
+        quality = None
+        if (num_frames := self._job.completed) is None:
+            num_frames, quality = self._complete(output_path)
+        self._job.remove()
+        notes = [*self._notes, *self._source.notes, *self._output.notes]
+        return RestoreResult(num_frames, quality, quality and quality_csv_path(output_path), notes)
+
+    def _complete(self, output_path: str | os.PathLike) -> tuple[int, QualityLog | None]:
+        """Number of frames and their quality, when everything has its name."""
         options = self._options
         records = list(self._job.records())
         if not self.joined:
             self._check_complete(records)
             self._output.finish([record.chunk for record in records])
-        quality = quality_path = None
+        quality = None
         overwrite = options.overwrite or self.joined
         if options.gt is not None:
             quality = QualityLog(options.protocol, [row for record in records for row in record.quality])
-            quality_path = quality_csv_path(output_path)
-            _write_side_file(quality_path, overwrite, lambda path: path.write_text(quality.to_csv()))
+            _write_side_file(quality_csv_path(output_path), overwrite, lambda path: path.write_text(quality.to_csv()))
         if options.comparison is not None:
             shown = {label: to_uint8(rgb) for label, rgb in self._job.last_versions().items()}
             picture = comparison_picture(shown, main=list(shown)[1])
             _write_side_file(Path(options.comparison), overwrite, picture.save)
-        self._job.remove()
         num_frames = sum(record.chunk.frames for record in records)
-        notes = [*self._notes, *self._source.notes, *self._output.notes]
-        return RestoreResult(num_frames, quality, quality_path, notes)
+        self._job.complete(num_frames)
+        return num_frames, quality
 
     def _check_complete(self, records: list[ChunkRecord]) -> None:
         if not records:

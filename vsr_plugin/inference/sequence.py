@@ -12,7 +12,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from vsr_plugin.errors import VSRError
-from vsr_plugin.inference.acceleration import FiniteGuard
+from vsr_plugin.inference.acceleration import FiniteGuard, NotFiniteError
 from vsr_plugin.inference.acceleration.cuda.graphs import release_graphs
 from vsr_plugin.inference.engine import restore_piece
 from vsr_plugin.inference.frame_tensors import Frame
@@ -21,6 +21,7 @@ from vsr_plugin.inference.planning import Plan, disk_has_room
 from vsr_plugin.inference.tensor_cache import DiskCache, MemoryCache, TensorCache
 from vsr_plugin.inference.tiling import tile_net
 from vsr_plugin.inference.transfers import Download
+from vsr_plugin.media.atomic import write_text
 
 #: Frames that a GPU works on while the check of an earlier one is on its way to the host.
 _FRAMES_AHEAD = 2
@@ -49,7 +50,7 @@ def _keeps_states(net: nn.Module, plan: Plan, folder: Path, frames: Sequence[Fra
     if (marker := folder / "keeps_states").exists():
         return marker.read_text() == "yes"
     keeps = disk_has_room(folder, len(frames) * 4 * net.state_channels * pixels)
-    marker.write_text("yes" if keeps else "no")
+    write_text(marker, "yes" if keeps else "no")
     return keeps
 
 
@@ -62,22 +63,18 @@ def _folder_of_attempt(stack: ExitStack, plan: Plan, folder: Path, persistent: b
     return attempt
 
 
-class _OverflowError(Exception):
-    """A number in the frame that would have been next is not finite."""
-
-
 def _checked(restored: Iterable[tuple[int, Tensor]], guard: FiniteGuard) -> Iterator[tuple[int, Tensor]]:
     """Frames that no infinite number has reached; on a GPU each comes when later ones are queued behind it.
 
     Raises:
-        _OverflowError: in place of the first other frame.
+        NotFiniteError: in place of the first other frame.
     """
     waiting: deque[tuple[int, Tensor, Download]] = deque()
 
     def next_checked() -> tuple[int, Tensor]:
         i, hr, overflows = waiting.popleft()
         if overflows.result():
-            raise _OverflowError
+            raise NotFiniteError
         return i, hr
 
     for i, hr in restored:
@@ -86,6 +83,20 @@ def _checked(restored: Iterable[tuple[int, Tensor]], guard: FiniteGuard) -> Iter
             yield next_checked()
     while waiting:
         yield next_checked()
+
+
+class _OverflowMark:
+    """From which frame on a sequence is done in float32, known to later processes if the folder is persistent."""
+
+    def __init__(self, folder: Path, persistent: bool):
+        self._path, self._persistent = folder / "overflowed", persistent
+
+    def set(self, frame: int) -> None:
+        if self._persistent:
+            write_text(self._path, str(frame))
+
+    def reached(self, frame: int) -> bool:
+        return self._persistent and self._path.exists() and frame >= int(self._path.read_text())
 
 
 def _first_segment(cache: TensorCache, wanted: int) -> int:
@@ -137,7 +148,13 @@ def restore_sequence(
     given = first_frame
     height, width = frames[0].shape[-2:] if isinstance(frames[0], Tensor) else frames[0].shape[:2]
     guard = None if precise_net is None else FiniteGuard()
+    mark = _OverflowMark(folder, persistent)
+    overflow = guard is not None and mark.reached(given)
     while True:
+        if overflow:
+            net, guard = precise_net(), None
+            if on_note is not None:
+                on_note(f"a number overflows the precision at frame {given}; from there on the sequence is done in fp32")
         overflow = False
         with ExitStack() as stack:
             attempt = _folder_of_attempt(stack, plan, folder, persistent, precise=guard is None)
@@ -160,7 +177,7 @@ def restore_sequence(
                         given = i + 1
                         yield i, hr
                 return
-            except _OverflowError:
+            except NotFiniteError:
                 overflow = True
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -173,11 +190,7 @@ def restore_sequence(
             torch.cuda.synchronize()  # another stream may still read what is given back
             torch.cuda.empty_cache()
         if overflow:
-            net, guard = precise_net(), None
-            if on_note is not None:
-                on_note(
-                    f"a number overflows the precision at frame {given}; from there on the sequence is done in fp32"
-                )
+            mark.set(given)
             continue
         smaller = plan.smaller()
         if smaller is None:

@@ -37,6 +37,20 @@ def write_whole(target: Path, write: Callable[[Path], object]) -> None:
         partial.discard()
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a small file of an unfinished work, whole in one step and on the disk then, where an earlier may be.
+
+    Raises:
+        OSError: the disk is full or fails.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    with open(partial, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
 class PartialFile:
     """A hidden file beside the target that becomes the target in one step.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vsr_plugin.errors import MediaError
 
-from .atomic import PartialFile
+from .atomic import PartialFile, write_text
 from .chunk_file import PacketFile, joined_packets, read_times, reordering
 from .encoding import Encoding
 from .frame import Frame
@@ -182,7 +182,7 @@ class VideoChunks(ChunkedOutput):
             container = VideoContainer(self.layout, partial.path, audio=self._audio)
             container.abandon()
             # Known here only: whether the packets need their parameter sets inside.
-            (self.folder / "header.json").write_text(json.dumps(container.global_header))
+            write_text(self.folder / "header.json", json.dumps(container.global_header))
             for line in container.notes:
                 self._note(line)
         except OSError as error:
@@ -215,7 +215,7 @@ class VideoChunks(ChunkedOutput):
             self._join(chunks, container)
             for line in container.notes:
                 self._note(line)
-            self._mark.write_text(json.dumps(_identity(partial.path)))
+            write_text(self._mark, json.dumps(_identity(partial.path)))
             partial.commit()
         except MEDIA_FAULTS as error:
             raise self.failed(sum(chunk.frames for chunk in chunks), error) from error

@@ -9,7 +9,15 @@ from vsr_plugin.inference.acceleration.accelerate import (
     cpu_obstacle,
     missing_kernels,
 )
-from vsr_plugin.inference.acceleration.guard import FiniteGuard
+from vsr_plugin.inference.acceleration.guard import FiniteGuard, NotFiniteError
 from vsr_plugin.inference.acceleration.precision import PRECISIONS
 
-__all__ = ["PRECISIONS", "FiniteGuard", "accelerate", "accelerate_with_fallback", "cpu_obstacle", "missing_kernels"]
+__all__ = [
+    "PRECISIONS",
+    "FiniteGuard",
+    "NotFiniteError",
+    "accelerate",
+    "accelerate_with_fallback",
+    "cpu_obstacle",
+    "missing_kernels",
+]

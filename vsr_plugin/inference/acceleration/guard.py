@@ -4,6 +4,10 @@ import torch
 from torch import Tensor
 
 
+class NotFiniteError(Exception):
+    """A number overflows the precision, and what it has reached cannot be used."""
+
+
 class FiniteGuard:
     """Collects whether tensors were finite; asking :meth:`tripped` waits for the device, :meth:`flag` does not.
 
@@ -31,13 +35,9 @@ class FiniteGuard:
             self._bad = bad if self._bad is None else self._bad.logical_or_(bad)
 
     def flag(self) -> Tensor:
-        """Whether anything watched since the last :meth:`reset` was not finite, as a tensor on the device."""
+        """Whether anything watched was not finite, as a tensor on the device."""
         return torch.zeros((), dtype=torch.bool) if self._bad is None else self._bad
 
     def tripped(self) -> bool:
-        """Whether anything watched since the last :meth:`reset` was not finite; waits for the device."""
+        """Whether anything watched was not finite; waits for the device."""
         return bool(self.flag())
-
-    def reset(self) -> None:
-        """Forget what was watched, before a part is repeated in float32."""
-        self._bad = None
