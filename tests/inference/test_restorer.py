@@ -241,42 +241,44 @@ def test_flow_that_overflows_is_noticed(either_net, tmp_path):
     assert len(notes) == 1
 
 
-@pytest.mark.parametrize("kind", ["backward", "forward"])
-@pytest.mark.parametrize("stop", [0, 9, 17, 23])
-def test_a_resumed_sequence_overflows_where_an_uninterrupted_one_does(either_net, tmp_path, kind, stop):
-    """The reduced net has other weights, and infinity in the state of frame 19 or 13."""
-    clip = random_clip(24, 8, 8)
-    reduced = copy.deepcopy(either_net)
+@pytest.mark.parametrize("stop", [0, 5, 11])
+def test_a_resumed_sequence_overflows_where_an_uninterrupted_one_does(small_net, tmp_path, stop):
+    """Flow of the reduced net is NaN in the last segment, which warping hides from all states and frames."""
+    clip = random_clip(12, 8, 8)
+    reduced = copy.deepcopy(small_net)
     for parameter in reduced.parameters():
         parameter.data = parameter.data.bfloat16().float()
-    where, plain = {"backward": 19, "forward": 13}[kind], getattr(reduced, f"{kind}_step")
+    plain, warp = reduced.estimate_flows, reduced.alignment.warp
 
-    def overflowing(lr, *args):
-        state = plain(lr, *args)
-        return state * float("inf") if torch.equal(lr[0], clip[where]) else state
+    def overflowing(lrs):
+        forward, backward = plain(lrs)
+        if torch.equal(lrs[0, -1], clip[-1]):
+            forward[0, -1, 0, 2, 3] = torch.nan
+        return forward, backward
 
-    setattr(reduced, f"{kind}_step", overflowing)
+    reduced.estimate_flows = overflowing
+    reduced.alignment.warp = lambda x, flow: warp(x, flow.nan_to_num(0.0))
 
     def restore(folder, first=0):
         folder.mkdir(exist_ok=True)
-        plan = Plan("exact", 8)
+        plan = Plan("exact", 4)
         return restore_sequence(
-            reduced, clip, plan, folder=folder, persistent=True, first_frame=first, precise_net=lambda: either_net
+            reduced, clip, plan, folder=folder, persistent=True, first_frame=first, precise_net=lambda: small_net
         )
 
     whole = dict(restore(tmp_path / "whole"))
     with torch.no_grad():
-        precise = either_net(torch.stack(clip)[None])[0]
-    in_float32 = [i for i in whole if torch.allclose(whole[i], precise[i], rtol=0, atol=1e-5)]
-    assert in_float32 == list(range(0 if kind == "backward" else where, 24))
+        precise = small_net(torch.stack(clip)[None])[0]
+    for i, hr in whole.items():
+        torch.testing.assert_close(hr, precise[i], rtol=0, atol=1e-5)
     restored = restore(tmp_path / "stopped")
     for i, _ in restored:
         if i == stop:
             break
     restored.close()
-    first = stop // 8 * 8  # the frames of a chunk that is not finished are restored again
+    first = stop // 4 * 4  # the frames of a chunk that is not finished are restored again
     resumed = dict(restore(tmp_path / "stopped", first))
-    assert list(resumed) == list(range(first, 24))
+    assert list(resumed) == list(range(first, 12))
     for i, hr in resumed.items():
         assert torch.equal(hr, whole[i]), i
 
