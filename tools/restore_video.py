@@ -7,6 +7,7 @@ from contextlib import ExitStack, suppress
 from fractions import Fraction
 
 import torch
+from tqdm import tqdm
 
 from vsr_plugin.cli import HelpFormatter, frame_progress, pick_device, print_error, run_command
 from vsr_plugin.errors import VSRError
@@ -19,6 +20,7 @@ from vsr_plugin.inference.restore_options import expected_frames
 from vsr_plugin.inference.sharing import Sharing
 from vsr_plugin.media import Encoding
 from vsr_plugin.media.deinterlacing import DEINTERLACE
+from vsr_plugin.models.iconvsr_net import IconVSRNet
 from vsr_plugin.models.propagation.forgetting import LONG, USUAL_RATE
 from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.weights import load_net
@@ -123,11 +125,14 @@ def parse_args() -> argparse.Namespace:
         "--strategy",
         choices=STRATEGIES,
         default=RestoreOptions.strategy,
-        help="whole: all in memory; exact: the same result in bounded memory; window: overlapping windows, an "
-        "approximation; auto: whole if it fits, else exact",
+        help="whole: all in memory, if it fits; exact: the same result in bounded memory; window: overlapping windows, "
+        "an approximation; auto: whole or exact",
     )
     speed.add_argument(
-        "--memory-budget", type=memory_size, metavar="SIZE", help="such as 8G or 500M (default: half of what is free)"
+        "--memory-budget",
+        type=memory_size,
+        metavar="SIZE",
+        help="of each process, such as 8G or 500M (default: half of what is free, shared out)",
     )
     speed.add_argument(
         "--tile", type=positive, metavar="N", help="work on tiles of N LR pixels (default: where a frame does not fit)"
@@ -142,9 +147,8 @@ def parse_args() -> argparse.Namespace:
     speed.add_argument(
         "--keyframe-stride",
         type=natural,
-        default=5,
         metavar="N",
-        help="IconVSR: every N-th frame is a keyframe, 0 for none; fewer are faster and cost quality",
+        help="IconVSR: every N-th frame is a keyframe, 0 for none; fewer are faster and cost quality (default: 5)",
     )
 
     video = parser.add_argument_group("video output")
@@ -199,9 +203,12 @@ def run(args: argparse.Namespace, sharing: Sharing) -> int:
     device = pick_device(args.device)
     if device.type == "cuda" and device.index is None and sharing.world > 1:
         device = torch.device("cuda", sharing.local_rank % torch.cuda.device_count())
-    net = load_net(args.weights, device=device, keyframe_stride=args.keyframe_stride or None)
+    stride = {} if args.keyframe_stride is None else dict(keyframe_stride=args.keyframe_stride or None)
+    net = load_net(args.weights, device=device, **stride)
     if not isinstance(net, VSRNet):
         raise VSRError(f"{args.weights}: weights of {type(net).__name__}, which is a part and cannot restore a video")
+    if stride and not isinstance(net, IconVSRNet):
+        raise VSRError(f"--keyframe-stride: {args.weights} are weights of {type(net).__name__}, which has no keyframes")
     if len(pairs) == 1:
         restore_one(*pairs[0], args, net, device, sharing)
         return 0
@@ -211,7 +218,7 @@ def run(args: argparse.Namespace, sharing: Sharing) -> int:
             print(f"{output_path}: is there already")
             continue
         try:
-            restore_one(input_path, output_path, args, net, device, Sharing(), quiet=not sharing.is_first)
+            restore_one(input_path, output_path, args, net, device, sharing.apart(), quiet=not sharing.is_first)
         except VSRError as error:
             # A night's work must not end with the first file that is damaged.
             print_error(error)
@@ -286,17 +293,25 @@ def restore_one(
             for bar in bars:
                 bar.update(count)
 
+        told = []
+
+        def on_note(line: str) -> None:
+            told.append(line)
+            whose = f"process {sharing.rank}: " if not sharing.is_first else f"{output_path}: " if quiet else ""
+            tqdm.write(f"note: {whose}{line}")
+
         result = restore_video(
-            input_path, output_path, net, options, on_open=on_open, progress=progress, sharing=sharing
+            input_path, output_path, net, options, on_open=on_open, progress=progress, on_note=on_note, sharing=sharing
         )
     if result is not None:
-        report(result, output_path, options)
+        report(result, told, output_path, options)
 
 
-def report(result: RestoreResult, output_path: str, options: RestoreOptions) -> None:
-    """Print the notes, the number of frames and the quality."""
+def report(result: RestoreResult, told: list[str], output_path: str, options: RestoreOptions) -> None:
+    """Print the notes that were not told yet, the number of frames and the quality."""
     for note in result.notes:
-        print(f"note: {note}")
+        if note not in told:
+            print(f"note: {note}")
     print(f"{output_path}: {result.num_frames} frames")
     if result.quality is not None:
         means = result.quality.means()

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from vsr_plugin.inference.pipeline import BackgroundWriter, Prefetcher
+from vsr_plugin.inference.pipeline import BackgroundWriter, Prefetcher, until
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +42,27 @@ def test_an_error_comes_after_the_items_before_it():
     with Prefetcher(fail(), ahead=10) as items, pytest.raises(OSError, match="disk"):
         seen.extend(items)
     assert seen == [0, 1, 2]
+
+
+def test_leaving_ends_what_is_collected_in_the_thread():
+    stop, seen = threading.Event(), []
+
+    def collected(frames):
+        yield 0
+        seen.extend(frames)  # does not end by itself
+        yield 1
+
+    def frames():
+        while True:
+            time.sleep(0.01)
+            yield 0
+
+    with Prefetcher(collected(until(stop, frames())), stop=stop) as items:
+        assert next(items) == 0
+        time.sleep(0.1)
+        begin = time.perf_counter()
+    assert time.perf_counter() - begin < 5
+    assert seen
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, RuntimeError, SystemExit])

@@ -1,5 +1,6 @@
 """Jobs from Python: strategies, stops at any point, and what is left behind by them."""
 
+import errno
 import os
 import threading
 
@@ -8,13 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from vsr_plugin.errors import MediaError, advice
+from vsr_plugin.errors import MediaError, VSRError, advice
 from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference import RestoreOptions, restore_video
 from vsr_plugin.inference.fading import fade_frames
+from vsr_plugin.inference.job import JobFolder
 from vsr_plugin.inference.pieces import PieceCutter, PiecePlan
+from vsr_plugin.inference.planning import MemoryModel
 from vsr_plugin.inference.sharing import Sharing
-from vsr_plugin.media import Frame
+from vsr_plugin.media import Encoding, Frame, open_source
+from vsr_plugin.media.chunked import VideoChunks
 from vsr_plugin.models import BasicVSRNet
 
 
@@ -185,6 +189,91 @@ def test_an_error_before_any_work_leaves_nothing(net, clip, tmp_path):
     with pytest.raises(StopError):
         restore_video(clip, tmp_path / "new.mp4", net, progress=stop_after(1))
     assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(memory_budget="1M"), "memory budget of 1 MiB is too small for frames of 24x16; give at least"),
+        (dict(strategy="window", memory_budget="1M"), "memory budget of 1 MiB is too small"),
+        (dict(tile=5), "tile 5 is smaller than the overlap that it needs; use"),
+        (dict(strategy="fast"), "strategy 'fast' does not exist; choose one of"),
+        (dict(precision="int8"), "precision 'int8' does not exist; choose"),
+    ],
+    ids=str,
+)
+def test_settings_that_do_not_fit_are_known_before_a_frame_is_read(net, clip, tmp_path, monkeypatch, options, message):
+    def read(*_):
+        raise AssertionError("a frame was read")
+
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr("vsr_plugin.media.video_reader.VideoSource.frames", read)
+    with pytest.raises(VSRError, match=message):
+        restore_video(clip, tmp_path / "out.mp4", net, RestoreOptions(**options))
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("options", [dict(window=0), dict(overlap=-1)])
+def test_windows_that_cannot_be(options):
+    with pytest.raises(ValueError, match="`window` must be at least 1 and `overlap` at least 0"):
+        RestoreOptions(strategy="window", **options)
+
+
+@pytest.mark.parametrize("strategy", [dict(scene_cuts="off"), dict(strategy="window", window=40, overlap=5)], ids=str)
+def test_a_resumed_job_takes_another_budget(net, clip, tmp_path, strategy):
+    strategy = dict(**strategy, encoding=Encoding("ffv1"))
+    restore_video(clip, tmp_path / "whole.mkv", net, RestoreOptions(**strategy))
+    options = RestoreOptions(**strategy, resume=True)
+    with pytest.raises(StopError):
+        restore_video(clip, tmp_path / "out.mkv", net, options, progress=stop_after(60))
+    with pytest.raises(VSRError, match="memory budget of 1 MiB is too small"):
+        restore_video(clip, tmp_path / "out.mkv", net, RestoreOptions(**strategy, resume=True, memory_budget="1M"))
+    model = MemoryModel(net, 16, 24)
+    tight = RestoreOptions(**strategy, resume=True, memory_budget=model.working(None) + 6 * model.per_frame)
+    notes = []
+    result = restore_video(clip, tmp_path / "out.mkv", net, tight, on_note=notes.append)
+    assert any("exact, 6 frames at a time" in note or "in windows" in note for note in notes)
+    assert set(notes) <= set(result.notes)
+    for ours, expected in zip(video_frames(tmp_path / "out.mkv"), video_frames(tmp_path / "whole.mkv"), strict=True):
+        assert np.abs(ours.astype(int) - expected).max() <= 1
+
+
+def video_frames(path):
+    with open_source(path) as source:
+        return [frame.rgb for frame in source.frames()]
+
+
+def test_a_disk_that_fails_is_one_line(net, clip, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr("vsr_plugin.inference.job.JobFolder.keep_resources", full)
+    with pytest.raises(MediaError, match=r"\.out\.mp4\.job: unfinished work cannot be kept there \(No space left"):
+        restore_video(clip, tmp_path / "out.mp4", net)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_result_mark_that_a_disk_has_lost(net, clip, tmp_path, monkeypatch):
+    (tmp_path / "out.mp4").write_bytes(b"old")
+    options = RestoreOptions(num_frames=5, overwrite=True, resume=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(VideoChunks, "finish", lambda self, chunks: stop_after(0)(1))
+        with pytest.raises(StopError):
+            restore_video(clip, tmp_path / "out.mp4", net, options)
+    (tmp_path / ".out.mp4.job" / "joined.json").write_text("")
+    assert restore_video(clip, tmp_path / "out.mp4", net, options).num_frames == 5
+    assert len(video_frames(tmp_path / "out.mp4")) == 5
+
+
+def test_processes_of_a_machine_share_out_its_memory(net, clip, tmp_path, monkeypatch):
+    monkeypatch.setattr("vsr_plugin.inference.restore_task.default_budget", lambda device: 2**33)
+    budgets = []
+    monkeypatch.setattr(JobFolder, "keep_resources", lambda self, budget, threads: budgets.append(budget))
+    for sharing in (Sharing(), Half(0, 2, local_world=2), Sharing(local_world=4).apart()):
+        with pytest.raises(FileNotFoundError):
+            restore_video(clip, tmp_path / "out.mp4", net, sharing=sharing)
+    assert budgets == [2**33, 2**32, 2**31]
 
 
 def test_an_existing_folder_keeps_its_files_and_holds_the_job(net, clip, tmp_path):

@@ -124,6 +124,17 @@ def test_auto_takes_whole_where_it_fits(small_net):
     assert make_plan(model(small_net), 4 * 2**30, num_frames=None).strategy == "exact"
 
 
+def test_whole_that_does_not_fit_is_exact(small_net):
+    plan = make_plan(model(small_net), 4 * 2**30, num_frames=10**6, strategy="whole")
+    assert plan == make_plan(model(small_net), 4 * 2**30, num_frames=10**6, strategy="exact")
+
+
+def test_windows_do_not_depend_on_the_budget(small_net):
+    least = model(small_net).working(None) + model(small_net).per_frame
+    plans = [make_plan(model(small_net), budget, num_frames=None, strategy="window") for budget in (least, 2**40)]
+    assert [(plan.segment, plan.overlap) for plan in plans] == [(90, 15)] * 2
+
+
 def test_tiles_where_a_frame_does_not_fit(small_net):
     big = model(small_net, 2160, 3840)
     assert make_plan(big, 200 * 2**30, num_frames=5).tile is None
@@ -166,7 +177,7 @@ def test_sizes(text, size):
     assert parse_memory(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "G", "-1G", "0", "lots"])
+@pytest.mark.parametrize("text", ["", "G", "-1G", "0", "lots", "inf", "nan", "1e30G"])
 def test_no_sizes(text):
     with pytest.raises(ValueError):  # noqa: PT011
         parse_memory(text)

@@ -1,6 +1,7 @@
 import csv
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -318,6 +319,28 @@ def test_ground_truth_that_does_not_fit(restore, images, tmp_path):
     assert error.count("\n") == 1  # no line of what is restored: it is known before
     assert {path.name for path in tmp_path.iterdir()} == {"frames", "short"}
     assert "1 frames" in restore(images, tmp_path / "out", "--gt", short, "--num-frames", 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--memory-budget", "1M"], "a memory budget of 1 MiB is too small for frames of 14x10; give at least"),
+        (["--tile", "5"], "tile 5 is smaller than the overlap that it needs; use"),
+        (
+            ["--keyframe-stride", "3"],
+            r"--keyframe-stride: .*small.pth are weights of BasicVSRNet, which has no keyframes",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit(restore, images, tmp_path, arguments, message):
+    error = restore(images, tmp_path / "out", *arguments, status=1)
+    assert re.match(f"error: {message}", error)
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [images]
+
+
+def test_no_size_of_memory(restore, images, tmp_path):
+    assert "argument --memory-budget: invalid" in restore(images, tmp_path / "out", "--memory-budget", "inf", status=2)
 
 
 def test_ground_truth_that_goes_on_is_told(restore, images, tmp_path):

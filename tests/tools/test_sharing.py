@@ -89,6 +89,13 @@ def test_one_piece_cannot_be_shared(pair, media, tmp_path):
     assert "note" not in second.log
 
 
+def test_processes_that_do_not_know_their_number(restore_error, clip, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    error = restore_error(clip, tmp_path / "out.mp4")
+    assert error == "error: WORLD_SIZE is 2, but RANK is not set; start the processes with torchrun, or unset it"
+
+
 def test_several_inputs(run_tool, restore_error, weights, media, pair, tmp_path):
     clips = [media.make_clip(tmp_path / name, n=3) for name in ("a.mp4", "b.mkv", "c.ts")]
     out = tmp_path / "out"

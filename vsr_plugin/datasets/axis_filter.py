@@ -73,7 +73,7 @@ def filter_frames(frames: np.ndarray | Tensor, rows: AxisFilter, columns: AxisFi
     # PyTorch's products keep to one thread in a data loader's worker, which numpy's do not.
     if frames.dtype == np.uint8:
         exact = torch.float32 if rows.exact_in_float32 else torch.float64
-        signals = torch.from_numpy(np.ascontiguousarray(frames)).to(exact)
+        signals = torch.from_numpy(np.require(frames, requirements=["C", "W"])).to(exact)
     else:
         signals = torch.from_numpy(np.ascontiguousarray(frames, np.float64))
     batch = frames.shape[:-3]

@@ -194,6 +194,7 @@ class SequenceRestorer:
             segment = self.segments[number]
             if number > first_segment:
                 self.cache.put("forward", number, state)
+                self.cache.sync()  # chunks that count must not outlive what comes after them
                 self.cache.drop("forward", number - 1)
             lrs = self._lrs(segment)
             states = self._states(number, lrs)
@@ -274,12 +275,13 @@ class SweepJournal:
     """How far the first sweep of a ``DiskCache`` has come, across processes."""
 
     def __init__(self, cache: DiskCache):
-        self._path = cache.folder / "swept"
+        self._cache, self._path = cache, cache.folder / "swept"
 
     def swept(self) -> int | None:
         """The last segment swept, 0 at the end of the sweep; ``None`` before the first."""
         return int(self._path.read_text()) if self._path.exists() else None
 
     def record(self, number: int) -> None:
-        """Note a segment as swept; its tensors have been written before."""
+        """Note a segment as swept, once its tensors are on the disk."""
+        self._cache.sync()
         write_text(self._path, str(number))

@@ -22,8 +22,6 @@ _FADE = 2
 #: Contributions are kept finer than 8 bits, since what is rounded twice is rounded worse.
 _FINE = np.empty(0, np.uint16)
 _TOP = float(np.iinfo(_FINE.dtype).max)
-#: Bytes of a contribution per HR pixel.
-CONTRIBUTION_BYTES = 3 * _FINE.itemsize
 
 
 def fade_frames(window: int, overlap: int) -> int:

@@ -55,7 +55,9 @@ class FrameStore(Sequence):
     def _as_record(frame: Frame) -> torch.Tensor:
         if isinstance(frame, torch.Tensor):
             return frame
-        bits = np.ascontiguousarray(frame)
+        bits = np.require(
+            frame, requirements=["C", "W"]
+        )  # PyTorch warns of what is read-only, such as images read by PIL
         return torch.from_numpy(bits.view(np.int16) if frame.dtype == np.uint16 else bits)
 
     def __len__(self) -> int:

@@ -169,7 +169,7 @@ class JobFolder:
             return None
 
     def remove(self) -> None:
-        """Remove the folder; what says that the work has ended goes last, so that a run killed here is known to have."""
+        """Remove the folder; what says that the work has ended goes last, for a run that is killed here."""
         last = [self.path / name for name in (_JOB, _COMPLETE)]
         for entry in self.path.iterdir():
             if entry.is_dir():
@@ -267,7 +267,7 @@ class JobFolder:
         return record is not None and record.chunk.first + record.chunk.frames == stop
 
     def keep_versions(self, index: int, versions: dict[str, np.ndarray]) -> None:
-        """Keep versions of frame ``index`` for a comparison picture.
+        """Keep versions of frame ``index`` for a comparison picture, instead of those of frames before it.
 
         Raises:
             MediaError: the disk is full.
@@ -276,6 +276,9 @@ class JobFolder:
         try:
             np.savez(partial, **versions)
             os.replace(partial, self.path / f"picture-{index:08d}.npz")
+            for path in self.path.glob("picture-*.npz"):
+                if path.name < f"picture-{index:08d}.npz":
+                    path.unlink(missing_ok=True)
         except OSError as error:
             raise MediaError(f"{self.output}: writing failed ({error.strerror}); free space") from error
 

@@ -42,6 +42,7 @@ class PieceWorker:
         protocol: how quality is measured against it.
         picture_index: number of the frame whose versions are kept for a comparison picture.
         progress: called with numbers of frames that are done, in halves.
+        on_note: called with every line of ``notes`` as soon as there is something to tell.
 
     Attributes:
         notes: lines worth telling a person, as the keys of a dict, which keep their order.
@@ -63,12 +64,13 @@ class PieceWorker:
         protocol: Protocol,
         picture_index: int | None,
         progress: Callable[[float], None],
+        on_note: Callable[[str], None],
     ) -> None:
         self._nets_for, self._source, self._start = nets_for, source, start
         self._label, self._job, self._output = label, job, output
         self._plan_for, self._wait_until = plan_for, wait_until
         self._first_pts, self._gt, self._protocol = first_pts, gt, protocol
-        self._picture_index, self._progress = picture_index, progress
+        self._picture_index, self._progress, self._on_note = picture_index, progress, on_note
         self.notes: dict[str, None] = {}
         self._stopping = threading.Event()
 
@@ -113,7 +115,7 @@ class PieceWorker:
             rate = net.forgetting
             forgetting = f", still pixels forget {rate:g} per frame (--forgetting)" if rate else ""
             how = f"in {plan.windows}" if piece.is_part else f"as {plan}"
-            self.notes[f"restored {how}{forgetting}"] = None
+            self._note(f"restored {how}{forgetting}")
             restored = restore_sequence(
                 net,
                 piece.frames,
@@ -124,13 +126,18 @@ class PieceWorker:
                 size=self._output.size,
                 precise_net=precise_net,
                 on_step=on_step,
-                on_note=lambda line: self.notes.update({line: None}),
+                on_note=self._note,
             )
             write = self._write_window if piece.is_window else self._write
             with closing(restored):
                 write(piece, missing, restored, writer, current)
         writer.submit(partial(_clean_up, piece))
         self._progress(len(piece.infos) - told)
+
+    def _note(self, line: str) -> None:
+        if line not in self.notes:
+            self.notes[line] = None
+            self._on_note(line)
 
     def _write(
         self,

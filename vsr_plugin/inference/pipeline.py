@@ -10,6 +10,14 @@ Item = TypeVar("Item")
 _END = object()
 
 
+def until(stop: threading.Event, items: Iterable[Item]) -> Iterator[Item]:
+    """The items until ``stop`` is set: what makes something long of them in another thread can be ended."""
+    for item in items:
+        if stop.is_set():
+            return
+        yield item
+
+
 class Prefetcher(Generic[Item]):
     """Runs an iterator in a thread of its own, a bounded number of items ahead.
 
@@ -19,6 +27,7 @@ class Prefetcher(Generic[Item]):
     Args:
         items: the iterator; only the thread touches it.
         ahead: how many items may wait.
+        stop: is set when no more items are wanted; see :func:`until`.
 
     Example:
         >>> with Prefetcher(iter("abc"), ahead=1) as letters:
@@ -26,10 +35,10 @@ class Prefetcher(Generic[Item]):
         ['a', 'b', 'c']
     """
 
-    def __init__(self, items: Iterable[Item], ahead: int = 1) -> None:
+    def __init__(self, items: Iterable[Item], ahead: int = 1, stop: threading.Event | None = None) -> None:
         self._items = iter(items)
         self._queue: queue.Queue = queue.Queue(ahead)
-        self._stop = threading.Event()
+        self._stop = stop or threading.Event()
         self._thread = threading.Thread(target=self._run, name="vsr-reader", daemon=True)
 
     def _run(self) -> None:

@@ -1,7 +1,6 @@
 """How to restore a sequence within a memory budget: strategy, frames at a time, tiles."""
 
 import os
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,14 +9,13 @@ import torch.nn as nn
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.acceleration.cuda.graphs import records_steps
-from vsr_plugin.inference.fading import CONTRIBUTION_BYTES, fade_frames
 from vsr_plugin.inference.tiling import MIN_TILE
 
 STRATEGIES = ("auto", "whole", "exact", "window")
 
 #: Frames read beyond each end of a window; what is lost by there being no more stands in docs/restoring.md.
 OVERLAP = 15
-#: Frames kept of a window, unless the memory allows fewer.
+#: Frames kept of a window.
 WINDOW = 60
 _SEGMENT, _SEGMENT_MIN = 32, 4
 _TILES = (1024, 512, 256, 128, 64, MIN_TILE)
@@ -151,12 +149,6 @@ class MemoryModel:
         states = 2 if self._branches_at_once else 1
         return (states * self.net.state_channels * self.feature_bytes + 2 * 8 + 3 * 12) * self.height * self.width
 
-    @property
-    def contribution(self) -> int:
-        """What a window leaves of a frame to the next one."""
-        rows, columns = self.output_size
-        return CONTRIBUTION_BYTES * rows * columns
-
     def working(self, tile: int | None) -> int:
         """What a step takes while it runs, besides the frames."""
         width = self.net.mid_channels / 64
@@ -187,10 +179,10 @@ def parse_memory(text: str) -> int:
     units = {"K": 2**10, "M": 2**20, "G": 2**30}
     number = text.strip().upper().removesuffix("B").removesuffix("I")
     factor = units.get(number[-1:], 1)
-    size = int(float(number[:-1] if factor > 1 else number) * factor)
-    if size <= 0:
+    size = float(number[:-1] if factor > 1 else number) * factor
+    if not 1 <= size < 2**63:
         raise ValueError(text)
-    return size
+    return int(size)
 
 
 def budget_in_bytes(budget: int | str) -> int:
@@ -201,7 +193,7 @@ def budget_in_bytes(budget: int | str) -> int:
     """
     try:
         return parse_memory(budget if isinstance(budget, str) else str(int(budget)))
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise VSRError(f"memory budget {budget!r}: is no size; use bytes, or a text such as '8G' or '500M'") from error
 
 
@@ -217,11 +209,15 @@ def make_plan(
 ) -> Plan:
     """Choose how to restore a sequence.
 
+    Where ``'window'`` cuts does not depend on the budget, so the result does not either; how each window is restored is
+    a plan of its own.
+
     Args:
         model: what its frames take.
         budget: bytes that may be used.
         num_frames: length, ``None`` if unknown.
-        strategy: one of :data:`STRATEGIES`; ``'auto'`` takes whole if that fits, else exact.
+        strategy: one of :data:`STRATEGIES`; ``'auto'`` takes whole if that fits, else exact, which gives the same, and
+            so does ``'whole'`` where the length is known.
         tile: spatial tiles, by default only where a frame does not fit.
         window: frames kept of each window.
         overlap: frames that a window reads beyond each end.
@@ -254,15 +250,9 @@ def make_plan(
         )
     if strategy == "window":
         overlap = OVERLAP if overlap is None else overlap
-        # A window leaves to the next one what it contributes to its frames.
-        room -= -(-2 * fade_frames(WINDOW, overlap) * model.contribution // model.per_frame)
-        keep = max(min(WINDOW, room - 2 * overlap), 1) if window is None else window
-        return Plan("window", keep + 2 * overlap, overlap, tile)
-    if strategy == "whole" or (strategy == "auto" and num_frames is not None and num_frames <= room):
-        return Plan("whole", num_frames or room, tile=tile)
+        return Plan("window", (WINDOW if window is None else window) + 2 * overlap, overlap, tile)
+    if strategy == "whole" and num_frames is None:
+        return Plan("whole", room, tile=tile)
+    if strategy in ("whole", "auto") and num_frames is not None and num_frames <= room:
+        return Plan("whole", num_frames, tile=tile)
     return Plan("exact", int(min(_SEGMENT, room)), tile=tile)
-
-
-def disk_has_room(folder: str | os.PathLike, needed: int) -> bool:
-    """Whether ``folder`` can take ``needed`` bytes and keep a tenth as much free."""
-    return shutil.disk_usage(folder).free > 1.1 * needed

@@ -31,6 +31,7 @@ class RecordFile:
         self.dtype = dtype
         self.record_bytes = torch.empty(0, dtype=dtype).element_size() * int(np.prod(shape))
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._written = False
 
     def write(self, number: int, tensor: Tensor) -> None:
         """Store a record.
@@ -43,14 +44,29 @@ class RecordFile:
             raise ValueError(f"records are {self.dtype} {self.shape}, got {tensor.dtype} {tuple(tensor.shape)}")
         bits = tensor.detach().contiguous().cpu().view(_BITS.get(self.dtype, self.dtype))
         data, offset = memoryview(bits.numpy()).cast("B"), number * self.record_bytes
+        self._written = True
         try:
             while data:
                 written = os.pwrite(self._file, data, offset)
                 data, offset = data[written:], offset + written
         except OSError as error:
-            raise MediaError(
-                f"{self.path}: cannot be written ({error.strerror}); free space or use another folder"
-            ) from error
+            raise self._failed(error) from error
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk.
+
+        Raises:
+            MediaError: the disk is full or fails.
+        """
+        if self._written:
+            try:
+                os.fsync(self._file)
+            except OSError as error:
+                raise self._failed(error) from error
+            self._written = False
+
+    def _failed(self, error: OSError) -> MediaError:
+        return MediaError(f"{self.path}: cannot be written ({error.strerror}); free space or use another folder")
 
     def read(self, number: int) -> Tensor:
         """A stored record, on the CPU.

@@ -61,6 +61,10 @@ class RestoreOptions:
 
     def __post_init__(self) -> None:
         _ = self.output_size  # which says what is wrong with it
+        if (self.window is not None and self.window < 1) or (self.overlap is not None and self.overlap < 0):
+            raise ValueError(
+                f"`window` must be at least 1 and `overlap` at least 0, got {self.window} and {self.overlap}"
+            )
         if self.memory_budget is not None:
             object.__setattr__(self, "memory_budget", budget_in_bytes(self.memory_budget))
         if self.comparison is not None:

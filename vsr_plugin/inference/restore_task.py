@@ -2,6 +2,7 @@
 
 import functools
 import os
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,11 +14,12 @@ from vsr_plugin.errors import MediaError
 from vsr_plugin.evaluation.quality import to_uint8
 from vsr_plugin.inference import fingerprint
 from vsr_plugin.inference.acceleration import PRECISIONS, accelerate_with_fallback, missing_kernels
+from vsr_plugin.inference.acceleration.precision import feature_dtype
 from vsr_plugin.inference.ground_truth import GroundTruth, surplus_note
 from vsr_plugin.inference.job import ChunkRecord, JobFolder
 from vsr_plugin.inference.piece_worker import PieceWorker
 from vsr_plugin.inference.pieces import Piece, PieceCutter, PiecePlan
-from vsr_plugin.inference.pipeline import Prefetcher
+from vsr_plugin.inference.pipeline import Prefetcher, until
 from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
 from vsr_plugin.inference.quality_log import QualityLog
 from vsr_plugin.inference.restore_options import RestoreOptions, RestoreResult, expected_frames, quality_csv_path
@@ -65,13 +67,18 @@ class RestoreTask:
 
     def _prepare(self, output_path: str | os.PathLike) -> None:
         options, job = self._options, self._job
+        device = next(self._net.parameters()).device
+        feature_dtype(options.precision, device)  # which says if there is none
         settings = fingerprint.of_job(self._source, self._net, options, self._output.size, self._forgets_from)
         resumed = job.begin(settings, resume=options.resume)
         if not resumed or not job.has_resources:
-            device = next(self._net.parameters()).device
-            sharers = 1 if device.type == "cuda" else self._sharing.world
-            budget = options.memory_budget or default_budget(device) // sharers
+            budget = options.memory_budget or default_budget(device) // self._sharing.sharers(device)
             job.keep_resources(budget, torch.get_num_threads())
+        elif options.memory_budget is not None:
+            # Plans of another budget give the same result; one that was killed for its memory may go on with less.
+            job.keep_resources(options.memory_budget, job.threads)
+        # What does not fit together is known before a frame is read.
+        self._make_plan(job.budget, options.strategy, 1)
         if options.resume:
             count = sum(record.chunk.frames for record in job.records())
             self._notes.append(
@@ -85,8 +92,8 @@ class RestoreTask:
             if path is not None:
                 PartialFile(Path(path), overwrite=options.overwrite).discard()
 
-    def work(self, gt: FrameSource | None, progress: Callable[[float], None]) -> None:
-        """Restore the pieces that fall to this process."""
+    def work(self, gt: FrameSource | None, progress: Callable[[float], None], on_note: Callable[[str], None]) -> None:
+        """Restore the pieces that fall to this process; notes are told at once, and kept for the result."""
         options, job, source = self._options, self._job, self._source
         budget = job.budget
         cutter = PieceCutter(
@@ -111,12 +118,14 @@ class RestoreTask:
             protocol=options.protocol,
             picture_index=self._picture_index(),
             progress=progress,
+            on_note=on_note,
         )
+        stop = threading.Event()
         frames = source.frames(options.start, options.num_frames)
         threads = torch.get_num_threads()
         torch.set_num_threads(job.threads)
         try:
-            with closing(frames), closing(cutter), Prefetcher(cutter.pieces(frames)) as pieces:
+            with closing(frames), closing(cutter), Prefetcher(cutter.pieces(until(stop, frames)), stop=stop) as pieces:
                 worker.run(pieces)
         finally:
             torch.set_num_threads(threads)
@@ -161,7 +170,7 @@ class RestoreTask:
         """How to restore a piece; the same in a resumed run, since the budget is kept with the job."""
         length, strategy = len(piece.frames), self._options.strategy
         if strategy == "window":
-            return Plan("whole", length, tile=self._make_plan(budget, "window", None).tile)
+            return self._make_plan(budget, "auto", length)
         on_cpu = next(self._net.parameters()).device.type == "cpu"
         if strategy == "auto" and on_cpu and length > _LONG_PIECE:
             strategy = "exact"

@@ -3,13 +3,14 @@
 The work is a job (:mod:`vsr_plugin.inference.job`): it can be killed and resumed, and several processes can share it.
 """
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
 
 import torch.nn as nn
 
-from vsr_plugin.errors import advise
+from vsr_plugin.errors import MediaError, advise
 from vsr_plugin.inference.ground_truth import check_ground_truth
 from vsr_plugin.inference.job import JobFolder
 from vsr_plugin.inference.restore_options import RestoreOptions, RestoreResult
@@ -18,6 +19,18 @@ from vsr_plugin.inference.result_files import check_results
 from vsr_plugin.inference.sharing import Sharing
 from vsr_plugin.media import FrameSource, open_source
 from vsr_plugin.media.chunked import ChunkedOutput, open_chunked
+
+#: What a disk can do wrong; what writes results says so by itself.
+_DISK_FAULTS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EMFILE,
+    errno.ENFILE,
+}
 
 
 def restore_video(
@@ -28,6 +41,7 @@ def restore_video(
     *,
     on_open: Callable[[FrameSource], None] | None = None,
     progress: Callable[[float], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
     sharing: Sharing = Sharing(),
 ) -> RestoreResult | None:
     """Restore a video file, a folder of images or an image, enlarged as the network does or to the size asked for.
@@ -47,6 +61,8 @@ def restore_video(
         options: what to restore and how to keep it.
         on_open: called with the input when it is open and the output has proved writable.
         progress: called with the number of frames done since the last call, see :func:`restore_frames`.
+        on_note: called, in every process, with a line for a person when it is decided how something is restored, and
+            when that changes on the way; the notes of the result hold those of the first process too.
         sharing: the processes that all call this function with equal arguments, to share the work.
 
     Returns:
@@ -71,12 +87,20 @@ def restore_video(
             if on_open is not None and sharing.is_first:
                 on_open(source)
             if not task.joined:
-                task.work(gt, progress or (lambda count: None))
+                task.work(gt, progress or (lambda count: None), on_note or (lambda line: None))
             sharing.wait()
             result = task.finish(output_path) if sharing.is_first else None
             sharing.wait()
         except BaseException as error:
-            advise(error, job.leave())
+            way_on = job.leave()
+            if isinstance(error, OSError) and error.errno in _DISK_FAULTS:
+                failed = MediaError(
+                    f"{error.filename or job.path}: unfinished work cannot be kept there ({error.strerror}); free "
+                    "space or choose another place for the output"
+                )
+                advise(failed, way_on)
+                raise failed from error
+            advise(error, way_on)
             raise
         return result
 

@@ -59,9 +59,10 @@ def restore_frames(
         net: ``BasicVSRNet`` or ``IconVSRNet`` in evaluation mode, on the device that is to compute.
         frames: RGB arrays ``(h, w, 3)`` of ``uint8`` or ``uint16``, or floating-point tensors ``(3, h, w)`` in
             [0, 1]; all of one size.
-        strategy: ``'whole'``: the sequence in memory at once, as in the paper; ``'exact'``: the same result in bounded
-            memory for any length, frames and intermediate features on disk; ``'window'``: one pass over
-            overlapping windows, an approximation; ``'auto'``: whole if it fits into the budget, else exact.
+        strategy: ``'whole'``: the sequence in memory at once, as in the paper, if it fits into the budget;
+            ``'exact'``: the same result in bounded memory for any length, frames and intermediate features on disk,
+            taken in place of ``'whole'`` where that does not fit; ``'window'``: one pass over overlapping windows, an
+            approximation; ``'auto'``: whole or exact.
         memory_budget: bytes that may be used, or a size such as ``'8G'``; by default half of the memory that is free,
             or most of a GPU's.
         precision: of features, ``'fp32'``, ``'bf16'`` or ``'fp16'``; flow, sampling positions and output are float32 in
@@ -148,7 +149,8 @@ def restore_frames(
         if plan.strategy == "window":
             if on_plan is not None:
                 on_plan(plan)
-            yield from _restore_windows(run, incoming, first, plan, num_frames, progress)
+            choose_for = functools.partial(choose, strategy="auto")
+            yield from _restore_windows(run, choose_for, incoming, first, plan, num_frames, progress)
             return
         # Frames take much less than what is computed from them: as many stay in memory as the plan for the
         # whole sequence could have.
@@ -167,6 +169,7 @@ def restore_frames(
 
 def _restore_windows(
     run: Callable[..., Iterator[tuple[int, Tensor]]],
+    choose: Callable[..., Plan],
     incoming: Iterator[Frame],
     first: Frame,
     plan: Plan,
@@ -191,9 +194,8 @@ def _restore_windows(
         stop = len(held) if following is None else capacity - overlap
         after = 0 if following is None else fade
         on_step = None if progress is None else functools.partial(_report, progress, range(start, stop))
-        window = Plan("whole", len(held), tile=plan.tile)
         # The frames beyond have served the backward branch; going forward through them would be wasted.
-        restored = islice(run(list(held), window, on_step=on_step), stop + after)
+        restored = islice(run(list(held), choose(num_frames=len(held)), on_step=on_step), stop + after)
         kept = islice(restored, start - len(before) // 2, None)
         for position, (_, hr) in enumerate(islice(kept, len(before))):
             yield blend(before[position], contribution(hr).frame(), position, len(before), first)

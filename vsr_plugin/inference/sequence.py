@@ -11,13 +11,14 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.errors import VSRError
+from vsr_plugin.errors import MediaError, VSRError
 from vsr_plugin.inference.acceleration import FiniteGuard, NotFiniteError
 from vsr_plugin.inference.acceleration.cuda.graphs import release_graphs
 from vsr_plugin.inference.engine import restore_piece
 from vsr_plugin.inference.frame_tensors import Frame
 from vsr_plugin.inference.output_size import fitted
-from vsr_plugin.inference.planning import Plan, disk_has_room
+from vsr_plugin.inference.planning import Plan
+from vsr_plugin.inference.spilling import Spill
 from vsr_plugin.inference.tensor_cache import DiskCache, MemoryCache, TensorCache
 from vsr_plugin.inference.tiling import tile_net
 from vsr_plugin.inference.transfers import Download
@@ -38,20 +39,6 @@ def _choose_cache(stack: ExitStack, plan: Plan, folder: Path) -> TensorCache:
     if plan.strategy != "exact":
         return MemoryCache()
     return stack.enter_context(closing(DiskCache(folder)))
-
-
-def _keeps_states(net: nn.Module, plan: Plan, folder: Path, frames: Sequence[Frame], pixels: int) -> bool:
-    """Whether keeping every backward state is possible and cheaper than computing it again."""
-    if plan.strategy != "exact":
-        return True
-    parameter = next(net.parameters())
-    if parameter.is_cuda:
-        return False  # a GPU computes a state in less time than a disk takes to store and read it
-    if (marker := folder / "keeps_states").exists():
-        return marker.read_text() == "yes"
-    keeps = disk_has_room(folder, len(frames) * 4 * net.state_channels * pixels)
-    write_text(marker, "yes" if keeps else "no")
-    return keeps
 
 
 def _folder_of_attempt(stack: ExitStack, plan: Plan, folder: Path, persistent: bool, precise: bool) -> Path:
@@ -143,7 +130,7 @@ def restore_sequence(
 
     Raises:
         VSRError: the memory does not suffice for the smallest plan either.
-        MediaError: the disk is full.
+        MediaError: the disk is full, or is known to become so.
     """
     given = first_frame
     height, width = frames[0].shape[-2:] if isinstance(frames[0], Tensor) else frames[0].shape[:2]
@@ -154,19 +141,23 @@ def restore_sequence(
         if overflow:
             net, guard = precise_net(), None
             if on_note is not None:
-                on_note(f"a number overflows the precision at frame {given}; from there on the sequence is done in fp32")
-        overflow = False
+                on_note(
+                    f"a number overflows the precision at frame {given}; from there on the sequence is done in fp32"
+                )
+        overflow = states_given_up = False
         with ExitStack() as stack:
             attempt = _folder_of_attempt(stack, plan, folder, persistent, precise=guard is None)
             cache = _choose_cache(stack, plan, attempt)
             segment = len(frames) if plan.strategy == "whole" else plan.segment
+            spill = Spill(attempt, net, len(frames), height * width, segment) if plan.strategy == "exact" else None
+            keep_states = spill is None or spill.keeps_states()
             try:
                 restored = restore_piece(
                     tile_net(net, plan.tile) if plan.tile else net,
                     frames,
                     segment=segment,
                     cache=cache,
-                    keep_states=_keeps_states(net, plan, attempt, frames, height * width),
+                    keep_states=keep_states,
                     first_segment=_first_segment(cache, given // segment),
                     on_step=on_step,
                     guard=guard,
@@ -179,6 +170,10 @@ def restore_sequence(
                 return
             except NotFiniteError:
                 overflow = True
+            except MediaError as error:
+                if spill is None or not spill.give_up_states(error):
+                    raise
+                states_given_up = True
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -191,6 +186,10 @@ def restore_sequence(
             torch.cuda.empty_cache()
         if overflow:
             mark.set(given)
+            continue
+        if states_given_up:
+            if on_note is not None:
+                on_note("the disk is full: backward states are computed again instead of kept there")
             continue
         smaller = plan.smaller()
         if smaller is None:

@@ -32,10 +32,11 @@ class Sharing:
         rank: Number of this process.
         world: How many there are.
         local_rank: Number among those of this machine.
+        local_world: How many there are on this machine.
     """
 
-    def __init__(self, rank: int = 0, world: int = 1, *, local_rank: int = 0, store=None) -> None:
-        self.rank, self.world, self.local_rank = rank, world, local_rank
+    def __init__(self, rank: int = 0, world: int = 1, *, local_rank: int = 0, local_world: int = 1, store=None) -> None:
+        self.rank, self.world, self.local_rank, self.local_world = rank, world, local_rank, local_world
         self._store = store
         self._waits = 0
 
@@ -44,11 +45,15 @@ class Sharing:
         """Join the processes that ``torchrun`` started, as its environment variables say.
 
         Raises:
-            VSRError: they cannot be reached.
+            VSRError: the variables are not all set, or the processes cannot be reached.
         """
         world = int(os.environ.get("WORLD_SIZE", "1"))
         if world == 1:
             return cls()
+        if "RANK" not in os.environ:
+            raise VSRError(
+                f"WORLD_SIZE is {world}, but RANK is not set; start the processes with torchrun, or unset it"
+            )
         rank, local_rank = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
         try:
             store, _, _ = next(rendezvous("env://", rank, world, timeout=_CONNECT))
@@ -58,7 +63,15 @@ class Sharing:
         if os.environ.get("OMP_NUM_THREADS") == "1":
             # What torchrun sets so that its processes do not crowd each other; they may share all cores.
             torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_world))
-        return cls(rank, world, local_rank=local_rank, store=store)
+        return cls(rank, world, local_rank=local_rank, local_world=local_world, store=store)
+
+    def apart(self) -> "Sharing":
+        """This process at a task of its own, while the others are at theirs on the same machine."""
+        return Sharing(local_rank=self.local_rank, local_world=self.local_world)
+
+    def sharers(self, device: torch.device) -> int:
+        """How many processes work with the memory of ``device``."""
+        return -(-self.local_world // torch.cuda.device_count()) if device.type == "cuda" else self.local_world
 
     @property
     def is_first(self) -> bool:

@@ -24,6 +24,9 @@ class TensorCache(Protocol):
     def drop(self, kind: str, number: int) -> None:
         """Say that a tensor is not needed any more."""
 
+    def sync(self) -> None:
+        """Have what was stored survive a power cut, if it survives the process."""
+
 
 class MemoryCache:
     """Keeps tensors where they are."""
@@ -42,6 +45,9 @@ class MemoryCache:
     def drop(self, kind: str, number: int) -> None:
         """Forget a tensor."""
         self._tensors.pop((kind, number), None)
+
+    def sync(self) -> None:
+        """Nothing: it ends with the process."""
 
 
 class DiskCache:
@@ -97,6 +103,15 @@ class DiskCache:
 
     def drop(self, kind: str, number: int) -> None:
         """Nothing: the file goes with the folder, and a resumed run may read the record again."""
+
+    def sync(self) -> None:
+        """Have what was stored on the disk, not on its way there.
+
+        Raises:
+            MediaError: the disk is full or fails.
+        """
+        for file, _ in self._files.values():
+            file.sync()
 
     def close(self) -> None:
         """Close the files; they stay."""

@@ -37,6 +37,16 @@ def write_whole(target: Path, write: Callable[[Path], object]) -> None:
         partial.discard()
 
 
+def sync(path: Path) -> None:
+    """Wait until a file's content is on the disk.
+
+    Raises:
+        OSError: the disk is full or fails.
+    """
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small file of an unfinished work, whole in one step and on the disk then, where an earlier may be.
 
@@ -91,8 +101,9 @@ class PartialFile:
             )
 
     def commit(self) -> None:
-        """Give the file its final name."""
+        """Give the file its final name, once it is on the disk: what it was made of may be deleted then."""
         self._check_absent()
+        sync(self.path)
         os.replace(self.path, self.target)
 
     def discard(self) -> None:

@@ -244,7 +244,10 @@ class VideoChunks(ChunkedOutput):
     def is_finished(self) -> bool:
         if not (self._mark.exists() and self.path.exists()):
             return False
-        return json.loads(self._mark.read_text()) == _identity(self.path)
+        try:
+            return json.loads(self._mark.read_text()) == _identity(self.path)
+        except json.JSONDecodeError:  # of a disk that lost it
+            return False
 
 
 def _identity(path: Path) -> list[int]:

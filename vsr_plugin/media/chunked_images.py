@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .atomic import PartialFolder
+from .atomic import PartialFolder, sync
 from .chunked import Chunk, ChunkedOutput, ChunkWriter
-from .folder_writer import check_folder_output, write_png
+from .folder_writer import check_folder_output, png_path, write_png
 from .frame import Frame
 from .source import FrameSource
 
@@ -53,15 +53,18 @@ class _PNGChunk(ChunkWriter):
     def __init__(self, output: PNGChunks, source: FrameSource, first: int) -> None:
         super().__init__(output, first)
         self._source, self._images = source, output.images
+        self._written: list[Path] = []
 
     def _write(self, frame: Frame, index: int) -> None:
+        self._written.append(png_path(frame, self._images, index))
         for line in write_png(frame, self._source, self._images, index):
             if line not in self.chunk.notes:
                 self.chunk.notes.append(line)
 
     def _commit(self) -> None:
         # Every file is written in one go and written again with the same content if the chunk is.
-        pass
+        for path in self._written:
+            sync(path)
 
     def discard(self) -> None:
         pass

@@ -45,8 +45,13 @@ def check_folder_output(source: FrameSource) -> list[str]:
     return notes
 
 
+def png_path(frame: Frame, folder: Path, index: int) -> Path:
+    """Return where a frame is written: under its source's stem, or ``index`` for a video."""
+    return folder / f"{frame.name if frame.name is not None else f'{index:08d}'}.png"
+
+
 def write_png(frame: Frame, source: FrameSource, folder: Path, index: int) -> list[str]:
-    """Write an upscaled frame upright under its source's stem, or ``index`` for a video; return notes.
+    """Write an upscaled frame upright under its :func:`png_path`; return notes.
 
     Raises:
         OSError: the disk is full.
@@ -57,8 +62,7 @@ def write_png(frame: Frame, source: FrameSource, folder: Path, index: int) -> li
     upright = replace(frame, rgb=np.ascontiguousarray(turn(frame.rgb)), alpha=alpha)
     if frame.grey and alpha is not None and frame.rgb.dtype == np.uint16:
         notes.append("16-bit grey images with transparency are written as RGBA")
-    name = frame.name if frame.name is not None else f"{index:08d}"
-    (folder / f"{name}.png").write_bytes(encode_png(upright))
+    png_path(frame, folder, index).write_bytes(encode_png(upright))
     return notes
 
 

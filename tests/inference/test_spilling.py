@@ -1,0 +1,112 @@
+"""What the exact strategy does with a disk that is small, or full."""
+
+import errno
+import os
+from collections import namedtuple
+
+import pytest
+import torch
+
+from vsr_plugin.errors import MediaError
+from vsr_plugin.inference import spilling
+from vsr_plugin.inference.planning import Plan
+from vsr_plugin.inference.record_file import RecordFile
+from vsr_plugin.inference.sequence import restore_sequence
+from vsr_plugin.inference.spilling import Spill, needed_bytes
+
+Usage = namedtuple("Usage", "free")
+PLAN = Plan("exact", 4)
+
+
+@pytest.fixture
+def clip():
+    generator = torch.Generator().manual_seed(0)
+    return [torch.rand(3, 8, 8, generator=generator) for _ in range(12)]
+
+
+def restored(net, clip, folder, notes=None, first=0):
+    pieces = restore_sequence(
+        net,
+        clip,
+        PLAN,
+        folder=folder,
+        persistent=True,
+        first_frame=first,
+        on_note=None if notes is None else notes.append,
+    )
+    return torch.stack([hr for _, hr in pieces])
+
+
+def test_what_is_needed_is_what_is_written(either_net, clip, tmp_path):
+    restored(either_net, clip, tmp_path)
+    files = {path.stem: path.stat().st_size for path in tmp_path.rglob("*.bin")}
+    # Records lie at the places of their frames, and a file takes no room where there are none.
+    files["refill"] = files.get("refill", 0) / 12 * len(either_net.keyframe_windows(12))
+    written = sum(files.values())
+    needed = needed_bytes(either_net, 12, 64, 4, states=True)
+    # The last frame has no flow to the next one, and the first segment no forward state to begin with.
+    assert written <= needed <= 1.15 * written
+
+
+@pytest.mark.parametrize(("share", "keeps"), [(1.2, True), (1.0, False), (0.6, False)])
+def test_states_are_kept_where_there_is_room(small_net, tmp_path, monkeypatch, share, keeps):
+    needed = needed_bytes(small_net, 12, 64, 4, states=True)
+    monkeypatch.setattr(spilling.shutil, "disk_usage", lambda folder: Usage(share * needed))
+    assert Spill(tmp_path, small_net, 12, 64, 4).keeps_states() == keeps
+    # A later process keeps to it, whatever is free then.
+    monkeypatch.setattr(spilling.shutil, "disk_usage", lambda folder: Usage(2 * needed))
+    assert Spill(tmp_path, small_net, 12, 64, 4).keeps_states() == keeps
+
+
+def test_a_disk_without_room_is_refused_before_the_work(small_net, clip, tmp_path, monkeypatch):
+    least = needed_bytes(small_net, 12, 64, 4, states=False)
+    monkeypatch.setattr(spilling.shutil, "disk_usage", lambda folder: Usage(least - 5000))
+    with pytest.raises(MediaError, match=r"GiB free, of .* GiB that the exact strategy keeps .*--strategy window"):
+        restored(small_net, clip, tmp_path)
+
+
+class Disk:
+    """Lets so many backward states be written, and then is full until they are deleted."""
+
+    def __init__(self, monkeypatch, states: int):
+        self.left, write = states, RecordFile.write
+
+        def full(file, number, tensor):
+            if file.path.name == "state.bin":
+                self.left -= 1
+                if self.left < 0:
+                    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    raise file._failed(error) from error
+            write(file, number, tensor)
+
+        monkeypatch.setattr(RecordFile, "write", full)
+
+
+@pytest.mark.parametrize("states", [0, 3, 7])
+def test_states_are_given_up_when_the_disk_becomes_full(either_net, clip, tmp_path, monkeypatch, states):
+    (tmp_path / "enough").mkdir()
+    expected = restored(either_net, clip, tmp_path / "enough")
+    disk = Disk(monkeypatch, states)
+    (tmp_path / "small").mkdir()
+    notes = []
+    with pytest.raises(MediaError, match="No space left"):  # those of the first segment are always kept
+        restored(either_net, clip, tmp_path / "small", notes)
+    assert notes == ["the disk is full: backward states are computed again instead of kept there"]
+    disk.left = 4
+    torch.testing.assert_close(restored(either_net, clip, tmp_path / "small"), expected, rtol=0, atol=1e-6)
+
+
+def test_a_full_disk_in_the_second_sweep_is_said(small_net, clip, tmp_path, monkeypatch):
+    write = RecordFile.write
+
+    def full(file, number, tensor):
+        if file.path.name == "forward.bin":
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise file._failed(error) from error
+        write(file, number, tensor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordFile, "write", full)
+        with pytest.raises(MediaError, match=r"forward.bin: cannot be written \(No space left"):
+            restored(small_net, clip, tmp_path)
+    assert restored(small_net, clip, tmp_path).shape == (12, 3, 32, 32)
