@@ -14,6 +14,9 @@ from vsr_plugin.inference.acceleration.cpu.block_conv import BlockConv
 from vsr_plugin.inference.acceleration.cpu.gather_deform_conv import GatherDCNPack
 from vsr_plugin.inference.acceleration.cpu.kernels import DeformConv, NarrowConv, WinogradConv, jit, team, trial
 from vsr_plugin.inference.acceleration.fused_conv import FusedConv
+from vsr_plugin.inference.planning import Plan
+from vsr_plugin.inference.sequence import restore_sequence
+from vsr_plugin.inference.tiling import MIN_TILE
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
 from vsr_plugin.models.upsampling import PixelShuffleUpsampling
@@ -47,6 +50,30 @@ def forgotten():
 def largest_error(ours, expected):
     assert ours.shape == expected.shape
     return (ours - expected).abs().max().item()
+
+
+# Strategies
+
+
+@works
+@pytest.mark.parametrize("net_class", [BasicVSRNet, IconVSRNet])
+def test_strategies_give_the_same_though_sizes_decide_what_convolves(net_class, tmp_path, monkeypatch):
+    net = net_class(num_blocks=2).eval()
+    for name, parameter in net.named_parameters():
+        if "conv_offset" in name:
+            parameter.normal_(std=0.02)
+    clip = list(torch.rand(7, 3, 36, 52))
+    fast = accelerate(net)
+    convolved, convolve = [], WinogradConv.__call__
+    monkeypatch.setattr(WinogradConv, "__call__", lambda *args, **kw: convolved.append(1) or convolve(*args, **kw))
+    whole = torch.stack([hr for _, hr in restore_sequence(fast, clip, Plan("whole", 7), folder=tmp_path)])
+    in_whole = len(convolved)
+    assert in_whole > 100
+    assert 1e-7 < largest_error(whole, net(torch.stack(clip)[None])[0]) < 5e-5
+    for plan in (Plan("exact", 2), Plan("exact", 3, tile=MIN_TILE)):
+        restored = torch.stack([hr for _, hr in restore_sequence(fast, clip, plan, folder=tmp_path)])
+        assert largest_error(restored, whole) < 1e-5, plan
+    assert len(convolved) != 3 * in_whole  # flow of fewer frames at a time is too small for them
 
 
 # Whether they are used

@@ -2,7 +2,10 @@
 
 import errno
 import os
+import signal
 import threading
+import time
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -19,7 +22,7 @@ from vsr_plugin.inference.planning import MemoryModel
 from vsr_plugin.inference.sharing import Sharing
 from vsr_plugin.media import Encoding, Frame, open_source
 from vsr_plugin.media.chunked import VideoChunks
-from vsr_plugin.models import BasicVSRNet
+from vsr_plugin.models import BasicVSRNet, IconVSRNet
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +103,24 @@ def test_stopped_and_resumed(net, clip, tmp_path, strategy):
     assert sum(done) == 100
     assert (tmp_path / "stopped.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "whole.mp4", "stopped.mp4"}
+
+
+@pytest.mark.parametrize("strategy", [dict(strategy="exact"), dict(strategy="window", window=8, overlap=4)], ids=str)
+def test_iconvsr_stopped_resumed_and_shared(media, tmp_path, strategy):
+    torch.manual_seed(0)
+    iconvsr = IconVSRNet(mid_channels=8, num_blocks=1).eval()
+    rng = np.random.default_rng(0)
+    wide = cv2.resize(rng.integers(0, 256, (4, 24, 3), np.uint8), (64, 16), interpolation=cv2.INTER_CUBIC)
+    pictures = [np.ascontiguousarray(wide[:, i : i + 24]) for i in range(20)]
+    clip = media.make_clip(tmp_path / "in.mp4", n=20, size=(16, 24), pictures=pictures)
+    restore_video(clip, tmp_path / "whole.mp4", iconvsr, RestoreOptions(**strategy))
+    options = RestoreOptions(**strategy, resume=True)
+    with pytest.raises(StopError):
+        restore_video(clip, tmp_path / "out.mp4", iconvsr, options, progress=stop_after(12))
+    with suppress(MediaError):  # of what the other process has to do
+        restore_video(clip, tmp_path / "out.mp4", iconvsr, options, sharing=Half(1, 2))
+    restore_video(clip, tmp_path / "out.mp4", iconvsr, options)
+    assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
 
 
 class Half(Sharing):
@@ -211,6 +232,22 @@ def test_settings_that_do_not_fit_are_known_before_a_frame_is_read(net, clip, tm
     with pytest.raises(VSRError, match=message):
         restore_video(clip, tmp_path / "out.mp4", net, RestoreOptions(**options))
     assert set(tmp_path.iterdir()) == before
+
+
+def test_an_interruption_does_not_wait_for_a_long_scene_to_be_read(net, clip, tmp_path, monkeypatch):
+    def slow(*_):
+        for _ in range(200):
+            time.sleep(0.05)
+            yield Frame(np.zeros((16, 24, 3), np.uint8))
+
+    monkeypatch.setattr("vsr_plugin.media.video_reader.VideoSource.frames", slow)
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    begin = time.perf_counter()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        restore_video(clip, tmp_path / "out.mp4", net, RestoreOptions(scene_cuts="off"))
+    assert time.perf_counter() - begin < 5
+    timer.join()
 
 
 @pytest.mark.parametrize("options", [dict(window=0), dict(overlap=-1)])

@@ -18,7 +18,7 @@ from PIL import Image
 from vsr_plugin.datasets.degradations import bicubic_upsample
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.media import open_source
-from vsr_plugin.models import SPyNet
+from vsr_plugin.models import IconVSRNet, SPyNet
 from vsr_plugin.weights import load_net
 
 TOOL = Path(__file__).parents[2] / "tools" / "restore_video.py"
@@ -337,6 +337,28 @@ def test_settings_that_do_not_fit(restore, images, tmp_path, arguments, message)
     assert re.match(f"error: {message}", error)
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == [images]
+
+
+def test_keyframe_stride(restore, images, tmp_path):
+    torch.manual_seed(0)
+    net = IconVSRNet(mid_channels=8, num_blocks=1)
+    for parameter in [*net.edvr.parameters(), *net.backward_fusion.parameters()]:
+        parameter.data *= 2  # so that keyframes show in eight bits
+    weights = tmp_path / "iconvsr.pth"
+    torch.save(dict(state_dict=net.state_dict()), weights)
+    frames = [np.asarray(Image.open(images / f"f{i}.png")) for i in (2, 9, 10, 11)]
+    results = []
+    for stride, options in ((5, []), (2, ["--keyframe-stride", 2]), (None, ["--keyframe-stride", 0])):
+        out = tmp_path / f"out{stride}"
+        restore(images, out, "--weights", weights, *options)
+        expected = restore_frames(load_net(weights, keyframe_stride=stride), frames)
+        results.append(
+            [np.asarray(Image.open(path)) for path in sorted(out.iterdir(), key=lambda path: int(path.stem[1:]))]
+        )
+        for restored, wanted in zip(results[-1], expected, strict=True):
+            assert np.abs(restored.astype(int) - wanted).max() <= 1
+    for others in results[1:]:
+        assert any((a != b).mean() > 0.05 for a, b in zip(results[0], others, strict=True))
 
 
 def test_no_size_of_memory(restore, images, tmp_path):
