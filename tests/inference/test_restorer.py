@@ -288,6 +288,19 @@ def test_an_unknown_precision(small_net):
         next(restore_frames(small_net, random_clip(1), precision="int8"))
 
 
+def test_a_network_is_accelerated_once_for_all_shots(small_net, monkeypatch):
+    nets = []
+    monkeypatch.setattr(
+        "vsr_plugin.inference.restorer.accelerate_with_fallback",
+        lambda net, precision: nets.append(precision) or (net, None),
+    )
+    clip = [torch.full((3, 16, 16), value) for value in (0.1, 0.9, 0.2) for _ in range(3)]
+    plans = []
+    assert len(list(restore_frames(small_net, clip, scene_cuts=True, on_plan=plans.append))) == 9
+    assert len(plans) > 1
+    assert nets == ["fp32"]
+
+
 @pytest.mark.parametrize("kind", ["array", "tensor"])
 def test_propagation_restarts_at_a_cut(kind: str) -> None:
     torch.manual_seed(0)

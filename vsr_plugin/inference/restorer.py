@@ -114,32 +114,51 @@ def restore_frames(
     frames = iter(frames)
     if forgetting is not None:
         net = with_forgetting(net, forgetting)
-    if scene_cuts:
-        options = dict(
-            strategy=strategy, memory_budget=memory_budget, precision=precision, tile=tile, window=window,
-            overlap=overlap, scale=scale, height=height, work_dir=work_dir, progress=progress, on_plan=on_plan,
+    shots = split_shots(frames, frame_to_rgb) if scene_cuts else [frames]
+    nets = accelerate_with_fallback(net, precision)
+    for shot in shots:
+        yield from _restore_shot(
+            shot,
+            net,
+            nets,
+            asked,
+            functools.partial(make_plan, strategy=strategy, tile=tile, window=window, overlap=overlap),
+            budget=None if memory_budget is None else budget_in_bytes(memory_budget),
+            feature_bytes=PRECISIONS[precision].itemsize,
+            num_frames=None if scene_cuts else num_frames,
+            work_dir=work_dir,
+            progress=progress,
+            on_plan=on_plan,
             on_note=on_note,
-        )  # fmt: skip
-        for shot in split_shots(frames, frame_to_rgb):
-            yield from restore_frames(net, shot, **options)
-        return
+        )
+
+
+def _restore_shot(
+    frames: Iterable[Frame],
+    net: nn.Module,
+    nets: tuple[nn.Module, Callable[[], nn.Module] | None],
+    asked: OutputSize,
+    plan_for: Callable[..., Plan],
+    *,
+    budget: int | None,
+    feature_bytes: int,
+    num_frames: int | None,
+    work_dir: str | None,
+    progress: Callable[[float], None] | None,
+    on_plan: Callable[[Plan], None] | None,
+    on_note: Callable[[str], None] | None,
+) -> Iterator[Frame]:
+    """Restore frames that are propagated as one sequence, or in windows; see :func:`restore_frames`."""
+    frames = iter(frames)
     first = next(frames, None)
     if first is None:
         return
     device = next(net.parameters()).device
-    fast_net, precise_net = accelerate_with_fallback(net, precision)
+    fast_net, precise_net = nets
     sides = frame_to_tensor(first, device).shape[1:]
     size = asked.of(*sides, net.scale)
-    model = MemoryModel(net, *sides, PRECISIONS[precision].itemsize, size)
-    choose = functools.partial(
-        make_plan,
-        model,
-        default_budget(device) if memory_budget is None else budget_in_bytes(memory_budget),
-        strategy=strategy,
-        tile=tile,
-        window=window,
-        overlap=overlap,
-    )
+    model = MemoryModel(net, *sides, feature_bytes, size)
+    choose = functools.partial(plan_for, model, default_budget(device) if budget is None else budget)
     plan = choose(num_frames=num_frames)
     incoming = chain([first], frames)
     with tempfile.TemporaryDirectory(prefix="vsr_plugin-", dir=work_dir) as folder:
