@@ -16,6 +16,7 @@ from vsr_plugin.errors import MediaError
 from vsr_plugin.inference.frame_tensors import Frame
 from vsr_plugin.inference.record_file import RecordFile
 from vsr_plugin.inference.transfers import FrameDownload
+from vsr_plugin.media.atomic import sync
 
 #: Frames on each side of a joint, at most.
 _FADE = 2
@@ -93,8 +94,7 @@ class ContributionFile:
             MediaError: the disk is full or fails.
         """
         try:
-            with open(self._partial, "rb") as file:
-                os.fsync(file.fileno())
+            sync(self._partial)
             os.replace(self._partial, self.path)
         except OSError as error:
             raise MediaError(f"{self.path}: cannot be written ({error.strerror}); free space") from error

@@ -15,6 +15,7 @@ from vsr_plugin.evaluation.quality import to_uint8
 from vsr_plugin.inference import fingerprint
 from vsr_plugin.inference.acceleration import PRECISIONS, accelerate_with_fallback, missing_kernels
 from vsr_plugin.inference.acceleration.precision import feature_dtype
+from vsr_plugin.inference.chunk_task import ChunkMaker
 from vsr_plugin.inference.ground_truth import GroundTruth, surplus_note
 from vsr_plugin.inference.job import ChunkRecord, JobFolder
 from vsr_plugin.inference.piece_worker import PieceWorker
@@ -25,7 +26,7 @@ from vsr_plugin.inference.quality_log import QualityLog
 from vsr_plugin.inference.restore_options import RestoreOptions, RestoreResult, expected_frames, quality_csv_path
 from vsr_plugin.inference.sharing import Sharing
 from vsr_plugin.media import FrameSource
-from vsr_plugin.media.atomic import PartialFile
+from vsr_plugin.media.atomic import PartialFile, write_whole
 from vsr_plugin.media.chunked import ChunkedOutput
 from vsr_plugin.models.propagation.forgetting import LONG, USUAL_RATE, with_forgetting
 from vsr_plugin.visualization import comparison_picture
@@ -104,19 +105,24 @@ class RestoreTask:
         def nets_at(rate: float) -> tuple[nn.Module, Callable[[], nn.Module] | None]:
             return accelerate_with_fallback(with_forgetting(self._net, rate), options.precision)
 
-        worker = PieceWorker(
-            lambda piece: nets_at(self._net.forgetting if len(piece.frames) >= self._forgets_from else 0.0),
+        chunks = ChunkMaker(
             source,
             label=type(self._net).__name__.removesuffix("Net"),
             start=options.start,
             job=job,
             output=self._output,
-            plan_for=lambda piece: self._plan(piece, budget),
-            wait_until=self._sharing.wait_until,
             first_pts=lambda: cutter.first_pts,
             gt=None if gt is None else GroundTruth(gt, options.start, options.num_frames),
             protocol=options.protocol,
             picture_index=self._picture_index(),
+        )
+        worker = PieceWorker(
+            lambda piece: nets_at(self._net.forgetting if len(piece.frames) >= self._forgets_from else 0.0),
+            job=job,
+            chunks=chunks,
+            size=self._output.size,
+            plan_for=lambda piece: self._plan(piece, budget),
+            wait_until=self._sharing.wait_until,
             progress=progress,
             on_note=on_note,
         )
@@ -208,11 +214,12 @@ class RestoreTask:
         overwrite = options.overwrite or self.joined
         if options.gt is not None:
             quality = QualityLog(options.protocol, [row for record in records for row in record.quality])
-            _write_side_file(quality_csv_path(output_path), overwrite, lambda path: path.write_text(quality.to_csv()))
+            table = quality.to_csv()
+            write_whole(quality_csv_path(output_path), lambda path: path.write_text(table), overwrite=overwrite)
         if options.comparison is not None:
             shown = {label: to_uint8(rgb) for label, rgb in self._job.last_versions().items()}
             picture = comparison_picture(shown, main=list(shown)[1])
-            _write_side_file(Path(options.comparison), overwrite, picture.save)
+            write_whole(Path(options.comparison), picture.save, overwrite=overwrite)
         num_frames = sum(record.chunk.frames for record in records)
         self._job.complete(num_frames)
         return num_frames, quality
@@ -239,14 +246,3 @@ def _forgetting(source: FrameSource, net: nn.Module, options: RestoreOptions) ->
     if net.forgetting or source.kind != "video" or not net.alignment.needs_flow:
         return net.forgetting, 0
     return USUAL_RATE, LONG
-
-
-def _write_side_file(path: Path, overwrite: bool, write: Callable[[Path], object]) -> None:
-    partial = PartialFile(path, overwrite=overwrite)
-    try:
-        write(partial.path)
-        partial.commit()
-    except OSError as error:
-        raise MediaError(f"{path}: cannot be written ({error.strerror}); free space") from error
-    finally:
-        partial.discard()

@@ -17,15 +17,16 @@ def _check_parent(target: Path) -> None:
         raise MediaError(f"{target}: cannot be written, {parent} {what}; create the folder first")
 
 
-def write_whole(target: Path, write: Callable[[Path], object]) -> None:
+def write_whole(target: Path, write: Callable[[Path], object], *, overwrite: bool = True) -> None:
     """Let ``write`` fill a hidden file beside ``target``, which becomes the target when it is whole.
 
-    An earlier file of that name is replaced. The hidden name keeps the suffix, by which writers choose the format.
+    The hidden name keeps the suffix, by which writers choose the format.
 
     Raises:
-        MediaError: the folder of the target does not exist or cannot be written.
+        MediaError: the folder of the target does not exist or cannot be written, or there is a file of that name that
+            is not to be overwritten.
     """
-    partial = PartialFile(target, overwrite=True)
+    partial = PartialFile(target, overwrite=overwrite)
     try:
         write(partial.path)
         partial.commit()
@@ -48,17 +49,21 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file of an unfinished work, whole in one step and on the disk then, where an earlier may be.
+    """Write a small file, whole in one step and on the disk then; an earlier one is replaced.
 
     Raises:
         OSError: the disk is full or fails.
     """
     partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with open(partial, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 class PartialFile:

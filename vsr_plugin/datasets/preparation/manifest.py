@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vsr_plugin import __version__
 from vsr_plugin.errors import DataError, MediaError
+from vsr_plugin.media.atomic import write_text
 
 from .checks import SCALE, Findings
 from .layouts import Tree
@@ -132,7 +133,7 @@ class Manifest:
             _write_list(self.out / f"{split}.txt", ((found.clip.gt.name, found, 1) for found in listed))
             if packed:
                 _write_list(self.out / PACKED / f"{split}.txt", ((f.clip.name, f, SCALE) for f in members))
-        _write_whole(self.out / MANIFEST, json.dumps(self.content, indent=1, ensure_ascii=False) + "\n")
+        _write(self.out / MANIFEST, json.dumps(self.content, indent=1, ensure_ascii=False) + "\n")
         return left_out
 
 
@@ -141,18 +142,12 @@ def _write_list(path: Path, lines: Iterable[tuple[str, Findings, int]]) -> None:
         return f"({found.height // multiple * multiple},{found.width // multiple * multiple},3)"
 
     text = "".join(f"{name} {found.frames} {sizes(found, multiple)}\n" for name, found, multiple in lines)
-    _write_whole(path, text)
+    _write(path, text)
 
 
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
+def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        write_text(path, text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise MediaError(f"{path}: cannot be written ({error.strerror}); free space or choose another place") from error
