@@ -7,11 +7,17 @@ import pytest
 import torch
 from mmengine.config import Config
 from small_experiments import CONFIGS, make_sets, shrink
+from unformatted_configs import leave_configs_unformatted
 
 from vsr_plugin.engine.launching import PRESETS, build_runner, read_config
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 
 EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.py"))
+
+
+@pytest.fixture(autouse=True)
+def unformatted_configs(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_configs_unformatted(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="module")

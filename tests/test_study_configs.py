@@ -2,13 +2,13 @@
 
 import argparse
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from forked_tools import in_two_processes
 from small_experiments import CONFIGS, make_sets, shrink
+from unformatted_configs import leave_configs_unformatted
 
 from vsr_plugin.engine.launching import RECIPE, build_runner, read_config, read_experiment
 from vsr_plugin.errors import VSRError
@@ -20,6 +20,11 @@ EQUAL = {
     "bidirectional": ["local_3", "local_5", "unidirectional", "image_alignment", "coupled"],
     "iconvsr": ["refill", "keyframes_10", "keyframes_20", "keyframes_none"],
 }
+
+
+@pytest.fixture(autouse=True)
+def unformatted_configs(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_configs_unformatted(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="module")
@@ -147,16 +152,14 @@ def test_components_that_make_no_sense_are_one_line(change: dict, message: str, 
 
 
 @pytest.mark.parametrize("name", ["local_5", "keyframes_none"])
-def test_a_row_with_parts_that_are_idle_trains_in_two_processes(name: str, data: Path, tmp_path: Path) -> None:
+def test_a_row_with_parts_that_are_idle_trains_in_two_processes(
+    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data)
     cfg = shrink(f"studies/{name}", tmp_path / "run", "small_clips")
     cfg.total_batch_size = 2
     cfg.dump(tmp_path / "experiment.py")
-    where = os.pathsep.join(filter(None, sys.path))
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         CONFIGS.parent / "tools" / "train.py", tmp_path / "experiment.py", "--launcher", "pytorch"],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": where, "CUDA_VISIBLE_DEVICES": ""},
-        cwd=data, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    for process in in_two_processes("train", tmp_path / "experiment.py", "--launcher", "pytorch"):
+        status, _, err = process.wait()
+        assert status == 0, err
     assert (tmp_path / "run" / "iter_2.pth").exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from small_experiments import CONFIGS, make_sets, shrink
+from unformatted_configs import leave_configs_unformatted
 
 from vsr_plugin.engine.launching import build_runner, read_experiment, recipes
 from vsr_plugin.errors import VSRError
@@ -49,6 +50,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, text in files:
         (tmp_path / name).write_text(text)
     (tmp_path / "configs").symlink_to(CONFIGS)
+    leave_configs_unformatted(monkeypatch.setattr)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(ALIGNMENTS, "_classes", dict(ALIGNMENTS._classes))

@@ -11,6 +11,7 @@ from mmagic.structures import DataSample
 from mmengine.config import Config
 from mmengine.dataset import worker_init_fn  # noqa: F401 (registers mmengine's own)
 from torch.utils.data import Dataset
+from unformatted_configs import leave_configs_unformatted
 
 import vsr_plugin  # noqa: F401
 from vsr_plugin.datasets.draws import Draw, drawn_from
@@ -42,6 +43,11 @@ class MovingNoise(Dataset):
         sample = DataSample(gt_img=gt)
         sample.set_metainfo(dict(key=f"clip{int(index)}", frames=list(range(self.t))))
         return dict(inputs=inputs, data_samples=sample)
+
+
+@pytest.fixture(autouse=True)
+def unformatted_configs(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_configs_unformatted(monkeypatch.setattr)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from vsr_plugin.registry import MODELS
 NET = dict(mid_channels=8, num_blocks=2)
 LOSS = dict(type="CharbonnierLoss", loss_weight=1.0, reduction="mean")
 ADAM = dict(type="Adam", lr=2e-4, betas=(0.9, 0.99))
-STEPS, FROZEN, BATCH, FRAMES, SIZE = 20, 10, 2, 4, 64
+STEPS, FROZEN, BATCH, FRAMES, SIZE = 6, 3, 2, 3, 32
 
 
 @pytest.fixture

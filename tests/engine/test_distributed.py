@@ -1,21 +1,14 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
+from forked_tools import in_two_processes
 from two_processes import gradients
 
 
 def test_two_processes_average_to_the_gradients_of_the_doubled_batch(tmp_path: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    script = Path(__file__).with_name("two_processes.py")
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         script, tmp_path / "gradients.pth"],
-        env=environment, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    for process in in_two_processes(Path(__file__).with_name("two_processes.py"), tmp_path / "gradients.pth"):
+        status, _, err = process.wait()
+        assert status == 0, err
     averaged = torch.load(tmp_path / "gradients.pth", weights_only=True)
     whole = gradients(0, 1)
     assert averaged.keys() == whole.keys()

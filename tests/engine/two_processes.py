@@ -1,4 +1,4 @@
-"""Gradients of one step in however many processes torchrun starts; run by test_distributed.py."""
+"""Gradients of one step in one process or in several; run by test_distributed.py."""
 
 import sys
 

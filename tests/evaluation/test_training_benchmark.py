@@ -10,7 +10,7 @@ from vsr_plugin.evaluation.benchmarking import training
 from vsr_plugin.evaluation.benchmarking.json_report import as_json
 from vsr_plugin.evaluation.benchmarking.training import Result, TrainSetting
 
-TINY = TrainSetting(threads=1, frames=5, patch=16, mid_channels=4, num_blocks=1)
+TINY = TrainSetting(threads=1, frames=3, patch=8, mid_channels=4, num_blocks=1)
 
 
 def cells(text: str) -> list[list[str]]:
@@ -46,7 +46,7 @@ def test_all_contenders_train_alike(model, names, monkeypatch):
     assert ours[-1].losses == pytest.approx(theirs.losses, rel=2e-2)
     document = json.loads(as_json([theirs, *ours], {}, setting, training.protocol(setting, 2)))
     assert document["results"][0]["contender"] == "mmagic"
-    assert document["setting"]["frames"] == 5
+    assert document["setting"]["frames"] == 3
     assert "run in turn" in document["protocol"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -61,20 +62,45 @@ def test_frames_equal_those_of_restore_frames(form, t, h, w, small, exported, lo
 WITHOUT = ("torch", "torchvision", "mmengine", "mmcv", "mmagic", "scipy", "matplotlib", "tqdm")
 
 
-def run(*arguments: object, without: tuple[str, ...] = WITHOUT, tool: Path = TOOL) -> subprocess.CompletedProcess:
-    # Isolated, and with packages that are found nowhere. None in `sys.modules` would not do: some code asks
-    # whether a name is in there.
-    code = (
-        "import runpy, sys\n"
+def run_isolated(code: str, without: tuple[str, ...] = WITHOUT) -> subprocess.CompletedProcess:
+    # With packages that are found nowhere. None in `sys.modules` would not do: some code asks whether a name is in
+    # there.
+    absence = (
+        "import contextlib, io, json, runpy, sys\n"
         "class Absent:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         f"        if name.partition('.')[0] in {without!r}:\n"
         "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
         "sys.meta_path.insert(0, Absent())\n"
-        f"sys.argv = ['onnx_restore.py', *{[str(argument) for argument in arguments]!r}]\n"
-        f"runpy.run_path({str(tool)!r}, run_name='__main__')\n"
     )
-    return subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-I", "-c", absence + code], capture_output=True, text=True, timeout=120)
+
+
+def argv(arguments: tuple) -> list[str]:
+    return ["onnx_restore.py", *map(str, arguments)]
+
+
+def run(*arguments: object, without: tuple[str, ...] = WITHOUT, tool: Path = TOOL) -> subprocess.CompletedProcess:
+    code = f"sys.argv = {argv(arguments)!r}\nrunpy.run_path({str(tool)!r}, run_name='__main__')\n"
+    return run_isolated(code, without)
+
+
+def run_in_turn(*commands: tuple) -> list[tuple[int, str]]:
+    """Statuses and standard errors of commands, all run in one process."""
+    code = (
+        "done = []\n"
+        f"for sys.argv in {[argv(command) for command in commands]!r}:\n"
+        "    with contextlib.redirect_stderr(io.StringIO()) as error:\n"
+        "        try:\n"
+        f"            runpy.run_path({str(TOOL)!r}, run_name='__main__')\n"
+        "        except SystemExit as stop:\n"
+        "            done.append((stop.code, error.getvalue()))\n"
+        "print(json.dumps(done))\n"
+    )
+    finished = run_isolated(code)
+    # Nothing past Python's streams either.
+    assert (finished.returncode, finished.stderr) == (0, "")
+    return json.loads(finished.stdout.splitlines()[-1])
 
 
 def test_a_folder_and_an_image_without_pytorch(small, exported, tmp_path: Path) -> None:
@@ -207,7 +233,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(exported, media, tmp_path: Pat
     clip = media.make_clip(tmp_path / "clip.mp4", n=2, size=(16, 24))
     before = sorted(tmp_path.iterdir())
     out = tmp_path / "out.mp4"
-    for arguments, message in (
+    cases = (
         ((tmp_path / "no.onnx", clip, out), "no.onnx: no such model; make one with"),
         ((tmp_path / "bad.onnx", clip, out), "bad.onnx: onnxruntime cannot open it"),
         ((tmp_path / "empty", clip, out), "not a folder of export_onnx.py --parts; missing: backward"),
@@ -218,12 +244,13 @@ def test_bad_input_is_one_line_and_leaves_nothing(exported, media, tmp_path: Pat
         ((exported["whole"], clip, tmp_path / "out.gif"), "out.gif: cannot write .gif files; name a video"),
         ((exported["whole"], clip, clip), "clip.mp4: is the input as well"),
         ((exported["whole"], clip, out, "--codec", "x"), "unknown codec 'x'"),
-    ):
-        done = run(*arguments)
-        assert done.returncode == 1
-        assert done.stderr.startswith("error: ")
-        assert done.stderr.count("\n") == 1
-        assert message in done.stderr
+    )
+    done = run_in_turn(*(arguments for arguments, _ in cases))
+    for (status, error), (_, message) in zip(done, cases, strict=True):
+        assert status == 1
+        assert error.startswith("error: ")
+        assert error.count("\n") == 1
+        assert message in error
     assert sorted(tmp_path.iterdir()) == before
 
 

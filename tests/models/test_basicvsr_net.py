@@ -40,7 +40,7 @@ def official_pair(official: str) -> tuple[nn.Module, nn.Module]:
 def test_published_weights_equal_mmagic(
     dtype: torch.dtype, tolerance: float, official_pair: tuple, lr_frames: Callable[..., Tensor]
 ) -> None:
-    check_equal(*official_pair, lr_frames(5, 21, 31), dtype, tolerance)
+    check_equal(*official_pair, lr_frames(4, 13, 18), dtype, tolerance)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
@@ -71,7 +71,7 @@ def test_published_weights_equal_mmagic_at_more_sizes(
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize(
     ("t", "h", "w", "mirrored"),
-    [(5, 16, 32, False), (12, 12, 14, False), (6, 17, 33, True), (7, 7, 5, False), (1, 20, 20, True)],
+    [(5, 8, 32, False), (6, 12, 14, False), (3, 9, 33, True), (4, 7, 5, False), (1, 10, 10, True)],
 )
 @torch.no_grad()
 def test_random_weights_equal_mmagic(
@@ -107,12 +107,12 @@ def test_parameter_count() -> None:
 
 @torch.no_grad()
 def test_autocast_keeps_the_quality_of_the_published_weights(official: str, lr_frames: Callable[..., Tensor]) -> None:
-    net, lrs = load_net(official), lr_frames(3, 24, 32)
+    net, lrs = load_net(official), lr_frames(3, 12, 16)
     expected = net(lrs)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = net(lrs).float()
     psnr = -10 * (found - expected).square().mean().log10()
-    assert psnr > 50
+    assert psnr > 60
 
 
 @torch.no_grad()

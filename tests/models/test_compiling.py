@@ -19,14 +19,16 @@ def fresh_dynamo():
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize(("net_class", "arguments"), [(BasicVSRNet, {}), (IconVSRNet, dict(keyframe_stride=3))])
+@pytest.mark.parametrize(
+    ("net_class", "arguments"), [(BasicVSRNet, {}), (IconVSRNet, dict(keyframe_stride=3, padding=1))]
+)
 @torch.no_grad()
-def test_no_graph_breaks_in_evaluation(net_class, arguments):
+def test_no_graph_breaks_in_evaluation(net_class, arguments, randomise):
     torch.manual_seed(0)
-    net = net_class(mid_channels=4, num_blocks=1, **arguments).eval()
-    lrs = torch.rand(1, 3, 3, 20, 24)
-    compiled = torch.compile(net, fullgraph=True, backend="eager")
-    assert (compiled(lrs) - net(lrs)).abs().max() < 1e-6
+    net = randomise(net_class(mid_channels=4, num_blocks=1, **arguments)).eval()
+    lrs = torch.rand(1, 3, 3, 9, 14)
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    assert (compiled(lrs) - net(lrs)).abs().max() < 5e-6
 
 
 @pytest.mark.slow

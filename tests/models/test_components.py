@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
-from variants import VARIANTS, all_variants, make, most_variants, sequence
+from variants import all_variants, make, most_variants, sequence
 
 from vsr_plugin.errors import ComponentError
 from vsr_plugin.inference import restore_frames
@@ -32,7 +32,8 @@ def test_any_length_and_size(net: nn.Module) -> None:
 @most_variants
 def test_gradients_reach_every_parameter_and_checkpointing_keeps_them(net: nn.Module) -> None:
     net.requires_grad_()
-    lrs = sequence(3, 36, 40)
+    # 33 pixels, so that all levels of SPyNet see more than one.
+    lrs = sequence(3, 33, 12)
     gradients = []
     for net.with_cp in (False, True):
         net.zero_grad()
@@ -51,13 +52,14 @@ def test_gradients_reach_every_parameter_and_checkpointing_keeps_them(net: nn.Mo
 @most_variants
 @torch.no_grad()
 def test_every_driver_gives_the_same_frames(net: nn.Module, tmp_path) -> None:
-    lrs = sequence(5, 30, 12)
+    lrs = sequence(4, 29, 8)
     expected = net(lrs)[0]
     clipped = expected.clamp(0, 1)
     frames = list(lrs[0])
     for strategy in ("whole", "exact"):
         found = torch.stack(list(restore_frames(net, frames, strategy=strategy)))
-        torch.testing.assert_close(found, clipped, rtol=0, atol=2e-5)
+        # These are accelerated; kernels promise 1e-4, and of random weights some reach 2.1e-5.
+        torch.testing.assert_close(found, clipped, rtol=0, atol=5e-5)
     for keep_states in (True, False):
         folder = tmp_path / str(keep_states)
         folder.mkdir()
@@ -72,7 +74,7 @@ def test_every_driver_gives_the_same_frames(net: nn.Module, tmp_path) -> None:
 @all_variants
 @torch.no_grad()
 def test_autocast_stays_close(net: nn.Module) -> None:
-    lrs = sequence(4)
+    lrs = sequence(3, 6, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = net(lrs).float()
     expected = net(lrs)
@@ -88,12 +90,11 @@ def test_progress_counts_every_frame_twice(net: nn.Module) -> None:
     assert sorted(events) == sorted([*range(5), *range(5)])
 
 
-def test_the_defaults_are_the_published_networks() -> None:
+def test_the_defaults_are_the_published_networks(nets: dict) -> None:
     assert BasicVSRNet().components == make().components == "propagation: bidirectional, alignment: FeatureAlignment()"
     assert IconVSRNet().components == "propagation: coupled, alignment: FeatureAlignment()"
-    for net_class, propagation, alignment in VARIANTS:
+    for (net_class, propagation, alignment), net in nets.items():
         published = {BasicVSRNet: "bidirectional", IconVSRNet: "coupled"}[net_class]
-        net = make(net_class, propagation, alignment)
         assert net.is_published == (propagation == published and alignment == "feature")
     parts = {key.split(".")[0] for key in BasicVSRNet().state_dict()}
     tail = {"upsample1", "upsample2", "conv_hr", "conv_last"}

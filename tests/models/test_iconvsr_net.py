@@ -47,18 +47,22 @@ def check_equal(
     return check
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+#: Padding, keyframe stride, frames.
+CASES = [
+    (2, 3, (5, 9, 7)),
+    (3, 4, (4, 6, 9, "carphone_pristine", True)),
+    (2, 1, (5, 8, 6)),
+    (2, 5, (5, 8, 12)),
+    (2, 5, (5, 7, 6, "carphone_pristine", True)),
+    (3, 5, (7, 8, 5)),
+    (3, 100, (9, 9, 8)),
+]
+
+
+# A wrong frame, keyframe or border shows in float32 too; float64, five times as slow, finds what is small everywhere.
 @pytest.mark.parametrize(
-    ("padding", "stride", "frames"),
-    [
-        (2, 5, (5, 16, 20)),
-        (2, 3, (8, 9, 14)),
-        (2, 5, (5, 15, 13, "carphone_pristine", True)),
-        (3, 5, (7, 12, 17)),
-        (3, 4, (4, 11, 16, "carphone_pristine", True)),
-        (3, 100, (12, 9, 8)),
-        (2, 1, (5, 8, 6)),
-    ],
+    ("padding", "stride", "frames", "dtype", "tolerance"),
+    [(*case, *PRECISIONS[0]) for case in CASES] + [(*case, *PRECISIONS[1]) for case in CASES[:3]],
 )
 def test_random_weights_equal_mmagic(
     padding: int, stride: int, frames: tuple, dtype: torch.dtype, tolerance: float, check_equal: Callable[..., None]
@@ -121,7 +125,7 @@ def test_any_padding_and_length(t: int, padding: int, randomise: Callable[..., n
 @pytest.mark.parametrize("padding", [0, 1, 4])
 def test_gradients_reach_every_parameter(padding: int, stride: int | None, randomise: Callable[..., nn.Module]) -> None:
     net = randomise(IconVSRNet(mid_channels=8, num_blocks=1, padding=padding, keyframe_stride=stride))
-    net(torch.rand(1, 4, 3, 36, 40, generator=torch.Generator().manual_seed(0))).square().sum().backward()
+    net(torch.rand(1, 4, 3, 33, 12, generator=torch.Generator().manual_seed(0))).square().sum().backward()
     for name, parameter in net.named_parameters():
         if stride is None and name.startswith(("edvr.", "backward_fusion.", "forward_fusion.")):
             assert parameter.grad is None, name
@@ -145,7 +149,7 @@ def test_refill_features_come_from_the_window_around_the_keyframe(
 ) -> None:
     net = randomise(IconVSRNet(mid_channels=8, num_blocks=1, padding=padding, keyframe_stride=4))
     t = 11
-    lrs = torch.rand(1, t, 3, 8, 12)
+    lrs = torch.rand(1, t, 3, 4, 8)
     expected = net.refill_features(lrs)
     assert list(expected) == [0, 4, 8, 10]
     for j in range(t):

@@ -27,8 +27,8 @@ val_dataloader.num_workers = 0
 val_dataloader.dataset.gt_root = "{clips}/val"
 test_dataloader = [val_dataloader]
 test_evaluator = [_base_.val_evaluator]
-train_cfg = dict(max_iters=40, val_interval=20)
-custom_hooks = [dict(type="FreezeModules", modules=["generator.spynet"], steps=15)]
+train_cfg = dict(max_iters=20, val_interval=10)
+custom_hooks = [dict(type="FreezeModules", modules=["generator.spynet"], steps=7)]
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=5, max_keep_ckpts=20, save_last=True))
 log_processor = dict(window_size=1)
 """

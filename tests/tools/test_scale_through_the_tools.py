@@ -1,8 +1,5 @@
 """A network of scale 2 from trained weights of scale 4, tested and restored with, each by its tool."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -10,36 +7,34 @@ import numpy as np
 import pytest
 import torch
 from experiment import pan, write_experiment
+from forked_tools import ForkedTool
 
 from vsr_plugin.weights import load_net
 
-TOOLS = Path(__file__).parents[2] / "tools"
 
-
-def run(tool: str, *arguments: object) -> subprocess.CompletedProcess:
+def run(tool: str, *arguments: object) -> tuple[int, str, str]:
     """Run a tool in a process of its own, since mmengine's loggers hold on to the streams they began with."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, TOOLS / f"{tool}.py", *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    return ForkedTool(tool, *arguments).wait()
 
 
-@pytest.fixture
-def trained(tmp_path: Path, weights: Path) -> Path:
-    """Return the folder of a training of ten steps, in which one branch stays as it is."""
-    config = write_experiment(tmp_path)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
+    """Return the folder of a training of four steps, in which one branch stays as it is."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = write_experiment(folder)
     with open(config, "a") as file:
         file.write(
-            "train_cfg = dict(max_iters=10, val_interval=10)\ncustom_hooks = []\n"
+            "train_cfg = dict(max_iters=4, val_interval=4)\ncustom_hooks = []\n"
             f"model['generator']['init_cfg'] = dict(type='Pretrained', checkpoint='{weights}')\n"
             "model['frozen'] = ['generator.backward_resblocks', 'generator.conv_hr']\n"
         )
-    done = run("train", config, "--scale", 2, "--work-dir", tmp_path / "run")
-    assert done.returncode == 0, done.stderr
-    return tmp_path
+    status, _, err = run("train", config, "--scale", 2, "--work-dir", folder / "run")
+    assert status == 0, err
+    return folder
 
 
 def test_train_test_and_restore(trained: Path, weights: Path, run_tool, monkeypatch) -> None:
-    checkpoint = trained / "run" / "iter_10.pth"
+    checkpoint = trained / "run" / "iter_4.pth"
     net, before = load_net(checkpoint), load_net(weights)
     assert (net.scale, before.scale) == (2, 4)
     assert torch.equal(net.backward_resblocks.main[0].weight, before.backward_resblocks.main[0].weight)
@@ -47,14 +42,14 @@ def test_train_test_and_restore(trained: Path, weights: Path, run_tool, monkeypa
 
     # The config still is of scale 4; the weights tell. Figures go beside those of the same step of another scale.
     monkeypatch.chdir(trained)
-    done = run("test", trained / "experiment.py", checkpoint, "--baseline")
-    assert done.returncode == 0, done.stderr
-    assert (trained / "work_dirs" / "experiment_x2" / "test_iter_10" / "val.json").is_file()
-    assert "iter_10.pth: weights of scale 2, so the sets are tested at that scale" in done.stdout
+    status, out, err = run("test", trained / "experiment.py", checkpoint, "--baseline")
+    assert status == 0, err
+    assert (trained / "work_dirs" / "experiment_x2" / "test_iter_4" / "val.json").is_file()
+    assert "iter_4.pth: weights of scale 2, so the sets are tested at that scale" in out
     # The config that the training left is of scale 2, and tests weights of scale 4 all the same.
-    done = run("test", trained / "run" / "experiment.py", weights, "--work-dir", trained / "again")
-    assert done.returncode == 0, done.stderr
-    assert "weights of scale 4" in done.stdout
+    status, out, err = run("test", trained / "run" / "experiment.py", weights, "--work-dir", trained / "again")
+    assert status == 0, err
+    assert "weights of scale 4" in out
 
     (trained / "lr").mkdir()
     for i, rgb in enumerate(pan(5, 3, 20, 28)):
@@ -68,17 +63,17 @@ def test_train_test_and_restore(trained: Path, weights: Path, run_tool, monkeypa
 
 
 def test_resuming_at_another_scale(trained: Path) -> None:
-    done = run(
+    status, _, err = run(
         "train", trained / "experiment.py", "--work-dir", trained / "run", "--resume", "--cfg-options", "max_iters=20"
     )
-    assert done.returncode == 1
-    message = "iter_10.pth: weights of scale 2, the network is of scale 4; build it with scale=2"
-    assert message in done.stderr.splitlines()[-1]
-    assert "--scale 2" in done.stderr.splitlines()[-1]
+    assert status == 1
+    message = "iter_4.pth: weights of scale 2, the network is of scale 4; build it with scale=2"
+    assert message in err.splitlines()[-1]
+    assert "--scale 2" in err.splitlines()[-1]
 
 
 def test_studies_of_another_scale(trained: Path, run_tool) -> None:
-    checkpoint = trained / "run" / "iter_10.pth"
+    checkpoint = trained / "run" / "iter_4.pth"
     few = ["--frames", 4, "--clips", "bikes", "--size", "32x48", "--out", trained / "studies"]
     status, _, err = run_tool("study", "segments", "--weights", checkpoint, *few)
     assert status == 0, err
