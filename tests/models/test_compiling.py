@@ -24,6 +24,8 @@ def fresh_dynamo():
 )
 @torch.no_grad()
 def test_no_graph_breaks_in_evaluation(net_class, arguments, randomise):
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
+        pytest.skip("Dynamo traces generators from PyTorch 2.6 or so")
     torch.manual_seed(0)
     net = randomise(net_class(mid_channels=4, num_blocks=1, **arguments)).eval()
     lrs = torch.rand(1, 3, 3, 9, 14)
