@@ -78,8 +78,6 @@ class RestoreTask:
         elif options.memory_budget is not None:
             # Plans of another budget give the same result; one that was killed for its memory may go on with less.
             job.keep_resources(options.memory_budget, job.threads)
-        # What does not fit together is known before a frame is read.
-        self._make_plan(job.budget, options.strategy, 1)
         if options.resume:
             count = sum(record.chunk.frames for record in job.records())
             self._notes.append(
@@ -88,6 +86,8 @@ class RestoreTask:
         if self._is_joined():
             return
         self._output.prepare()
+        # What does not fit together is known before a frame is read.
+        self._make_plan(job.budget, options.strategy, 1)
         # Whether these can be written is known before the long work as well.
         for path in (quality_csv_path(output_path) if options.gt is not None else None, options.comparison):
             if path is not None:
