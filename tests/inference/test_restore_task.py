@@ -265,6 +265,7 @@ def test_a_resumed_job_takes_another_budget(net, clip, tmp_path, strategy):
         restore_video(clip, tmp_path / "out.mkv", net, options, progress=stop_after(60))
     with pytest.raises(VSRError, match="memory budget of 1 MiB is too small"):
         restore_video(clip, tmp_path / "out.mkv", net, RestoreOptions(**strategy, resume=True, memory_budget="1M"))
+    assert JobFolder(tmp_path / "out.mkv").budget > 2**20  # one that is refused is not kept
     model = MemoryModel(net, 16, 24)
     tight = RestoreOptions(**strategy, resume=True, memory_budget=model.working(None) + 6 * model.per_frame)
     notes = []

@@ -72,12 +72,6 @@ class RestoreTask:
         feature_dtype(options.precision, device)  # which says if there is none
         settings = fingerprint.of_job(self._source, self._net, options, self._output.size, self._forgets_from)
         resumed = job.begin(settings, resume=options.resume)
-        if not resumed or not job.has_resources:
-            budget = options.memory_budget or default_budget(device) // self._sharing.sharers(device)
-            job.keep_resources(budget, torch.get_num_threads())
-        elif options.memory_budget is not None:
-            # Plans of another budget give the same result; one that was killed for its memory may go on with less.
-            job.keep_resources(options.memory_budget, job.threads)
         if options.resume:
             count = sum(record.chunk.frames for record in job.records())
             self._notes.append(
@@ -86,8 +80,14 @@ class RestoreTask:
         if self._is_joined():
             return
         self._output.prepare()
+        had = resumed and job.has_resources
+        # Plans of another budget give the same result; a job that was killed for its memory may go on with less.
+        budget = options.memory_budget or (
+            job.budget if had else default_budget(device) // self._sharing.sharers(device)
+        )
         # What does not fit together is known before a frame is read.
-        self._make_plan(job.budget, options.strategy, 1)
+        self._make_plan(budget, options.strategy, 1)
+        job.keep_resources(budget, job.threads if had else torch.get_num_threads())
         # Whether these can be written is known before the long work as well.
         for path in (quality_csv_path(output_path) if options.gt is not None else None, options.comparison):
             if path is not None:
