@@ -1,6 +1,8 @@
 import multiprocessing
 import os
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from commands import Command, shots
@@ -59,3 +61,23 @@ def restore_error(run_tool, weights):
         return lines[0]
 
     return run
+
+
+@pytest.fixture
+def restore(run_tool, weights):
+    def run(*args, status=0):
+        got, out, err = run_tool("restore_video", *args, *([] if "--weights" in args else ["--weights", weights]))
+        assert got == status, err
+        return out if status == 0 else err
+
+    return run
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in (2, 9, 10, 11):
+        cv2.imwrite(str(folder / f"f{i}.png"), rng.integers(0, 256, (10, 14, 3), np.uint8))
+    return folder
