@@ -150,23 +150,28 @@ def test_the_first_sweep_is_not_repeated(either_net, tmp_path):
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_length(tmp_path):
+@pytest.mark.parametrize("name", ["BasicVSRNet", "IconVSRNet"])
+def test_memory_does_not_grow_with_the_length(tmp_path, name):
     import subprocess
     import sys
 
     script = """
 import resource, sys, tempfile, torch
-from vsr_plugin.models import BasicVSRNet
+import vsr_plugin.models
 from vsr_plugin.inference import restore_frames
 torch.manual_seed(0)
-net = BasicVSRNet(mid_channels=16, num_blocks=1).eval()
+net = getattr(vsr_plugin.models, sys.argv[3])(mid_channels=16, num_blocks=1).eval()
 frames = (torch.rand(3, 96, 128) for _ in range(int(sys.argv[1])))
 for hr in restore_frames(net, frames, strategy='exact', work_dir=sys.argv[2]):
     pass
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     peaks = [
-        int(subprocess.run([sys.executable, "-c", script, str(t), tmp_path], capture_output=True, check=True).stdout)
+        int(
+            subprocess.run(
+                [sys.executable, "-c", script, str(t), tmp_path, name], capture_output=True, check=True
+            ).stdout
+        )
         for t in (50, 400)
     ]
     assert peaks[1] <= 1.1 * peaks[0]

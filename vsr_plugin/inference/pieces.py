@@ -14,7 +14,7 @@ import numpy as np
 
 from vsr_plugin.inference.fading import fade_frames
 from vsr_plugin.inference.frame_store import FrameStore
-from vsr_plugin.inference.scene_cuts import CutDetector
+from vsr_plugin.inference.scene_cuts import mark_cuts
 from vsr_plugin.media import Frame
 
 #: A chunk has so many frames where its piece has; each begins with a key frame.
@@ -137,14 +137,10 @@ class PieceCutter:
 
     def _marked(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
         """Every frame with whether it begins a scene; the very first does."""
-        detector = CutDetector() if self._plan.scene_cuts else None
-        held: deque[Frame] = deque()
-        for frame in frames:
-            held.append(frame)
-            for cut in [False] if detector is None else detector.push(frame.rgb):
-                yield self._count(held.popleft(), cut)
-        for cut in [] if detector is None else detector.flush():
-            yield self._count(held.popleft(), cut)
+        cuts = self._plan.scene_cuts
+        marked = mark_cuts(frames, view=lambda frame: frame.rgb) if cuts else ((frame, False) for frame in frames)
+        for frame, cut in marked:
+            yield self._count(frame, cut)
 
     def _count(self, frame: Frame, cut: bool) -> tuple[Frame, bool]:
         if self.num_frames == 0:
