@@ -7,7 +7,7 @@ import torch
 
 from vsr_plugin.datasets.sample_clips import sample_clip
 from vsr_plugin.errors import MediaError, VSRError
-from vsr_plugin.evaluation.benchmarking import profiling, speed
+from vsr_plugin.evaluation.benchmarking import contenders, profiling, speed
 from vsr_plugin.evaluation.benchmarking.contenders import USUAL, Setting, computable
 from vsr_plugin.evaluation.benchmarking.json_report import as_json
 from vsr_plugin.evaluation.benchmarking.machine import describe_machine
@@ -47,6 +47,18 @@ def test_workers_take_turns(offline_material, monkeypatch):
     assert results[0].psnr == pytest.approx(results[1].psnr, abs=1e-3)
     document = json.loads(as_json(results, describe_machine("cpu", 1), setting, "as told"))
     assert document["results"][0]["contender"] == "plain"
+
+
+@torch.no_grad()
+def test_bounded_memory_is_the_exact_strategy(monkeypatch):
+    torch.manual_seed(0)
+    net = BasicVSRNet(mid_channels=4, num_blocks=1).eval()
+    plans = []
+    run = contenders.restore_sequence
+    monkeypatch.setattr(contenders, "restore_sequence", lambda *args, **kw: plans.append(args[2]) or run(*args, **kw))
+    lrs = torch.rand(1, 6, 3, 9, 12)
+    torch.testing.assert_close(contenders.InBoundedMemory(net)(lrs), net(lrs), rtol=0, atol=1e-5)
+    assert [plan.strategy for plan in plans] == ["exact"]
 
 
 def test_worker_says_what_is_wrong_in_one_line(offline_material):

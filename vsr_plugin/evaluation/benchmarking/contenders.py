@@ -1,15 +1,20 @@
 """The networks that are compared."""
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn as nn
+from torch import Tensor
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.host import import_quietly
 from vsr_plugin.inference.acceleration import accelerate
 from vsr_plugin.inference.acceleration.precision import feature_dtype
+from vsr_plugin.inference.planning import Plan
+from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.weights import load_net, warm_start
 
@@ -20,6 +25,7 @@ CONTENDERS = {
     "fp32": "ours, accelerated, float32",
     "bf16": "ours, accelerated, features in bfloat16",
     "fp16": "ours, accelerated, features in float16",
+    "exact": "as fp32, in bounded memory by the exact strategy",
 }
 MODELS = ("basicvsr", "iconvsr")
 #: What is compared unless a person chooses, with its precision.
@@ -108,9 +114,27 @@ def build(name: str, setting: Setting) -> nn.Module:
     net = plain_net(setting)
     if name == "plain":
         return net
+    if name == "exact":
+        return InBoundedMemory(accelerate(net, precision="fp32"))
     if name != "mmagic":
         return accelerate(net, precision=name)
     return mmagic_twin(net).eval()
+
+
+class InBoundedMemory(nn.Module):
+    """A network whose sequences are restored by the exact strategy; only the result, on the CPU, is in memory whole."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.scale = net.scale
+
+    def forward(self, lrs: Tensor) -> Tensor:
+        """Restore ``(1, t, 3, h, w)``."""
+        plan = Plan("whole", lrs.size(1)).smaller()
+        with tempfile.TemporaryDirectory() as folder:
+            restored = restore_sequence(self.net, list(lrs[0]), plan, folder=Path(folder))
+            return torch.stack([hr.cpu() for _, hr in restored])[None]
 
 
 def mmagic_twin(net: BasicVSRNet | IconVSRNet) -> nn.Module:
