@@ -7,7 +7,10 @@ second sweep goes forward and hands out HR frames. Both call the network's own s
 at once and all states are in memory, the first sweep runs both, and the second only reconstructs.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 
 import torch
 import torch.nn as nn
@@ -260,14 +263,15 @@ def restore_piece(
     restorer = SequenceRestorer(
         net, frames, segment=segment, cache=cache, keep_states=keep_states, on_step=on_step, guard=guard
     )
-    journal = SweepJournal(cache) if isinstance(cache, DiskCache) else None
-    swept = journal.swept() if journal else None
-    if swept != 0:
-        for number in without_gradients(restorer.sweep_backward(swept)):
-            if journal:
-                if guard is not None and guard.tripped():
-                    raise NotFiniteError
-                journal.record(number)
+    if isinstance(cache, DiskCache):
+        with closing(SweepJournal(cache)) as journal:
+            if (swept := journal.swept()) != 0:
+                for number in without_gradients(restorer.sweep_backward(swept)):
+                    if guard is not None and guard.tripped():
+                        raise NotFiniteError
+                    journal.record(number)
+    else:
+        deque(without_gradients(restorer.sweep_backward()), maxlen=0)
     yield from without_gradients(restorer.sweep_forward(first_segment))
 
 
@@ -276,12 +280,32 @@ class SweepJournal:
 
     def __init__(self, cache: DiskCache):
         self._cache, self._path = cache, cache.folder / "swept"
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vsr-journal")
+        self._noting: Future | None = None
 
     def swept(self) -> int | None:
         """The last segment swept, 0 at the end of the sweep; ``None`` before the first."""
         return int(self._path.read_text()) if self._path.exists() else None
 
     def record(self, number: int) -> None:
-        """Note a segment as swept, once its tensors are on the disk."""
+        """Note a segment as swept as soon as its tensors are on the disk, which is not waited for.
+
+        Raises:
+            MediaError: the disk is full or fails, perhaps at the segment before.
+            OSError: likewise.
+        """
+        self._wait()
+        self._noting = self._thread.submit(self._note, number)
+
+    def _note(self, number: int) -> None:
         self._cache.sync()
         write_text(self._path, str(number))
+
+    def _wait(self) -> None:
+        if self._noting is not None:
+            self._noting.result()
+
+    def close(self) -> None:
+        """Wait until what was recorded is noted; raises as :meth:`record`."""
+        self._thread.shutdown()
+        self._wait()

@@ -59,11 +59,11 @@ class RecordFile:
             MediaError: the disk is full or fails.
         """
         if self._written:
+            self._written = False  # first, since another thread may write meanwhile
             try:
                 os.fsync(self._file)
             except OSError as error:
                 raise self._failed(error) from error
-            self._written = False
 
     def _failed(self, error: OSError) -> MediaError:
         return MediaError(f"{self.path}: cannot be written ({error.strerror}); free space or use another folder")

@@ -105,12 +105,12 @@ class DiskCache:
         """Nothing: the file goes with the folder, and a resumed run may read the record again."""
 
     def sync(self) -> None:
-        """Have what was stored on the disk, not on its way there.
+        """Have what was stored on the disk, not on its way there; in any thread.
 
         Raises:
             MediaError: the disk is full or fails.
         """
-        for file, _ in self._files.values():
+        for file, _ in list(self._files.values()):
             file.sync()
 
     def close(self) -> None:
