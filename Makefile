@@ -41,8 +41,8 @@ test-export: .venv/ready
 	$(BIN)/python -m pytest tests/export
 
 test-full-host: .venv-full/ready
-	$(FULL)/python -m pytest $(SIDE_BY_SIDE) tests/apis tests/host tests/engine tests/models tests/weights \
-		tests/evaluation/test_extra_metrics.py tests/test_registry.py tests/test_environment.py
+	$(FULL)/python -m pytest $(SIDE_BY_SIDE) tests/apis tests/mmagic_host tests/training tests/models tests/weights \
+		tests/evaluation/test_extra_metrics.py tests/test_registry.py tests/cli/test_environment.py
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["vsr_plugin", "vsr_plugin.*"]),
-    package_data={"vsr_plugin.inference.acceleration.cuda.kernels": ["*.cu"]},
+    package_data={"vsr_plugin.acceleration.cuda.kernels": ["*.cu"]},
     python_requires=">=3.10",
     install_requires=["av>=17", "tqdm"],
     # Compiles the kernels that restoring on a CPU is more than twice as fast with; GPUs do not need it.

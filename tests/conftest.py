@@ -21,8 +21,8 @@ if "PYTORCH_KERNEL_CACHE_PATH" not in os.environ:
 import clip_files
 import pytest
 
-from vsr_plugin.cli import run_command
-from vsr_plugin.datasets.sample_clips import sample_clip
+from vsr_plugin.cli.command import run_command
+from vsr_plugin.data.sample_clips import sample_clip
 from vsr_plugin.errors import MediaError
 
 TOOLS = Path(__file__).parents[1] / "tools"

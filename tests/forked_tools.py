@@ -24,7 +24,7 @@ from unformatted_configs import leave_configs_unformatted
 TOOLS = Path(__file__).parents[1] / "tools"
 #: What the tools import before their work or in it. None of these starts threads, which a fork would lose.
 IMPORTED = (
-    "vsr_plugin.engine.launching",
+    "vsr_plugin.training.launching",
     "vsr_plugin.inference",
     "mmagic.datasets",
     "mmagic.models",

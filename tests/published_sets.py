@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vsr_plugin.datasets.degradations import DEGRADATIONS
+from vsr_plugin.data.degradations import DEGRADATIONS
 
 
 def picture(seed: int, size: tuple[int, int] = (16, 24)) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
-from vsr_plugin.engine.launching import read_experiment
+from vsr_plugin.training.launching import read_experiment
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from small_experiments import CONFIGS, make_sets, shrink
 from unformatted_configs import leave_configs_unformatted
 
-from vsr_plugin.engine.launching import PRESETS, build_runner, read_config
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.training.launching import PRESETS, build_runner, read_config
 
 EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.py"))
 

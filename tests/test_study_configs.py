@@ -10,9 +10,9 @@ from forked_tools import in_two_processes
 from small_experiments import CONFIGS, make_sets, shrink
 from unformatted_configs import leave_configs_unformatted
 
-from vsr_plugin.engine.launching import RECIPE, build_runner, read_config, read_experiment
 from vsr_plugin.errors import VSRError
 from vsr_plugin.registry import MODELS
+from vsr_plugin.training.launching import RECIPE, build_runner, read_config, read_experiment
 
 STUDIES = sorted(path.stem for path in (CONFIGS / "studies").glob("*.py"))
 #: Rows that the paper compares at equal complexity, by their reference.

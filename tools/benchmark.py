@@ -10,11 +10,9 @@ from pathlib import Path
 
 import torch
 
-from vsr_plugin.cli import run_command
-from vsr_plugin.datasets.sample_clips import SAMPLE_CLIPS
-from vsr_plugin.errors import VSRError
-from vsr_plugin.evaluation.benchmarking import data, drift, profiling, speed, training
-from vsr_plugin.evaluation.benchmarking.contenders import (
+from vsr_plugin.acceleration.precision import PRECISIONS
+from vsr_plugin.benchmarks import data, drift, profiling, speed, training
+from vsr_plugin.benchmarks.implementations import (
     CONTENDERS,
     MODELS,
     USUAL,
@@ -23,13 +21,15 @@ from vsr_plugin.evaluation.benchmarking.contenders import (
     computable,
     plain_net,
 )  # fmt: skip
-from vsr_plugin.evaluation.benchmarking.inputs import load_gt, load_sequence
-from vsr_plugin.evaluation.benchmarking.interlaced import measure_interlaced
-from vsr_plugin.evaluation.benchmarking.json_report import as_json
-from vsr_plugin.evaluation.benchmarking.machine import describe_machine
-from vsr_plugin.evaluation.benchmarking.sizes import measure_sizes
-from vsr_plugin.evaluation.benchmarking.windows import measure_windows
-from vsr_plugin.inference.acceleration.precision import PRECISIONS
+from vsr_plugin.benchmarks.inputs import load_gt, load_sequence
+from vsr_plugin.benchmarks.interlaced import measure_interlaced
+from vsr_plugin.benchmarks.json_report import as_json
+from vsr_plugin.benchmarks.machine import describe_machine
+from vsr_plugin.benchmarks.sizes import measure_sizes
+from vsr_plugin.benchmarks.windows import measure_windows
+from vsr_plugin.cli.command import run_command
+from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
+from vsr_plugin.errors import VSRError
 from vsr_plugin.models.propagation.forgetting import USUAL_RATE, with_forgetting
 from vsr_plugin.weights import load_net
 

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vsr_plugin.cli import HelpFormatter, frame_progress, pick_device, run_command
-from vsr_plugin.datasets.degradations import bicubic_downsample
-from vsr_plugin.datasets.sample_clips import SAMPLE_CLIPS, sample_clip
-from vsr_plugin.inference import RestoreOptions, restore_video
+from vsr_plugin.cli.command import HelpFormatter, run_command
+from vsr_plugin.data.sample_clips import SAMPLE_CLIPS, sample_clip
 from vsr_plugin.media import Encoding, open_sink, open_source
+from vsr_plugin.ops.device import pick_device
+from vsr_plugin.ops.resize import bicubic_downsample
+from vsr_plugin.progress import frame_progress
+from vsr_plugin.restoration import RestoreOptions, restore_video
 from vsr_plugin.weights import load_net
 
 LOSSLESS = Encoding(codec="ffv1")

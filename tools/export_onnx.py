@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vsr_plugin.cli import HelpFormatter, run_command
+from vsr_plugin.cli.command import HelpFormatter, run_command
 from vsr_plugin.errors import VSRError
 
 if TYPE_CHECKING:

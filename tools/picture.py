@@ -10,9 +10,8 @@ import numpy as np
 from PIL import Image
 
 import vsr_plugin  # noqa: F401 (makes MMagic importable)
-from vsr_plugin.cli import HelpFormatter, frame_progress, pick_device, run_command
-from vsr_plugin.datasets.degradations import bicubic_upsample
-from vsr_plugin.datasets.degraded_clip import DegradedClip, degraded_clip
+from vsr_plugin.cli.command import HelpFormatter, run_command
+from vsr_plugin.data.degraded_clip import DegradedClip, degraded_clip
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference import restore_frames
@@ -20,6 +19,9 @@ from vsr_plugin.media.atomic import write_whole
 from vsr_plugin.models import IconVSRNet
 from vsr_plugin.models.propagation.forgetting import USUAL_RATE
 from vsr_plugin.models.vsr_net import VSRNet
+from vsr_plugin.ops.device import pick_device
+from vsr_plugin.ops.resize import bicubic_upsample
+from vsr_plugin.progress import frame_progress
 from vsr_plugin.visualization.comparison import comparison_picture
 from vsr_plugin.visualization.error_map import error_picture
 from vsr_plugin.visualization.flow_picture import flow_picture

@@ -10,11 +10,12 @@ import os
 import sys
 from pathlib import Path
 
-from vsr_plugin.cli import HelpFormatter, clip_progress, frame_progress, run_command
-from vsr_plugin.datasets.degradations import DEGRADATIONS
-from vsr_plugin.datasets.preparation.layouts import LAYOUTS, SPLITS
-from vsr_plugin.datasets.preparation.planning import Request
-from vsr_plugin.datasets.preparation.prepare import WAY_ON, prepare
+from vsr_plugin.cli.command import HelpFormatter, run_command
+from vsr_plugin.data.degradations import DEGRADATIONS
+from vsr_plugin.data.preparation.layouts import LAYOUTS, SPLITS
+from vsr_plugin.data.preparation.planning import Request
+from vsr_plugin.data.preparation.prepare import WAY_ON, prepare
+from vsr_plugin.progress import clip_progress, frame_progress
 
 
 def parse_args() -> argparse.Namespace:

@@ -9,20 +9,22 @@ from fractions import Fraction
 import torch
 from tqdm import tqdm
 
-from vsr_plugin.cli import HelpFormatter, frame_progress, pick_device, print_error, run_command
+from vsr_plugin.acceleration import PRECISIONS
+from vsr_plugin.cli.command import HelpFormatter, print_error, run_command
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import Protocol
-from vsr_plugin.inference import RestoreOptions, RestoreResult, restore_video
-from vsr_plugin.inference.acceleration import PRECISIONS
-from vsr_plugin.inference.many import is_done, pair_outputs
 from vsr_plugin.inference.planning import OVERLAP, STRATEGIES, WINDOW, parse_memory
-from vsr_plugin.inference.restore_options import expected_frames
-from vsr_plugin.inference.sharing import Sharing
 from vsr_plugin.media import Encoding
 from vsr_plugin.media.deinterlacing import DEINTERLACE
 from vsr_plugin.models.iconvsr_net import IconVSRNet
 from vsr_plugin.models.propagation.forgetting import LONG, USUAL_RATE
 from vsr_plugin.models.vsr_net import VSRNet
+from vsr_plugin.ops.device import pick_device
+from vsr_plugin.progress import frame_progress
+from vsr_plugin.restoration import RestoreOptions, RestoreResult, restore_video
+from vsr_plugin.restoration.batch import is_done, pair_outputs
+from vsr_plugin.restoration.options import expected_frames
+from vsr_plugin.restoration.sharing import Sharing
 from vsr_plugin.weights import load_net
 
 

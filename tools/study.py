@@ -6,8 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import vsr_plugin  # noqa: F401 (makes MMagic importable)
-from vsr_plugin.cli import HelpFormatter, part_progress, pick_device, run_command
+from vsr_plugin.cli.command import HelpFormatter, run_command
 from vsr_plugin.errors import VSRError
+from vsr_plugin.ops.device import pick_device
+from vsr_plugin.progress import part_progress
 from vsr_plugin.studies import STUDIES, Outcome, Study, StudyOptions, run_study
 from vsr_plugin.studies.report_files import markdown_table
 

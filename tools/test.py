@@ -10,13 +10,14 @@ from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
 
 import vsr_plugin  # noqa: F401 (makes MMagic importable)
-from vsr_plugin.cli import HelpFormatter, pick_device, run_command
-from vsr_plugin.engine.choose_sets import choose_test_sets, quality_metrics
-from vsr_plugin.engine.launching import add_config_arguments, build_runner, forget_pretrained, read_config
-from vsr_plugin.engine.scaling import scale_of, set_scale
+from vsr_plugin.cli.command import HelpFormatter, run_command
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import report_table
 from vsr_plugin.evaluation.extra_metrics import DEFINITIONS, check_metrics
+from vsr_plugin.ops.device import pick_device
+from vsr_plugin.training.choose_sets import choose_test_sets, quality_metrics
+from vsr_plugin.training.launching import add_config_arguments, build_runner, forget_pretrained, read_config
+from vsr_plugin.training.scaling import scale_of, set_scale
 from vsr_plugin.weights import load_into
 from vsr_plugin.weights.loading import load_architecture
 

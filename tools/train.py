@@ -12,9 +12,12 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 import vsr_plugin  # noqa: F401 (makes MMagic importable)
-from vsr_plugin.cli import HelpFormatter, run_command
-from vsr_plugin.engine.checkpoint_files import is_whole, latest_checkpoint, steps_done
-from vsr_plugin.engine.launching import (
+from vsr_plugin.acceleration.precision import feature_dtype
+from vsr_plugin.cli.command import HelpFormatter, run_command
+from vsr_plugin.errors import TrainingError, VSRError, advise
+from vsr_plugin.models.upsampling import SHUFFLES
+from vsr_plugin.training.checkpoint_files import is_whole, latest_checkpoint, steps_done
+from vsr_plugin.training.launching import (
     PRESETS,
     add_config_arguments,
     build_runner,
@@ -22,11 +25,8 @@ from vsr_plugin.engine.launching import (
     forget_pretrained,
     read_config,
 )
-from vsr_plugin.engine.optim_wrapper import PRECISIONS
-from vsr_plugin.engine.settings import check_count
-from vsr_plugin.errors import TrainingError, VSRError, advise
-from vsr_plugin.inference.acceleration.precision import feature_dtype
-from vsr_plugin.models.upsampling import SHUFFLES
+from vsr_plugin.training.optim_wrapper import PRECISIONS
+from vsr_plugin.training.settings import check_count
 
 AUTO = "auto"
 #: The environment variable in which tools/dist_train.sh hands on how it was called, quoted for a shell.

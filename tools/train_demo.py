@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from vsr_plugin.cli import HelpFormatter, run_command
-from vsr_plugin.datasets.sample_clips import sample_clip
+from vsr_plugin.cli.command import HelpFormatter, run_command
+from vsr_plugin.data.sample_clips import sample_clip
 from vsr_plugin.errors import VSRError
 
 #: The clip that the network never sees in training, and the others.

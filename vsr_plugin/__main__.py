@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from vsr_plugin.errors import VSRError
-from vsr_plugin.host.mmagic_tools import run_mmagic_tool
+from vsr_plugin.mmagic_host.mmagic_tools import run_mmagic_tool
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show_environment() -> int:
-    from vsr_plugin import environment
+    from vsr_plugin.cli import environment
 
     here = environment.collect()
     print(environment.describe(here))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
+from importlib import import_module
 from typing import Any
 
 from mmagic import registry as mmagic
@@ -58,11 +58,16 @@ class ChildRegistry(Registry):
             ImportError: If a package that should hold it does not import.
         """
         if self.split_scope_key(key)[0] is None:
-            registry: Registry | None = self
-            while registry is not None:
-                registry.import_from_location()
-                if key in registry.module_dict:
+            # One after the other: a network is built without what trains it.
+            for location in self._locations:
+                if key in self.module_dict:
                     break
+                import_module(location)
+            if key in self.module_dict:
+                return self.module_dict[key]
+            registry = self.parent
+            while registry is not None and key not in registry.module_dict:
+                registry.import_from_location()
                 registry = registry.parent
         return super().get(key)
 
@@ -77,36 +82,34 @@ class ChildRegistry(Registry):
             yield registry
 
 
-def _child_of(parent: Registry, subpackage: str) -> ChildRegistry:
-    # Only what exists is a location: mmengine imports all of them and fails on the first it misses.
-    location = f"{SCOPE}.{subpackage}"
-    locations: list[Any] = [location] if find_spec(location) is not None else []
+def _child_of(parent: Registry, *rooms: str) -> ChildRegistry:
+    locations: list[Any] = [f"{SCOPE}.{room}" for room in rooms]
     return ChildRegistry(parent.name, parent=parent, scope=SCOPE, locations=locations)
 
 
 # All that mmengine's Runner asks the scope for stand here, also those that we add nothing to:
 # where one is missing, it warns at every build and then takes mmengine's own.
-MODELS = _child_of(mmagic.MODELS, "models")
+MODELS = _child_of(mmagic.MODELS, "models", "training")
 MODEL_WRAPPERS = _child_of(mmagic.MODEL_WRAPPERS, "models")
 WEIGHT_INITIALIZERS = _child_of(mmagic.WEIGHT_INITIALIZERS, "models")
 TASK_UTILS = _child_of(mmagic.TASK_UTILS, "models")
 
-DATASETS = _child_of(mmagic.DATASETS, "datasets")
-DATA_SAMPLERS = _child_of(mmagic.DATA_SAMPLERS, "datasets")
-TRANSFORMS = _child_of(mmagic.TRANSFORMS, "datasets")
+DATASETS = _child_of(mmagic.DATASETS, "data")
+DATA_SAMPLERS = _child_of(mmagic.DATA_SAMPLERS, "data")
+TRANSFORMS = _child_of(mmagic.TRANSFORMS, "data")
 
 METRICS = _child_of(mmagic.METRICS, "evaluation")
 EVALUATORS = _child_of(mmagic.EVALUATORS, "evaluation")
 
-RUNNERS = _child_of(mmagic.RUNNERS, "engine")
-RUNNER_CONSTRUCTORS = _child_of(mmagic.RUNNER_CONSTRUCTORS, "engine")
-LOOPS = _child_of(mmagic.LOOPS, "engine")
-HOOKS = _child_of(mmagic.HOOKS, "engine")
-LOG_PROCESSORS = _child_of(mmagic.LOG_PROCESSORS, "engine")
-OPTIMIZERS = _child_of(mmagic.OPTIMIZERS, "engine")
-OPTIM_WRAPPERS = _child_of(mmagic.OPTIM_WRAPPERS, "engine")
-OPTIM_WRAPPER_CONSTRUCTORS = _child_of(mmagic.OPTIM_WRAPPER_CONSTRUCTORS, "engine")
-PARAM_SCHEDULERS = _child_of(mmagic.PARAM_SCHEDULERS, "engine")
+RUNNERS = _child_of(mmagic.RUNNERS, "training")
+RUNNER_CONSTRUCTORS = _child_of(mmagic.RUNNER_CONSTRUCTORS, "training")
+LOOPS = _child_of(mmagic.LOOPS, "training")
+HOOKS = _child_of(mmagic.HOOKS, "training")
+LOG_PROCESSORS = _child_of(mmagic.LOG_PROCESSORS, "training")
+OPTIMIZERS = _child_of(mmagic.OPTIMIZERS, "training")
+OPTIM_WRAPPERS = _child_of(mmagic.OPTIM_WRAPPERS, "training")
+OPTIM_WRAPPER_CONSTRUCTORS = _child_of(mmagic.OPTIM_WRAPPER_CONSTRUCTORS, "training")
+PARAM_SCHEDULERS = _child_of(mmagic.PARAM_SCHEDULERS, "training")
 
 VISUALIZERS = _child_of(mmagic.VISUALIZERS, "visualization")
 VISBACKENDS = _child_of(mmagic.VISBACKENDS, "visualization")

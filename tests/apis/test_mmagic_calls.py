@@ -14,8 +14,8 @@ import torch
 from mmengine.config import Config
 
 from vsr_plugin.errors import WeightsError
-from vsr_plugin.host import import_quietly
 from vsr_plugin.inference import restore_frames
+from vsr_plugin.mmagic_host import import_quietly
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.weights import load_net
 

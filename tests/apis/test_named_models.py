@@ -13,7 +13,7 @@ from mmengine.config import Config
 
 from vsr_plugin.apis import NAMED_MODELS, MMagicInferencer, VSRInferencer
 from vsr_plugin.errors import VSRError
-from vsr_plugin.host import import_quietly
+from vsr_plugin.mmagic_host import import_quietly
 from vsr_plugin.models import BasicVSRNet
 from vsr_plugin.weights import PUBLISHED
 

@@ -108,7 +108,7 @@ def test_a_long_video_in_windows(
 ) -> None:
     clip = media.make_clip(tmp_path / "in.mp4", n=70, size=(16, 24))
     longest = []
-    from vsr_plugin.inference import piece_worker
+    from vsr_plugin.restoration import shot_worker as piece_worker
 
     run = piece_worker.restore_sequence
 

@@ -11,9 +11,9 @@ import pytest
 from pages import ROOT
 
 from vsr_plugin.__main__ import build_parser
-from vsr_plugin.datasets.sample_clips import SAMPLE_CLIPS
-from vsr_plugin.engine.launching import read_experiment
+from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
 from vsr_plugin.errors import VSRError
+from vsr_plugin.training.launching import read_experiment
 from vsr_plugin.weights import PUBLISHED
 
 #: Words that stand for what a reader has; everything else that looks like a file must be there.

@@ -10,12 +10,12 @@ import torch
 from small_experiments import CONFIGS, make_sets, shrink
 from unformatted_configs import leave_configs_unformatted
 
-from vsr_plugin.engine.launching import build_runner, read_experiment, recipes
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models.alignment import ALIGNMENTS
 from vsr_plugin.models.propagation import PROPAGATIONS
 from vsr_plugin.registry import MODELS
+from vsr_plugin.training.launching import build_runner, read_experiment, recipes
 from vsr_plugin.weights import load_into
 
 PAGE = CONFIGS.parent / "docs" / "components.md"

@@ -9,7 +9,7 @@ from check_commands import WrongCommandError, check
 from clip_files import make_clip
 from pages import PAGES, ROOT, Snippet, blocks, commands, links
 
-from vsr_plugin.engine.launching import read_experiment
+from vsr_plugin.training.launching import read_experiment
 
 COMMANDS = {str(command): command for page in PAGES for command in commands(page)}
 COLLECTING = [name for name, command in COMMANDS.items() if command.text.startswith("pytest")]

@@ -11,9 +11,9 @@ import torch
 from mmengine.evaluator import Evaluator
 from mmengine.structures import BaseDataElement
 
-from vsr_plugin.datasets.degradations import bicubic_downsample, bicubic_upsample
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import ClipQuality, Protocol, frame_quality
+from vsr_plugin.ops.resize import bicubic_downsample, bicubic_upsample
 from vsr_plugin.registry import METRICS
 
 

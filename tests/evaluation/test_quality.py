@@ -3,7 +3,7 @@ import pytest
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import Protocol, frame_quality
-from vsr_plugin.evaluation.quality import to_uint8
+from vsr_plugin.ops.frames import to_uint8
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

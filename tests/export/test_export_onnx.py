@@ -13,8 +13,8 @@ from small_networks import lively
 from vsr_plugin.errors import ExportError, MediaError, WeightsError
 from vsr_plugin.models import BasicVSRNet, SPyNet
 from vsr_plugin.models.aggregation import keyframe_indices
-from vsr_plugin.models.padding import neighbourhood_indices
 from vsr_plugin.models.propagation.forgetting import with_forgetting
+from vsr_plugin.ops.padding import neighbourhood_indices
 
 
 @pytest.mark.parametrize("padding", [0, 2, 3])
@@ -209,7 +209,7 @@ def test_other_components_are_refused(components: dict[str, str], tmp_path: Path
 
 
 def test_without_packages_the_tool_says_what_to_install(load_tool, tmp_path: Path, monkeypatch, capsys) -> None:
-    from vsr_plugin.cli import run_command
+    from vsr_plugin.cli.command import run_command
 
     for name in [name for name in sys.modules if name.startswith("vsr_plugin.export")]:
         monkeypatch.delitem(sys.modules, name)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vsr_plugin.evaluation.benchmarking.inputs import load_sequence
+from vsr_plugin.benchmarks.inputs import load_sequence
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import IconVSRNet
 from vsr_plugin.weights import PUBLISHED, load_net, warm_start

@@ -4,10 +4,10 @@ from contextlib import closing
 import pytest
 import torch
 
+from vsr_plugin.acceleration.guard import FiniteGuard
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.inference.acceleration.guard import FiniteGuard
 from vsr_plugin.inference.engine import restore_piece
-from vsr_plugin.inference.tensor_cache import DiskCache, MemoryCache
+from vsr_plugin.inference.state_store import DiskCache, MemoryCache
 from vsr_plugin.models import BasicVSRNet
 
 

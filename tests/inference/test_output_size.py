@@ -9,13 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from vsr_plugin.datasets.degradations import bicubic_resize
 from vsr_plugin.errors import MediaError, VSRError
 from vsr_plugin.evaluation import frame_quality
-from vsr_plugin.inference import RestoreOptions, restore_frames, restore_video
+from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.output_size import OutputSize, fitted
 from vsr_plugin.inference.planning import MemoryModel, make_plan
 from vsr_plugin.media import Orientation, open_source
+from vsr_plugin.ops.resize import bicubic_resize
+from vsr_plugin.restoration import RestoreOptions, restore_video
 
 
 def clip_of(t: int, h: int = 9, w: int = 13) -> list[torch.Tensor]:

@@ -5,15 +5,16 @@ import pytest
 import torch
 from reference_figures import REFERENCE, reference_frames
 
-from vsr_plugin.datasets.degradations import bicubic_downsample, bicubic_upsample
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import frame_quality
-from vsr_plugin.inference import RestoreOptions, restore_frames
-from vsr_plugin.inference.fading import blend, fade_frames
+from vsr_plugin.inference import restore_frames
+from vsr_plugin.inference.crossfade import blend, fade_frames
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.media import open_source
 from vsr_plugin.models import BasicVSRNet
+from vsr_plugin.ops.resize import bicubic_downsample, bicubic_upsample
+from vsr_plugin.restoration import RestoreOptions
 from vsr_plugin.weights import load_net
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from vsr_plugin.acceleration import accelerate
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.inference.acceleration import accelerate
 from vsr_plugin.inference.planning import MemoryModel
 from vsr_plugin.inference.tiling import MIN_TILE, tile_net
 from vsr_plugin.models import BasicVSRNet, IconVSRNet

@@ -6,7 +6,7 @@ import torch
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.inference.record_file import RecordFile
-from vsr_plugin.inference.tensor_cache import DiskCache
+from vsr_plugin.inference.state_store import DiskCache
 
 CPU = torch.device("cpu")
 

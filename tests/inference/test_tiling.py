@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from vsr_plugin.acceleration import accelerate
 from vsr_plugin.errors import VSRError
-from vsr_plugin.inference.acceleration import accelerate
 from vsr_plugin.inference.tiling import MIN_TILE, run_in_tiles, tile_net
 from vsr_plugin.models import BasicVSRNet
 

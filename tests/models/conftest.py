@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from variants import VARIANTS, make
 
-from vsr_plugin.datasets.degradations import bicubic_downsample
+from vsr_plugin.ops.resize import bicubic_downsample
 from vsr_plugin.weights import PUBLISHED, load_into
 from vsr_plugin.weights.zoo import locate
 
@@ -90,7 +90,7 @@ def mmagic_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     from mmagic.models.editors.edvr import edvr_net
 
-    from vsr_plugin.host.mmcv_ops import modulated_deform_conv2d
+    from vsr_plugin.mmagic_host.mmcv_ops import modulated_deform_conv2d
 
     monkeypatch.setattr(edvr_net, "modulated_deform_conv2d", modulated_deform_conv2d)
 

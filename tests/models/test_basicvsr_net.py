@@ -119,7 +119,7 @@ def test_autocast_keeps_the_quality_of_the_published_weights(official: str, lr_f
 def test_restores_better_than_its_bilinear_base(official: str, lr_frames: Callable[..., Tensor]) -> None:
     # Restoring a frame and shrinking it again must give the frame back: a shift, a channel swap or a lost
     # branch would show here even if MMagic shared the fault.
-    from vsr_plugin.datasets.degradations import bicubic_downsample
+    from vsr_plugin.ops.resize import bicubic_downsample
 
     lrs = lr_frames(5, 32, 48)
     hr = load_net(official)(lrs)[0, 2].permute(1, 2, 0)

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from variants import all_variants, make, most_variants, sequence
 
+from vsr_plugin.acceleration import accelerate
 from vsr_plugin.errors import ComponentError
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.inference.acceleration import accelerate
 from vsr_plugin.inference.engine import restore_piece
-from vsr_plugin.inference.fingerprint import of_net
-from vsr_plugin.inference.tensor_cache import DiskCache
+from vsr_plugin.inference.state_store import DiskCache
 from vsr_plugin.inference.tiling import MIN_TILE, tile_net
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.models.alignment import ALIGNMENTS, Alignment
+from vsr_plugin.restoration.fingerprint import of_net
 
 
 @all_variants

@@ -22,7 +22,7 @@ def run_as_command(arguments: list[str], log: str, environment: dict[str, str]) 
     os.dup2(file, 2)
     import importlib.util
 
-    from vsr_plugin.cli import run_command
+    from vsr_plugin.cli.command import run_command
 
     spec = importlib.util.spec_from_file_location("tool", TOOL)
     module = importlib.util.module_from_spec(spec)

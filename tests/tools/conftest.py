@@ -16,7 +16,7 @@ def processes():
     threads = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vsr_plugin.inference", "vsr_plugin.weights", "vsr_plugin.cli"])
+    context.set_forkserver_preload(["vsr_plugin.inference", "vsr_plugin.weights", "vsr_plugin.cli.command"])
     yield context
     if threads is None:
         del os.environ["OMP_NUM_THREADS"]

@@ -15,8 +15,8 @@ import pytest
 import torch
 from commands import content, shots
 
-from vsr_plugin.inference.job import JobFolder
 from vsr_plugin.models import BasicVSRNet
+from vsr_plugin.restoration.job import JobFolder
 
 
 def kill_until_done(start, arguments: list, kills: int, longest: float, seed: int) -> int:

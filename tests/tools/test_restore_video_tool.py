@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from vsr_plugin.datasets.degradations import bicubic_upsample
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.media import open_source
 from vsr_plugin.models import IconVSRNet
+from vsr_plugin.ops.resize import bicubic_upsample
 from vsr_plugin.weights import load_net
 
 TOOL = Path(__file__).parents[2] / "tools" / "restore_video.py"

@@ -13,10 +13,10 @@ import pytest
 import torch
 from reference_figures import REFERENCE, reference_frames
 
-from vsr_plugin.datasets.degradations import bicubic_downsample
 from vsr_plugin.evaluation import Protocol, frame_quality
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import IconVSRNet
+from vsr_plugin.ops.resize import bicubic_downsample
 from vsr_plugin.weights import PUBLISHED, load_net
 from vsr_plugin.weights.zoo import locate
 

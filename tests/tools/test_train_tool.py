@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 from unformatted_configs import leave_configs_unformatted
 
-from vsr_plugin.engine.checkpoint_files import latest_checkpoint
+from vsr_plugin.training.checkpoint_files import latest_checkpoint
 from vsr_plugin.weights import load_net
 
 TOOL = TOOLS / "train.py"
@@ -112,7 +112,7 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(straight: Path, 
 def test_killed_while_a_checkpoint_is_written(straight: Path, tmp_path: Path) -> None:
     (tmp_path / "deadly.py").write_text(
         "import os, signal\n"
-        "from vsr_plugin.engine import checkpoint_files\n"
+        "from vsr_plugin.training import checkpoint_files\n"
         "written = []\n"
         "def fsync(number):\n"
         "    written.append(number)\n"
@@ -254,7 +254,7 @@ def test_bad_input_is_one_line_before_the_first_step(run_tool, tmp_path: Path, a
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to compute on")
 def test_a_precision_that_the_processor_only_imitates_is_refused(run_tool, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("vsr_plugin.inference.acceleration.precision._cpu_computes", lambda dtype: False)
+    monkeypatch.setattr("vsr_plugin.acceleration.precision._cpu_computes", lambda dtype: False)
     status, _, err = run_tool("train", write_experiment(tmp_path), "--work-dir", tmp_path / "run", "--amp")
     assert status == 1
     assert err.strip().splitlines()[-1] == (

@@ -10,7 +10,7 @@ import torch
 from checkpoint_layouts import to_basicsr
 from torch import nn
 
-from vsr_plugin.models import BasicVSRNet, EDVRFeatureExtractor
+from vsr_plugin.models import EDVRFeatureExtractor
 from vsr_plugin.weights import load_net, read_checkpoint
 from vsr_plugin.weights.architectures import recognise
 from vsr_plugin.weights.layouts import normalise
@@ -29,8 +29,8 @@ def test_official_tensors_load_from_every_layout(official: tuple[str, Path], lay
     name, path = official
     expected = recognise(normalise(read_checkpoint(path), name), name)
     found = recognise(normalise(layout(expected.tensors), name), name)
-    assert (found.net_class, found.arguments) == (BasicVSRNet, dict(mid_channels=64, num_blocks=30))
-    assert (found.net_class, found.arguments) == (expected.net_class, expected.arguments)
+    assert (found.net, found.arguments) == ("BasicVSRNet", dict(mid_channels=64, num_blocks=30))
+    assert (found.net, found.arguments) == (expected.net, expected.arguments)
     assert set(found.tensors) == set(expected.tensors)
     assert all(torch.equal(tensor, expected.tensors[key]) for key, tensor in found.tensors.items())
 

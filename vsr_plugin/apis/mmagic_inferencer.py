@@ -13,7 +13,7 @@ from mmengine.config import Config
 from vsr_plugin.apis.named_models import NAMED_MODELS, choose_setting, tell_mmagic
 from vsr_plugin.apis.vsr_inferencer import VSRInferencer, is_ours, read_model
 from vsr_plugin.errors import VSRError
-from vsr_plugin.host import import_quietly
+from vsr_plugin.mmagic_host import import_quietly
 
 _mmagic = import_quietly("mmagic.apis")
 tell_mmagic(_mmagic.MMagicInferencer, Path(import_quietly("mmagic").__file__).parent / ".mim" / "configs")

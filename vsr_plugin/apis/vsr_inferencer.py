@@ -14,14 +14,15 @@ import torch.nn as nn
 from mmengine.config import Config
 
 from vsr_plugin.apis.restored_frames import RestoredFrames
-from vsr_plugin.cli import frame_progress, pick_device
-from vsr_plugin.engine.launching import load_config
 from vsr_plugin.errors import VSRError
-from vsr_plugin.inference import RestoreOptions, restore_video
-from vsr_plugin.inference.many import pair_outputs
-from vsr_plugin.inference.restore_options import expected_frames
 from vsr_plugin.models.vsr_net import VSRNet
+from vsr_plugin.ops.device import pick_device
+from vsr_plugin.progress import frame_progress
 from vsr_plugin.registry import MODELS
+from vsr_plugin.restoration import RestoreOptions, restore_video
+from vsr_plugin.restoration.batch import pair_outputs
+from vsr_plugin.restoration.options import expected_frames
+from vsr_plugin.training.launching import load_config
 from vsr_plugin.weights import load_into, load_net
 
 PathLike = str | os.PathLike

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vsr_plugin.errors import VSRError
-from vsr_plugin.host import import_quietly
+from vsr_plugin.mmagic_host import import_quietly
+from vsr_plugin.ops.frames import to_uint8
 
 # SSIM is taken in windows of so many pixels a side.
 _SSIM_WINDOW = 11
@@ -40,11 +41,6 @@ class Protocol:
         channel = "Y channel (BT.601)" if self.channel == "Y" else "RGB"
         border = f"{self.crop_border} pixels cropped at every edge" if self.crop_border else "no border cropped"
         return f"{channel}, {border}, 8-bit frames after rounding, {averaged}, definitions of MMagic"
-
-
-def to_uint8(rgb: np.ndarray) -> np.ndarray:
-    """Bring ``uint16`` frames to ``uint8``; others pass."""
-    return ((rgb.astype(np.uint32) + 128) // 257).astype(np.uint8) if rgb.dtype == np.uint16 else rgb
 
 
 def frame_quality(restored: np.ndarray, gt: np.ndarray, protocol: Protocol = Protocol()) -> tuple[float, float]:

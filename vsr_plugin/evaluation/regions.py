@@ -9,7 +9,7 @@ import numpy as np
 
 from vsr_plugin.evaluation.optical_flow import dis_flow, is_occluded, leaves_image
 from vsr_plugin.evaluation.quality import Protocol
-from vsr_plugin.host import import_quietly
+from vsr_plugin.mmagic_host import import_quietly
 
 #: Regions of a frame, disjoint: hidden in a neighbour; else outside a neighbour; else seen in all neighbours.
 REGIONS = ("occluded", "outside", "followed")

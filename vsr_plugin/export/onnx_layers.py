@@ -7,7 +7,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack, modulated_deform_conv2d, sample_columns
+from vsr_plugin.ops.deform_conv import ModulatedDCNPack, modulated_deform_conv2d, sample_columns
 
 
 class _DeformConv(torch.autograd.Function):

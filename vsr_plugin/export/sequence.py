@@ -6,7 +6,7 @@ from torch import Tensor
 
 from vsr_plugin.export.onnx_layers import has_keyframes
 from vsr_plugin.export.tracing import TRACE_SIZE, Part
-from vsr_plugin.models.padding import mirror_to_multiple
+from vsr_plugin.ops.padding import mirror_to_multiple
 
 
 def keyframe_plan(t: int | Tensor, keyframe_stride: int, padding: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vsr_plugin.inference.frame_tensors import Frame, check_same_kind
 from vsr_plugin.inference.record_file import RecordFile
+from vsr_plugin.ops.frames import Frame, check_same_kind
 
 
 class FrameStore(Sequence):

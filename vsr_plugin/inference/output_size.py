@@ -7,9 +7,9 @@ from numbers import Integral, Real
 
 from torch import Tensor
 
-from vsr_plugin.datasets.degradations import bicubic_resize
 from vsr_plugin.errors import VSRError
 from vsr_plugin.media import FrameSource
+from vsr_plugin.ops.resize import bicubic_resize
 
 #: No video format of today goes beyond this, whatever the memory would hold.
 _LONGEST_SIDE = 65535

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 import torch.nn as nn
 
+from vsr_plugin.acceleration.cuda.graphs import records_steps
 from vsr_plugin.errors import VSRError
-from vsr_plugin.inference.acceleration.cuda.graphs import records_steps
 from vsr_plugin.inference.tiling import MIN_TILE
 
 STRATEGIES = ("auto", "whole", "exact", "window")

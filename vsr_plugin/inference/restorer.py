@@ -11,21 +11,21 @@ import numpy as np
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.inference.acceleration import PRECISIONS, accelerate_with_fallback
-from vsr_plugin.inference.fading import blend, contribution, fade_frames
+from vsr_plugin.acceleration import PRECISIONS, accelerate_with_fallback
+from vsr_plugin.inference.crossfade import blend, contribution, fade_frames
 from vsr_plugin.inference.frame_store import FrameStore
-from vsr_plugin.inference.frame_tensors import (
-    Frame,
-    check_same_kind,
-    frame_to_rgb,
-    frame_to_tensor,
-)
 from vsr_plugin.inference.output_size import OutputSize
 from vsr_plugin.inference.planning import MemoryModel, Plan, budget_in_bytes, default_budget, make_plan
 from vsr_plugin.inference.scene_cuts import split_shots
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.transfers import downloaded
 from vsr_plugin.models.propagation.forgetting import with_forgetting
+from vsr_plugin.ops.frames import (
+    Frame,
+    check_same_kind,
+    frame_to_rgb,
+    frame_to_tensor,
+)
 
 
 def _report(progress: Callable[[float], None], counted: range, i: int) -> None:

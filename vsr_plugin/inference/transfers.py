@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from vsr_plugin.inference.frame_tensors import Frame, from_values, to_values
+from vsr_plugin.ops.frames import Frame, from_values, to_values
 
 
 class Download:

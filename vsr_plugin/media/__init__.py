@@ -3,14 +3,14 @@
 Nothing here prints; sources and sinks collect ``notes`` for the caller.
 """
 
-from .encoding import Encoding
-from .frame import Frame
-from .image_folder import ImageFolderSource
-from .natural_sort import natural_key
-from .orientation import Orientation
-from .sink import VIDEO_SUFFIXES, FrameSink, open_sink
-from .source import IMAGE_SUFFIXES, FrameSource, open_source
-from .video_reader import VideoSource
+from vsr_plugin.media.encoding import Encoding
+from vsr_plugin.media.frame import Frame
+from vsr_plugin.media.image_folder import ImageFolderSource
+from vsr_plugin.media.natural_sort import natural_key
+from vsr_plugin.media.orientation import Orientation
+from vsr_plugin.media.sink import VIDEO_SUFFIXES, FrameSink, open_sink
+from vsr_plugin.media.source import IMAGE_SUFFIXES, FrameSource, open_source
+from vsr_plugin.media.video_reader import VideoSource
 
 __all__ = [
     "IMAGE_SUFFIXES",

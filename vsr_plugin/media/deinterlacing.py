@@ -17,8 +17,7 @@ import av.filter
 from av.error import FFmpegError
 
 from vsr_plugin.errors import MediaError
-
-from .video_file import reason
+from vsr_plugin.media.video_file import reason
 
 
 @dataclass(frozen=True)

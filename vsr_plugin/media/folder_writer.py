@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from vsr_plugin.errors import MediaError
-
-from .atomic import PartialFolder
-from .frame import Frame
-from .image_file import encode_png
-from .image_folder import ImageFolderSource
-from .sink import FrameSink
-from .source import FrameSource
+from vsr_plugin.media.atomic import PartialFolder
+from vsr_plugin.media.frame import Frame
+from vsr_plugin.media.image_file import encode_png
+from vsr_plugin.media.image_folder import ImageFolderSource
+from vsr_plugin.media.sink import FrameSink
+from vsr_plugin.media.source import FrameSource
 
 
 def check_folder_output(source: FrameSource) -> list[str]:

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vsr_plugin.errors import MediaError
-
-from .colour import IMAGE_COLOUR
-from .frame import Frame
-from .image_file import read_header, read_image
-from .natural_sort import natural_key
-from .source import IMAGE_SUFFIXES, FrameSource
+from vsr_plugin.media.colour import IMAGE_COLOUR
+from vsr_plugin.media.frame import Frame
+from vsr_plugin.media.image_file import read_header, read_image
+from vsr_plugin.media.natural_sort import natural_key
+from vsr_plugin.media.source import IMAGE_SUFFIXES, FrameSource
 
 
 class ImageFolderSource(FrameSource):

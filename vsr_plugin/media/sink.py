@@ -8,11 +8,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsr_plugin.errors import MediaError
-
-from .encoding import Encoding
-from .frame import Frame
-from .image_folder import ImageFolderSource
-from .source import FrameSource
+from vsr_plugin.media.encoding import Encoding
+from vsr_plugin.media.frame import Frame
+from vsr_plugin.media.image_folder import ImageFolderSource
+from vsr_plugin.media.source import FrameSource
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v")
 
@@ -147,8 +146,8 @@ def open_sink(
         ...         sink.write(replace(frame, rgb=upscale(frame.rgb)))
     """
     # Imported here because both build on this module.
-    from .folder_writer import PNGFolderSink
-    from .video_writer import VideoSink
+    from vsr_plugin.media.folder_writer import PNGFolderSink
+    from vsr_plugin.media.video_writer import VideoSink
 
     target, is_folder = check_target(path, source)
     if is_folder:

@@ -9,10 +9,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsr_plugin.errors import MediaError
-
-from .colour import Colour
-from .frame import Frame
-from .orientation import Orientation
+from vsr_plugin.media.colour import Colour
+from vsr_plugin.media.frame import Frame
+from vsr_plugin.media.orientation import Orientation
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -124,9 +123,9 @@ def open_source(path: str | os.PathLike, *, assume_matrix: str | None = None, de
         ...         print(frame.pts, frame.rgb.shape)
     """
     # Imported here because both build on this module.
-    from .deinterlacing import DEINTERLACE
-    from .image_folder import ImageFolderSource
-    from .video_reader import VideoSource
+    from vsr_plugin.media.deinterlacing import DEINTERLACE
+    from vsr_plugin.media.image_folder import ImageFolderSource
+    from vsr_plugin.media.video_reader import VideoSource
 
     if assume_matrix not in (None, "bt601", "bt709"):
         raise ValueError(f"assume_matrix must be 'bt601', 'bt709' or None, got {assume_matrix!r}")

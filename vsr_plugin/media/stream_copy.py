@@ -10,8 +10,7 @@ import av
 from av.error import ArgumentError, FFmpegError, InvalidDataError
 
 from vsr_plugin.errors import MediaError
-
-from .video_file import open_input, reason
+from vsr_plugin.media.video_file import open_input, reason
 
 
 class StreamCopier:

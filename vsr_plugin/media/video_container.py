@@ -11,12 +11,11 @@ import av
 from av.codec.context import Flags
 
 from vsr_plugin.errors import MediaError
-
-from .orientation import scale_display_matrix
-from .stream_copy import StreamCopier, subtitles_left_out
-from .video_file import MEDIA_FAULTS, file_url, open_input, reason
-from .video_layout import VideoLayout
-from .video_reader import VideoSource
+from vsr_plugin.media.orientation import scale_display_matrix
+from vsr_plugin.media.stream_copy import StreamCopier, subtitles_left_out
+from vsr_plugin.media.video_file import MEDIA_FAULTS, file_url, open_input, reason
+from vsr_plugin.media.video_layout import VideoLayout
+from vsr_plugin.media.video_reader import VideoSource
 
 # Tags that describe the file they came from rather than the film.
 _CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}

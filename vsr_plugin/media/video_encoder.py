@@ -5,9 +5,9 @@ from __future__ import annotations
 import av
 import numpy as np
 
-from .colour import FromRGB
-from .frame import Frame
-from .video_layout import VideoLayout
+from vsr_plugin.media.colour import FromRGB
+from vsr_plugin.media.frame import Frame
+from vsr_plugin.media.video_layout import VideoLayout
 
 
 class VideoEncoder:

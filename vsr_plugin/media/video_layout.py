@@ -8,12 +8,12 @@ from pathlib import Path
 import av
 from av.codec.context import Flags
 
-from .colour import output_colour
-from .encoding import NO_COLOUR_TAGS, Encoding, choose_pix_fmt, encoder_options, find_codec
-from .frame import Frame
-from .image_folder import ImageFolderSource
-from .source import FrameSource
-from .video_reader import VideoSource
+from vsr_plugin.media.colour import output_colour
+from vsr_plugin.media.encoding import NO_COLOUR_TAGS, Encoding, choose_pix_fmt, encoder_options, find_codec
+from vsr_plugin.media.frame import Frame
+from vsr_plugin.media.image_folder import ImageFolderSource
+from vsr_plugin.media.source import FrameSource
+from vsr_plugin.media.video_reader import VideoSource
 
 _MUXERS = {
     ".mp4": "mp4",

@@ -13,13 +13,12 @@ import av
 from av.error import FFmpegError
 
 from vsr_plugin.errors import MediaError
-
-from .colour import ToRGB, describe
-from .deinterlacing import DEINTERLACE, whole_frames
-from .frame import Frame
-from .orientation import Orientation
-from .source import FrameSource
-from .video_file import (
+from vsr_plugin.media.colour import ToRGB, describe
+from vsr_plugin.media.deinterlacing import DEINTERLACE, whole_frames
+from vsr_plugin.media.frame import Frame
+from vsr_plugin.media.orientation import Orientation
+from vsr_plugin.media.source import FrameSource
+from vsr_plugin.media.video_file import (
     display_matrix,
     is_attached_picture,
     known_rate,

@@ -6,16 +6,15 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsr_plugin.errors import MediaError
-
-from .atomic import PartialFile
-from .encoding import Encoding
-from .frame import Frame
-from .sink import FrameSink
-from .source import FrameSource
-from .video_container import VideoContainer
-from .video_encoder import VideoEncoder
-from .video_file import MEDIA_FAULTS, reason
-from .video_layout import VideoLayout
+from vsr_plugin.media.atomic import PartialFile
+from vsr_plugin.media.encoding import Encoding
+from vsr_plugin.media.frame import Frame
+from vsr_plugin.media.sink import FrameSink
+from vsr_plugin.media.source import FrameSource
+from vsr_plugin.media.video_container import VideoContainer
+from vsr_plugin.media.video_encoder import VideoEncoder
+from vsr_plugin.media.video_file import MEDIA_FAULTS, reason
+from vsr_plugin.media.video_layout import VideoLayout
 
 
 class VideoSink(FrameSink):

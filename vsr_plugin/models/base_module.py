@@ -2,6 +2,8 @@
 
 from mmengine.model import BaseModule
 
+from vsr_plugin.weights import load_into, warm_start
+
 
 class VSRModule(BaseModule):
     """``mmengine``'s ``BaseModule`` whose weights go through this package's loader.
@@ -19,9 +21,6 @@ class VSRModule(BaseModule):
         Raises:
             WeightsError: a checkpoint cannot be found, read or matched to the module.
         """
-        # weights import models to build nets, so this import cannot stand at the top.
-        from vsr_plugin.weights import load_into, warm_start
-
         kind = self.init_cfg.get("type") if self.init_cfg else None
         if kind == "Pretrained":
             load_into(self, self.init_cfg["checkpoint"])

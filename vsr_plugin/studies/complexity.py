@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn as nn
 
-from vsr_plugin.evaluation.benchmarking import profiling
-from vsr_plugin.evaluation.benchmarking.contenders import MODELS, Setting, plain_net
-from vsr_plugin.evaluation.benchmarking.inputs import load_sequence
-from vsr_plugin.inference.acceleration import accelerate
+from vsr_plugin.acceleration import accelerate
+from vsr_plugin.benchmarks import profiling
+from vsr_plugin.benchmarks.implementations import MODELS, Setting, plain_net
+from vsr_plugin.benchmarks.inputs import load_sequence
 from vsr_plugin.studies.study import Part, Report, Study, Table
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from vsr_plugin.datasets.degraded_clip import DegradedClip, clip_path, degraded_clip
-from vsr_plugin.evaluation.benchmarking.inputs import CROPS
-from vsr_plugin.inference.fingerprint import of_input
+from vsr_plugin.benchmarks.inputs import CROPS
+from vsr_plugin.data.degraded_clip import DegradedClip, clip_path, degraded_clip
 from vsr_plugin.media.source import open_source
+from vsr_plugin.restoration.fingerprint import of_input
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import numpy as np
 from scipy.stats import ttest_ind
 
 from vsr_plugin.evaluation.regions import REGIONS
-from vsr_plugin.models import VideoRestorer  # noqa: F401 (registers the networks)
 from vsr_plugin.registry import MODELS
 from vsr_plugin.studies.frame_psnr import describe_clip
 from vsr_plugin.studies.study import Part, Report, Study, Table
 from vsr_plugin.studies.training import Training
+from vsr_plugin.training import VideoRestorer  # noqa: F401 (registers the networks)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

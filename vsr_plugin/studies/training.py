@@ -19,12 +19,12 @@ from typing import Any
 
 from mmengine.config import Config
 
-from vsr_plugin.datasets.clips.packing import PackedWriter
-from vsr_plugin.datasets.degraded_clip import clip_path, crop, read_frames
-from vsr_plugin.engine.launching import read_experiment
+from vsr_plugin.data.clips.packing import PackedWriter
+from vsr_plugin.data.degraded_clip import clip_path, crop, read_frames
 from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.evaluation.regions import REGIONS
 from vsr_plugin.studies.options import StudyOptions
+from vsr_plugin.training.launching import read_experiment
 from vsr_plugin.visualization.training_curve import read_curves
 
 _ROOT = Path(__file__).parents[2]

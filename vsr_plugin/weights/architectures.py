@@ -3,15 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import torch.nn as nn
 from torch import Tensor
 
 from vsr_plugin.errors import WeightsError
-from vsr_plugin.models import BasicVSRNet, EDVRFeatureExtractor, IconVSRNet, SPyNet
-from vsr_plugin.models.upsampling import SHUFFLES
+from vsr_plugin.ops.pixel_shuffle import SHUFFLES
 
 #: Where a network holds another one that is published by itself.
-PARTS = {SPyNet: "spynet.", EDVRFeatureExtractor: "edvr."}
+PARTS = {"SPyNet": "spynet.", "EDVRFeatureExtractor": "edvr."}
 
 #: Parts of a whole EDVR that its feature extractor does not have.
 _EDVR_TAIL = ("reconstruction.", "upsample1.", "upsample2.", "conv_hr.", "conv_last.")
@@ -19,9 +17,9 @@ _EDVR_TAIL = ("reconstruction.", "upsample1.", "upsample2.", "conv_hr.", "conv_l
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network class, the arguments to build it with, and the tensors that belong to it."""
+    """A network by its name in the registry, the arguments to build it with, and the tensors that belong to it."""
 
-    net_class: type[nn.Module]
+    net: str
     arguments: dict
     tensors: dict[str, Tensor]
     #: A component that its author added and the tensors do not tell: the network can be filled, but not built.
@@ -91,9 +89,9 @@ def _network(tensors: dict[str, Tensor]) -> Architecture:
         num_blocks=_count(tensors, "forward_resblocks.main.2."),
     )
     propagation, alignment = _components(tensors)
-    net_class, published = BasicVSRNet, "bidirectional"
+    net, published = "BasicVSRNet", "bidirectional"
     if any(key.startswith("edvr.") for key in tensors):
-        net_class, published = IconVSRNet, "coupled"
+        net, published = "IconVSRNet", "coupled"
         sizes["padding"] = _extractor_arguments(tensors, "edvr.")["num_frames"] // 2
     if propagation != published:
         sizes["propagation"] = propagation
@@ -102,7 +100,7 @@ def _network(tensors: dict[str, Tensor]) -> Architecture:
         sizes["scale"] = scale
     if alignment not in ("feature", None):
         sizes["alignment"] = alignment
-    return Architecture(net_class, sizes, tensors, own_component=None if alignment else "alignment")
+    return Architecture(net, sizes, tensors, own_component=None if alignment else "alignment")
 
 
 def recognise(tensors: dict[str, Tensor], source: str) -> Architecture:
@@ -120,9 +118,9 @@ def recognise(tensors: dict[str, Tensor], source: str) -> Architecture:
             return _network(tensors)
         if "pcd_alignment.cas_dcnpack.weight" in tensors:
             tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(_EDVR_TAIL)}
-            return Architecture(EDVRFeatureExtractor, _extractor_arguments(tensors), tensors)
+            return Architecture("EDVRFeatureExtractor", _extractor_arguments(tensors), tensors)
         if "basic_module.0.basic_module.0.conv.weight" in tensors:
-            return Architecture(SPyNet, {}, tensors)
+            return Architecture("SPyNet", {}, tensors)
     except KeyError as error:
         raise WeightsError(f"{source}: the tensor {error} is missing; the file is incomplete") from None
     except (IndexError, ValueError, ZeroDivisionError):

@@ -9,6 +9,7 @@ import torch
 import torch.nn as nn
 
 from vsr_plugin.errors import WeightsError
+from vsr_plugin.registry import MODELS
 from vsr_plugin.weights.architectures import PARTS, Architecture, recognise, scale_of
 from vsr_plugin.weights.layouts import normalise
 from vsr_plugin.weights.zoo import PUBLISHED, fetch
@@ -142,11 +143,12 @@ def load_into(net: nn.Module, name_or_path: str | os.PathLike) -> None:
     """
     found = load_architecture(name_or_path)
     tensors = found.tensors
-    prefix = PARTS.get(type(net))
-    if prefix and found.net_class is not type(net):
+    kind = type(net).__name__
+    prefix = PARTS.get(kind)
+    if prefix and found.net != kind:
         tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
-    if not tensors or (not prefix and found.net_class is not type(net)):
-        raise WeightsError(f"{name_or_path}: weights of {found.net_class.__name__}, not of {type(net).__name__}")
+    if not tensors or (not prefix and found.net != kind):
+        raise WeightsError(f"{name_or_path}: weights of {found.net}, not of {kind}")
     _fill(net, tensors, str(name_or_path))
 
 
@@ -187,6 +189,6 @@ def load_net(
     arguments = dict(found.arguments)
     if "padding" in arguments:
         arguments["keyframe_stride"] = keyframe_stride
-    net = found.net_class(**arguments)
+    net = MODELS.get(found.net)(**arguments)
     _fill(net, found.tensors, str(name_or_path))
     return net.to(device).eval()

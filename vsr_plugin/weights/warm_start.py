@@ -8,8 +8,6 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from vsr_plugin.errors import WeightsError
-from vsr_plugin.models import BasicVSRNet, IconVSRNet
-from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.weights.architectures import Architecture
 from vsr_plugin.weights.loading import OPTIONAL, load_architecture
 
@@ -34,16 +32,15 @@ def _goes_into_iconvsr(own: dict[str, Tensor], theirs: dict[str, Tensor]) -> boo
     return all(key in OPTIONAL for key in kept ^ given)
 
 
-def _check_kind(net: VSRNet, found: Architecture, source: str) -> None:
-    if found.net_class is type(net) or (found.net_class is BasicVSRNet and isinstance(net, IconVSRNet)):
+def _check_kind(net: nn.Module, found: Architecture, source: str) -> None:
+    kind = type(net).__name__
+    if found.net == kind or (found.net == "BasicVSRNet" and kind == "IconVSRNet"):
         return
-    takes = "BasicVSR's or its own" if isinstance(net, IconVSRNet) else "its own"
-    raise WeightsError(
-        f"{source}: weights of {found.net_class.__name__}; a warm start of {type(net).__name__} takes {takes}"
-    )
+    takes = "BasicVSR's or its own" if kind == "IconVSRNet" else "its own"
+    raise WeightsError(f"{source}: weights of {found.net}; a warm start of {kind} takes {takes}")
 
 
-def _check_sizes(net: VSRNet, found: Architecture, source: str) -> None:
+def _check_sizes(net: nn.Module, found: Architecture, source: str) -> None:
     c, blocks = net.mid_channels, len(net.forward_resblocks.main[2])
     if any(found.arguments[size] != own for size, own in (("mid_channels", c), ("num_blocks", blocks))):
         sizes = "{mid_channels} channels and {num_blocks} blocks"
@@ -54,7 +51,7 @@ def _check_sizes(net: VSRNet, found: Architecture, source: str) -> None:
 
 
 @torch.no_grad()
-def warm_start(net: VSRNet, name_or_path: str | os.PathLike) -> None:
+def warm_start(net: nn.Module, name_or_path: str | os.PathLike) -> None:
     """Give a network what another one has learnt.
 
     **A network of another scale** gives flow, branches and their fusion, for IconVSR the refill, and of the upsampling
@@ -83,7 +80,7 @@ def warm_start(net: VSRNet, name_or_path: str | os.PathLike) -> None:
     compared = own, theirs
     if found.scale != net.scale:
         compared = ({key: t for key, t in tensors.items() if not key.startswith("upsample")} for tensors in compared)
-    from_basicvsr = found.net_class is not type(net)
+    from_basicvsr = found.net != type(net).__name__
     if not (_goes_into_iconvsr if from_basicvsr else _is_same)(*compared):
         needs = "two branches and the same alignment" if from_basicvsr else "the same components"
         raise WeightsError(f"{source}: a warm start needs {needs} on both sides; the network has {net.components}")
@@ -101,7 +98,7 @@ def warm_start(net: VSRNet, name_or_path: str | os.PathLike) -> None:
         _start_neutral(net, theirs["forward_resblocks.main.0.weight"])
 
 
-def _start_neutral(net: IconVSRNet, first: Tensor) -> None:
+def _start_neutral(net: nn.Module, first: Tensor) -> None:
     """Let refill and coupling change nothing yet, given the first weight of BasicVSR's forward branch."""
     own, c = net.forward_resblocks.main[0].weight, net.mid_channels
     if own.shape != first.shape:

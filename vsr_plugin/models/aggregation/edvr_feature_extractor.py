@@ -9,9 +9,9 @@ from vsr_plugin.models.aggregation.layers import conv_lrelu, repeat_images
 from vsr_plugin.models.aggregation.pcd_alignment import PCDAlignment
 from vsr_plugin.models.aggregation.tsa_fusion import TSAFusion
 from vsr_plugin.models.base_module import VSRModule
-from vsr_plugin.models.batching import batch_pixels
-from vsr_plugin.models.padding import pad_to_multiple
 from vsr_plugin.models.propagation.resblocks import ResidualBlockNoBN
+from vsr_plugin.ops.batching import batch_pixels
+from vsr_plugin.ops.padding import pad_to_multiple
 from vsr_plugin.registry import MODELS
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from vsr_plugin.models.aggregation.edvr_feature_extractor import EDVRFeatureExtractor
 from vsr_plugin.models.base_module import pretrained
-from vsr_plugin.models.padding import neighbourhood_indices
 from vsr_plugin.models.propagation.propagation import Propagation
+from vsr_plugin.ops.padding import neighbourhood_indices
 
 
 def keyframe_indices(t: int, keyframe_stride: int | None) -> list[int]:

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from torch import Tensor
 
-from vsr_plugin.models.aggregation.deform_conv import ModulatedDCNPack
 from vsr_plugin.models.aggregation.layers import conv_lrelu, upsample_x2
+from vsr_plugin.ops.deform_conv import ModulatedDCNPack
 
 
 class PCDAlignment(nn.Module):

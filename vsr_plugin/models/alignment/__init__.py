@@ -2,9 +2,9 @@
 
 from vsr_plugin.models.alignment.alignment import ALIGNMENTS, Alignment
 from vsr_plugin.models.alignment.feature_alignment import FeatureAlignment
-from vsr_plugin.models.alignment.flow_warp import flow_warp
 from vsr_plugin.models.alignment.image_alignment import ImageAlignment
 from vsr_plugin.models.alignment.no_alignment import NoAlignment
 from vsr_plugin.models.alignment.spynet import SPyNet
+from vsr_plugin.ops.flow_warp import flow_warp
 
 __all__ = ["ALIGNMENTS", "Alignment", "FeatureAlignment", "ImageAlignment", "NoAlignment", "SPyNet", "flow_warp"]

@@ -3,8 +3,8 @@
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.models.alignment.flow_warp import flow_warp
 from vsr_plugin.models.component_table import ComponentTable
+from vsr_plugin.ops.flow_warp import flow_warp
 
 #: Alignments by the name that a network's ``alignment`` takes.
 ALIGNMENTS = ComponentTable("alignment")

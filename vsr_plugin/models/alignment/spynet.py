@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from torch import Tensor
 
-from vsr_plugin.models.alignment.flow_warp import flow_warp
 from vsr_plugin.models.base_module import VSRModule
-from vsr_plugin.models.batching import batch_pixels
+from vsr_plugin.ops.batching import batch_pixels
+from vsr_plugin.ops.flow_warp import flow_warp
 from vsr_plugin.registry import MODELS
 
 NUM_LEVELS = 6

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from vsr_plugin.models.padding import pad_to_multiple
 from vsr_plugin.models.propagation.propagation import Propagation
+from vsr_plugin.ops.padding import pad_to_multiple
 
 
 def check_sequence(lrs: Tensor) -> None:

@@ -6,9 +6,7 @@ from torch import Tensor
 
 from vsr_plugin.errors import ComponentError
 from vsr_plugin.models.initialization import scaled_kaiming_
-
-#: Factors of the pixel shuffles, one after the other, of each scale that a network can have; 4 is the paper's.
-SHUFFLES = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
+from vsr_plugin.ops.pixel_shuffle import SHUFFLES
 
 
 class PixelShufflePack(nn.Module):

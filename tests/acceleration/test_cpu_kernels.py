@@ -1,0 +1,281 @@
+"""Our CPU kernels against PyTorch's operators."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from vsr_plugin.acceleration.cpu import kernels
+from vsr_plugin.acceleration.cpu.kernels import DeformConv, NarrowConv, WinogradConv, jit, team, trial
+from vsr_plugin.acceleration.cpu.kernels.winograd import ALGORITHMS
+from vsr_plugin.ops.deform_conv import modulated_deform_conv2d
+
+works = pytest.mark.skipif(jit.host()[0] is None, reason=f"no CPU kernels: {jit.host()[1]}")
+
+
+@pytest.fixture(autouse=True)
+def no_gradients():
+    torch.manual_seed(0)
+    with torch.no_grad():
+        yield
+
+
+def features(*shape):
+    return torch.randn(*shape).contiguous(memory_format=torch.channels_last)
+
+
+def largest_error(ours, expected):
+    assert ours.shape == expected.shape
+    return (ours - expected).abs().max().item()
+
+
+# The method
+
+
+@pytest.mark.parametrize("taps", ALGORITHMS)
+def test_fewer_products_give_the_same_filter(taps):
+    algorithm = ALGORITHMS[taps]
+    rng = np.random.default_rng(0)
+    patch, filters = rng.standard_normal((algorithm.patch,) * 2), rng.standard_normal((taps, taps))
+    data = algorithm.input_matrix @ patch @ algorithm.input_matrix.T
+    tile = algorithm.output_matrix @ (data * algorithm.transform_filters(filters)) @ algorithm.output_matrix.T
+    direct = [
+        [(patch[y : y + taps, x : x + taps] * filters).sum() for x in range(algorithm.tile)]
+        for y in range(algorithm.tile)
+    ]
+    np.testing.assert_allclose(tile, direct, atol=1e-12)
+
+
+@pytest.mark.parametrize(("taps", "share"), [(3, 0.25), (7, 0.327)])
+def test_share_of_multiplications(taps, share):
+    algorithm = ALGORITHMS[taps]
+    assert algorithm.patch**2 / (algorithm.tile * taps) ** 2 == pytest.approx(share, abs=1e-3)
+
+
+@works
+def test_they_work_here():
+    assert kernels.obstacle() is None
+
+
+# Convolutions
+
+
+@works
+@pytest.mark.parametrize("taps", ALGORITHMS)
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (5, 1), (13, 22), (31, 65)])
+@pytest.mark.parametrize(("c_in", "c_out"), [(16, 16), (64, 64), (24, 40), (12, 44), (8, 216)])
+def test_winograd(taps, size, c_in, c_out):
+    x = features(2, c_in, *size)
+    weight, bias = torch.randn(c_out, c_in, taps, taps) / (taps * c_in**0.5), torch.randn(c_out)
+    expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=taps // 2)
+    ours = WinogradConv(weight, bias, None)(x)
+    assert ours.is_contiguous(memory_format=torch.channels_last) or min(size) == 1
+    assert largest_error(ours, expected) < 5e-5
+
+
+@works
+@pytest.mark.parametrize(("slope", "activate"), [(0, F.relu), (0.1, lambda x: F.leaky_relu(x, 0.1))])
+def test_winograd_activation_after_the_residual(slope, activate):
+    x, residual = features(1, 16, 9, 10), features(1, 16, 9, 10)
+    conv = nn.Conv2d(16, 16, 3, padding=1)
+    ours = WinogradConv(conv.weight, conv.bias, slope)
+    before = residual.clone()
+    torch.testing.assert_close(ours(x), activate(conv(x)), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours(x, residual=residual), activate(conv(x) + residual), atol=1e-5, rtol=1e-5)
+    assert torch.equal(residual, before)
+    expected = activate(conv(x) + residual)
+    into = ours(x, residual=residual, into=residual)
+    assert into.data_ptr() == residual.data_ptr()
+    torch.testing.assert_close(residual, expected, atol=1e-5, rtol=1e-5)
+
+
+@works
+@pytest.mark.parametrize("padding", [(1, 1), (0, 1), (1, 0), (0, 0)])
+def test_winograd_rows_of_zeros(padding):
+    conv = nn.Conv2d(16, 32, 3, padding=(0, 1))
+    x = features(1, 16, 10, 7)
+    expected = conv(F.pad(x, (0, 0, *padding)))
+    torch.testing.assert_close(WinogradConv(conv.weight, conv.bias, None)(x, padding), expected, atol=1e-5, rtol=1e-5)
+
+
+@works
+@pytest.mark.parametrize("factor", [2, 3])
+@pytest.mark.parametrize("c", [16, 64, 96])
+def test_winograd_writes_shuffled(factor, c):
+    conv = nn.Conv2d(16, c * factor**2, 3, padding=1)
+    x = features(2, 16, 6, 9)
+    # From channel, row, column to row, column, channel.
+    order = torch.arange(c * factor**2).view(c, factor**2).t().flatten()
+    ours = WinogradConv(conv.weight[order], conv.bias[order], 0.1)
+    assert ours.shuffles(factor)
+    expected = F.leaky_relu(F.pixel_shuffle(conv(x), factor), 0.1)
+    torch.testing.assert_close(ours(x, shuffle=factor), expected, atol=1e-5, rtol=1e-5)
+
+
+@works
+def test_winograd_does_not_shuffle_parts_of_vectors():
+    assert not WinogradConv(torch.randn(16, 16, 3, 3), torch.zeros(16), None).shuffles(2)
+
+
+@works
+def test_winograd_reads_slices():
+    conv = nn.Conv2d(16, 16, 3, padding=1)
+    ours = WinogradConv(conv.weight, conv.bias, None)
+    wide, planes = features(2, 40, 9, 10), torch.randn(2, 16, 9, 10)
+    for x in (wide[:, 8:24], wide[:, :16, 2:7], planes):
+        torch.testing.assert_close(ours(x), conv(x), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(ours(x, residual=x), conv(x) + x, atol=1e-5, rtol=1e-5)
+
+
+@works
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("slope", [None, 0, 0.1])
+def test_winograd_shows_what_is_not_finite(value, slope):
+    x = features(1, 16, 9, 10)
+    x[0, 3, 4, 5] = value
+    assert not WinogradConv(torch.randn(16, 16, 3, 3), torch.zeros(16), slope)(x).isfinite().all()
+
+
+@works
+def test_nothing_to_convolve():
+    ours = WinogradConv(torch.randn(16, 16, 3, 3), torch.zeros(16), None)
+    assert ours(torch.empty(0, 16, 4, 4)).shape == (0, 16, 4, 4)
+    assert NarrowConv(torch.randn(3, 16, 3, 3), torch.zeros(3))(torch.empty(1, 16, 4, 0)).shape == (1, 3, 4, 0)
+
+
+@works
+@pytest.mark.parametrize(("c_in", "c_out", "taps"), [(64, 3, 3), (16, 2, 7), (4, 1, 3), (12, 3, 5)])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (9, 4), (3, 6), (7, 10)])
+def test_narrow(c_in, c_out, taps, size):
+    conv = nn.Conv2d(c_in, c_out, taps, padding=taps // 2)
+    x = features(2, c_in, *size)
+    torch.testing.assert_close(NarrowConv(conv.weight, conv.bias)(x), conv(x), atol=1e-5, rtol=1e-5)
+
+
+@works
+def test_narrow_rows_of_zeros():
+    conv = nn.Conv2d(8, 3, 3, padding=(0, 1))
+    x = features(2, 8, 9, 6)
+    for padding in ((0, 1), (1, 0), (0, 0)):
+        expected = conv(F.pad(x, (0, 0, *padding)))
+        torch.testing.assert_close(NarrowConv(conv.weight, conv.bias)(x, padding), expected, atol=1e-5, rtol=1e-5)
+
+
+@works
+@pytest.mark.parametrize("size", [(1, 1), (1, 6), (6, 1), (7, 9)])
+@pytest.mark.parametrize(("c_in", "c_out", "groups"), [(64, 64, 8), (32, 16, 4), (32, 24, 8)])
+@pytest.mark.parametrize("reach", [0.0, 2.0, 1e9])
+def test_deform(size, c_in, c_out, groups, reach):
+    weight, bias = torch.randn(c_out, c_in, 3, 3) / (3 * c_in**0.5), torch.randn(c_out)
+    x, factors = features(2, c_in, *size), torch.rand(2, 9 * groups, *size)
+    displacements = reach * torch.randn(2, 18 * groups, *size)
+    expected = modulated_deform_conv2d(x, displacements, factors, weight, bias, padding=1, deform_groups=groups)
+    ours = DeformConv(weight, bias, groups)(x, displacements, factors)
+    torch.testing.assert_close(ours, expected, atol=2e-5, rtol=1e-4)
+
+
+@works
+def test_deform_samples_nothing_where_a_position_is_no_number():
+    bias = torch.randn(16)
+    displacements = torch.zeros(1, 72, 4, 4)
+    displacements[..., 0, 0], displacements[..., 1, 1], displacements[..., 2, 2] = float("nan"), float("inf"), -1e30
+    out = DeformConv(torch.ones(16, 32, 3, 3), bias, 4)(torch.ones(1, 32, 4, 4), displacements, torch.ones(1, 36, 4, 4))
+    assert torch.equal(out[0, :, [0, 1, 2], [0, 1, 2]], bias[:, None].expand(16, 3))
+    assert out[0, 0, 1, 2] == bias[0] + 9 * 32
+
+
+@works
+def test_residual_beside_a_part_of_something_larger():
+    conv = nn.Conv2d(16, 16, 3, padding=1)
+    x, residual = features(2, 16, 9, 10), torch.randn(2, 16, 9, 10)
+    canvas = torch.full((2, 11, 12, 32), 7.0)
+    into = canvas.permute(0, 3, 1, 2)[:, 8:24, 1:10, 1:11]
+    out = WinogradConv(conv.weight, conv.bias, None)(x, residual=residual, into=into)
+    torch.testing.assert_close(out, conv(x) + residual, atol=1e-5, rtol=1e-5)
+    into.fill_(7)
+    assert (canvas == 7).all()
+
+
+@works
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_weights_of_other_precisions(dtype):
+    x, factors = features(1, 64, 9, 10), torch.ones(1, 72, 9, 10)
+    weight, bias = torch.randn(64, 64, 3, 3).to(dtype), torch.randn(64).to(dtype)
+    expected = F.conv2d(x, weight.float(), bias.float(), padding=1)
+    torch.testing.assert_close(WinogradConv(weight, bias, None)(x), expected, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(NarrowConv(weight[:3], bias[:3])(x), expected[:, :3], atol=1e-3, rtol=1e-4)
+    still = DeformConv(weight, bias, 8)(x, torch.zeros(1, 144, 9, 10), factors)
+    torch.testing.assert_close(still, expected, atol=1e-3, rtol=1e-4)
+
+
+@works
+def test_default_precision_does_not_matter():
+    conv, x = nn.Conv2d(16, 16, 3, padding=1), features(1, 16, 9, 10)
+    expected = conv(x)
+    try:
+        torch.set_default_dtype(torch.float64)
+        found = WinogradConv(conv.weight, conv.bias, None)(x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@works
+def test_other_channels_and_precisions_are_refused():
+    x, wide = features(1, 16, 4, 5), features(1, 32, 4, 5)
+    winograd = WinogradConv(torch.randn(16, 16, 3, 3), torch.zeros(16), None)
+    for conv in (winograd, NarrowConv(torch.randn(3, 16, 3, 3), torch.zeros(3))):
+        with pytest.raises(ValueError, match=r"float32 features \(n, 16, h, w\) on the CPU, got \(1, 32, 4, 5\)"):
+            conv(wide)
+        with pytest.raises(ValueError, match=r"torch\.float64"):
+            conv(x.double())
+    with pytest.raises(ValueError, match="into: must be float32 and channels last"):
+        winograd(x, into=torch.empty(1, 16, 4, 5))
+    deform = DeformConv(torch.randn(16, 32, 3, 3), torch.zeros(16), 4)
+    with pytest.raises(ValueError, match=r"features \(n, 36, h, w\)"):
+        deform(wide, torch.zeros(1, 72, 4, 5), torch.zeros(1, 35, 4, 5))
+    with pytest.raises(ValueError, match="sizes differ"):
+        deform(wide, torch.zeros(1, 72, 4, 6), torch.zeros(1, 36, 4, 5))
+
+
+@works
+@pytest.mark.parametrize("host", [jit.Host(4, 32), jit.Host(8, 16), jit.Host(16, 32)])
+def test_every_width_of_vectors(monkeypatch, host):
+    # Vectors wider than the processor's are computed in parts.
+    monkeypatch.setattr(jit, "host", lambda: (host, None))
+    assert WinogradConv(torch.randn(64, 64, 3, 3), torch.zeros(64), None).lanes == host.lanes
+    for name, (ours, expected) in trial.trials().items():
+        assert largest_error(ours, expected) < 1e-4, name
+
+
+@works
+def test_no_kernel_is_said():
+    with pytest.raises(RuntimeError, match=r"no kernel for weights \(16, 16, 5, 5\)"):
+        WinogradConv(torch.randn(16, 16, 5, 5), torch.zeros(16), None)
+    with pytest.raises(RuntimeError, match="no kernel"):
+        NarrowConv(torch.randn(3, 6, 3, 3), torch.zeros(3))
+    with pytest.raises(RuntimeError, match="in 2 deformable groups"):
+        DeformConv(torch.randn(16, 16, 3, 3), torch.zeros(16), 2)
+
+
+# Threads
+
+
+@works
+def test_threads_do_not_show(monkeypatch):
+    conv = WinogradConv(torch.randn(64, 64, 3, 3), torch.randn(64), 0.1)
+    narrow = NarrowConv(torch.randn(3, 64, 3, 3), torch.randn(3))
+    x = features(2, 64, 45, 70)
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for count, openmp in ((1, True), (3, True), (3, False)):
+            torch.set_num_threads(count)
+            if not openmp:
+                monkeypatch.setattr(team, "_openmp", lambda: None)
+            results.append((conv(x), narrow(x)))
+    finally:
+        torch.set_num_threads(threads)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))

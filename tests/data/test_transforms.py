@@ -1,0 +1,40 @@
+"""Our transforms, through the registry that finds MMagic's by their plain names."""
+
+import numpy as np
+import pytest
+import torch
+from clip_folders import make_frames
+
+from vsr_plugin.data.degradations import blur_downsample
+from vsr_plugin.ops.resize import bicubic_downsample
+from vsr_plugin.registry import TRANSFORMS
+
+
+@pytest.mark.parametrize(("kind", "downsample"), [("BI", bicubic_downsample), ("BD", blur_downsample)])
+def test_degrade(kind, downsample):
+    gt = make_frames(2, 16, 22)
+    degrade = TRANSFORMS.build(dict(type="Degrade", kind=kind))
+    results = degrade(dict(gt=list(gt), key="c"))
+    assert np.array_equal(results["img"], downsample(gt))
+    assert np.array_equal(results["gt"], gt)
+    assert np.array_equal(degrade(dict(gt=gt[0]))["img"], downsample(gt[0]))
+    assert repr(degrade) == f"Degrade(kind='{kind}', scale=4)"
+
+
+def test_degrade_refuses_an_unknown_kind():
+    with pytest.raises(ValueError, match="`kind` must be one of BI, BD, got 'bicubic'"):
+        TRANSFORMS.build(dict(type="Degrade", kind="bicubic"))
+
+
+def test_pack_inputs_packs_as_mmagic_does():
+    gt = make_frames(3, 16, 24)
+    results = dict(
+        img=list(bicubic_downsample(gt)), gt=[frame.transpose(1, 0, 2) for frame in gt], key="c", frames=[4, 5, 6]
+    )
+    ours = TRANSFORMS.build(dict(type="PackInputs"))(dict(results))
+    theirs = TRANSFORMS.build(dict(type="mmagic.PackInputs", meta_keys=["key", "frames"]))(dict(results))
+    assert torch.equal(ours["inputs"], theirs["inputs"])
+    assert torch.equal(ours["data_samples"].gt_img, theirs["data_samples"].gt_img)
+    assert ours["data_samples"].metainfo == theirs["data_samples"].metainfo == dict(key="c", frames=[4, 5, 6])
+    one = dict(img=results["img"][:1])
+    assert TRANSFORMS.build(dict(type="PackInputs"))(one)["inputs"].shape == (1, 3, 4, 6)

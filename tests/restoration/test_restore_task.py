@@ -1,0 +1,396 @@
+"""Jobs from Python: strategies, stops at any point, and what is left behind by them."""
+
+import errno
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from vsr_plugin.errors import MediaError, VSRError, advice
+from vsr_plugin.evaluation import frame_quality
+from vsr_plugin.inference.crossfade import fade_frames
+from vsr_plugin.inference.planning import MemoryModel
+from vsr_plugin.media import Encoding, Frame, open_source
+from vsr_plugin.media.segmented import VideoChunks
+from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.restoration import RestoreOptions, restore_video
+from vsr_plugin.restoration.job import JobFolder
+from vsr_plugin.restoration.sharing import Sharing
+from vsr_plugin.restoration.shots import PieceCutter, PiecePlan
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return BasicVSRNet(mid_channels=4, num_blocks=1).eval()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small tensors are not worth a second one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_open():
+    files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+    yield
+    assert threading.active_count() == threads
+    assert len(os.listdir("/proc/self/fd")) <= files
+
+
+@pytest.fixture
+def clip(media, tmp_path):
+    pictures = []
+    for seed, length in enumerate((15, 85)):
+        blocks = np.random.default_rng(seed).integers(0, 256, (4, 24, 3), np.uint8)
+        wide = cv2.resize(blocks, (24 + length, 16), interpolation=cv2.INTER_CUBIC)
+        pictures += [np.ascontiguousarray(wide[:, i : i + 24]) for i in range(length)]
+    return media.make_clip(tmp_path / "in.mp4", n=100, size=(16, 24), pictures=pictures, audio="aac")
+
+
+class StopError(Exception):
+    pass
+
+
+def stop_after(count: float):
+    """A progress callback that raises when so many frames are done."""
+    done = 0
+
+    def progress(step):
+        nonlocal done
+        done += step
+        if done >= count:
+            raise StopError
+
+    return progress
+
+
+STRATEGIES = [
+    dict(),
+    dict(strategy="whole"),
+    dict(strategy="exact"),
+    dict(strategy="window", window=12, overlap=5),
+    dict(scene_cuts="off"),
+    dict(strategy="window", window=12, overlap=5, scale=1.5),
+    dict(strategy="exact", height=22),
+]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
+def test_stopped_and_resumed(net, clip, tmp_path, strategy):
+    done = []
+    result = restore_video(clip, tmp_path / "whole.mp4", net, RestoreOptions(**strategy), progress=done.append)
+    assert result.num_frames == 100
+    assert sum(done) == 100
+    options = RestoreOptions(**strategy, resume=True)
+    for count in (30, 50):
+        with pytest.raises(StopError) as stop:
+            restore_video(clip, tmp_path / "stopped.mp4", net, options, progress=stop_after(count))
+        assert not (tmp_path / "stopped.mp4").exists()
+        assert (tmp_path / ".stopped.mp4.job").exists() == ("--resume" in advice(stop.value))
+    done.clear()
+    restore_video(clip, tmp_path / "stopped.mp4", net, options, progress=done.append)
+    assert sum(done) == 100
+    assert (tmp_path / "stopped.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "whole.mp4", "stopped.mp4"}
+
+
+@pytest.mark.parametrize("strategy", [dict(strategy="exact"), dict(strategy="window", window=8, overlap=4)], ids=str)
+def test_iconvsr_stopped_resumed_and_shared(media, tmp_path, strategy):
+    torch.manual_seed(0)
+    iconvsr = IconVSRNet(mid_channels=8, num_blocks=1).eval()
+    rng = np.random.default_rng(0)
+    wide = cv2.resize(rng.integers(0, 256, (4, 24, 3), np.uint8), (64, 16), interpolation=cv2.INTER_CUBIC)
+    pictures = [np.ascontiguousarray(wide[:, i : i + 24]) for i in range(20)]
+    clip = media.make_clip(tmp_path / "in.mp4", n=20, size=(16, 24), pictures=pictures)
+    restore_video(clip, tmp_path / "whole.mp4", iconvsr, RestoreOptions(**strategy))
+    options = RestoreOptions(**strategy, resume=True)
+    with pytest.raises(StopError):
+        restore_video(clip, tmp_path / "out.mp4", iconvsr, options, progress=stop_after(12))
+    with suppress(MediaError):  # of what the other process has to do
+        restore_video(clip, tmp_path / "out.mp4", iconvsr, options, sharing=Half(1, 2))
+    restore_video(clip, tmp_path / "out.mp4", iconvsr, options)
+    assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+class Half(Sharing):
+    """One of two processes that never wait for each other."""
+
+    def wait(self):
+        pass
+
+    def wait_until(self, condition):
+        return condition()
+
+
+@pytest.mark.parametrize("scale", [None, 2, 4.5])
+def test_the_order_of_processes_does_not_matter(net, clip, tmp_path, scale):
+    options = RestoreOptions(strategy="window", window=12, overlap=5, scale=scale)
+    restore_video(clip, tmp_path / "one.mp4", net, options)
+    # The first prepares the job and is missing what the second has to do; what is done counts afterwards.
+    with pytest.raises(MediaError, match="frame 15 is missing"):
+        restore_video(clip, tmp_path / "two.mp4", net, options, sharing=Half(0, 2))
+    assert restore_video(clip, tmp_path / "two.mp4", net, options, sharing=Half(1, 2)) is None
+    options = RestoreOptions(strategy="window", window=12, overlap=5, scale=scale, resume=True)
+    restore_video(clip, tmp_path / "two.mp4", net, options, sharing=Half(0, 2))
+    assert (tmp_path / "two.mp4").read_bytes() == (tmp_path / "one.mp4").read_bytes()
+
+
+def restored_windows(net, lqs, window, overlap, folder):
+    """What :func:`restore_video` should give, by the network alone."""
+    fade = fade_frames(window, overlap)
+    cutter = PieceCutter(PiecePlan(False, window, overlap), folder, lambda number, start: True)
+    outputs, before = [], []
+    for piece in cutter.pieces(Frame(lq) for lq in lqs):
+        lrs = torch.from_numpy(np.stack(piece.frames)).permute(0, 3, 1, 2)[None] / 255
+        with torch.no_grad():
+            hrs = net(lrs)[0].clamp(0, 1).permute(0, 2, 3, 1).numpy() * 255
+        kept = list(hrs[piece.keep.start : piece.keep.stop])
+        for i in range(piece.lead):
+            weight = (i + 0.5) / (2 * fade)
+            kept[i] = (1 - weight) * before[i] + weight * kept[i]
+        before = hrs[piece.keep.stop : piece.keep.stop + piece.tail]
+        outputs += kept
+    return outputs
+
+
+def test_windows_and_the_frames_around_their_joints(net, tmp_path):
+    rng = np.random.default_rng(0)
+    wide = cv2.resize(rng.integers(0, 256, (4, 24, 3), np.uint8), (64, 16), interpolation=cv2.INTER_CUBIC)
+    lqs = [np.ascontiguousarray(wide[:, i : i + 24]) for i in range(40)]
+    for name, frames, scale in (("in", lqs, 1), ("gt", lqs, 4)):
+        (tmp_path / name).mkdir()
+        for i, frame in enumerate(frames):
+            large = frame.repeat(scale, 0).repeat(scale, 1)
+            cv2.imwrite(str(tmp_path / name / f"{i:03d}.png"), np.ascontiguousarray(large[..., ::-1]))
+    options = RestoreOptions(strategy="window", window=12, overlap=5, gt=tmp_path / "gt")
+    result = restore_video(tmp_path / "in", tmp_path / "out", net, options)
+    expected = restored_windows(net, lqs, 12, 5, tmp_path)
+    assert len(expected) == result.num_frames == 40
+    written = [cv2.imread(str(path))[..., ::-1] for path in sorted((tmp_path / "out").glob("*.png"))]
+    for i, (hr, want) in enumerate(zip(written, expected, strict=True)):
+        assert np.abs(hr - want).max() <= 0.52, i
+    # Frames around joints are written last, and compared with their own ground truth all the same.
+    assert [row["frame"] for row in result.quality.rows] == list(range(40))
+    for i, row in enumerate(result.quality.rows):
+        gt = lqs[i].repeat(4, 0).repeat(4, 1)
+        assert row["psnr"] == pytest.approx(frame_quality(written[i], gt)[0], abs=1e-6)
+
+
+def test_a_lost_contribution_is_said_at_the_end(net, clip, tmp_path):
+    options = RestoreOptions(strategy="window", window=12, overlap=5, resume=True)
+    with pytest.raises(StopError):
+        restore_video(clip, tmp_path / "out.mp4", net, options, progress=stop_after(45))
+    tails = list((tmp_path / ".out.mp4.job" / "tails").iterdir())
+    assert tails
+    for tail in tails:
+        tail.unlink()
+    with pytest.raises(MediaError, match=r"frame \d+ is missing among the finished ones; .* start afresh"):
+        restore_video(clip, tmp_path / "out.mp4", net, options)
+
+
+def test_an_error_before_any_work_leaves_nothing(net, clip, tmp_path):
+    (tmp_path / "old.mp4").write_bytes(b"old")
+    before = set(tmp_path.iterdir())
+    with pytest.raises(MediaError, match="exists already") as error:
+        restore_video(clip, tmp_path / "old.mp4", net)
+    assert advice(error.value) == ""
+    with pytest.raises(MediaError, match="none is left at start 500"):
+        restore_video(clip, tmp_path / "new.mp4", net, RestoreOptions(start=500))
+    with pytest.raises(StopError):
+        restore_video(clip, tmp_path / "new.mp4", net, progress=stop_after(1))
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(memory_budget="1M"), "memory budget of 1 MiB is too small for frames of 24x16; give at least"),
+        (dict(strategy="window", memory_budget="1M"), "memory budget of 1 MiB is too small"),
+        (dict(tile=5), "tile 5 is smaller than the overlap that it needs; use"),
+        (dict(strategy="fast"), "strategy 'fast' does not exist; choose one of"),
+        (dict(precision="int8"), "precision 'int8' does not exist; choose"),
+    ],
+    ids=str,
+)
+def test_settings_that_do_not_fit_are_known_before_a_frame_is_read(net, clip, tmp_path, monkeypatch, options, message):
+    def read(*_):
+        raise AssertionError("a frame was read")
+
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr("vsr_plugin.media.video_reader.VideoSource.frames", read)
+    with pytest.raises(VSRError, match=message):
+        restore_video(clip, tmp_path / "out.mp4", net, RestoreOptions(**options))
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_an_interruption_does_not_wait_for_a_long_scene_to_be_read(net, clip, tmp_path, monkeypatch):
+    def slow(*_):
+        for _ in range(200):
+            time.sleep(0.05)
+            yield Frame(np.zeros((16, 24, 3), np.uint8))
+
+    monkeypatch.setattr("vsr_plugin.media.video_reader.VideoSource.frames", slow)
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    begin = time.perf_counter()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        restore_video(clip, tmp_path / "out.mp4", net, RestoreOptions(scene_cuts="off"))
+    assert time.perf_counter() - begin < 5
+    timer.join()
+
+
+@pytest.mark.parametrize("options", [dict(window=0), dict(overlap=-1)])
+def test_windows_that_cannot_be(options):
+    with pytest.raises(ValueError, match="`window` must be at least 1 and `overlap` at least 0"):
+        RestoreOptions(strategy="window", **options)
+
+
+@pytest.mark.parametrize("strategy", [dict(scene_cuts="off"), dict(strategy="window", window=40, overlap=5)], ids=str)
+def test_a_resumed_job_takes_another_budget(net, clip, tmp_path, strategy):
+    strategy = dict(**strategy, encoding=Encoding("ffv1"))
+    restore_video(clip, tmp_path / "whole.mkv", net, RestoreOptions(**strategy))
+    options = RestoreOptions(**strategy, resume=True)
+    with pytest.raises(StopError):
+        restore_video(clip, tmp_path / "out.mkv", net, options, progress=stop_after(60))
+    with pytest.raises(VSRError, match="memory budget of 1 MiB is too small"):
+        restore_video(clip, tmp_path / "out.mkv", net, RestoreOptions(**strategy, resume=True, memory_budget="1M"))
+    assert JobFolder(tmp_path / "out.mkv").budget > 2**20  # one that is refused is not kept
+    model = MemoryModel(net, 16, 24)
+    tight = RestoreOptions(**strategy, resume=True, memory_budget=model.working(None) + 6 * model.per_frame)
+    notes = []
+    result = restore_video(clip, tmp_path / "out.mkv", net, tight, on_note=notes.append)
+    assert any("exact, 6 frames at a time" in note or "in windows" in note for note in notes)
+    assert set(notes) <= set(result.notes)
+    for ours, expected in zip(video_frames(tmp_path / "out.mkv"), video_frames(tmp_path / "whole.mkv"), strict=True):
+        assert np.abs(ours.astype(int) - expected).max() <= 1
+
+
+def video_frames(path):
+    with open_source(path) as source:
+        return [frame.rgb for frame in source.frames()]
+
+
+def test_a_disk_that_fails_is_one_line(net, clip, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr("vsr_plugin.restoration.job.JobFolder.keep_resources", full)
+    with pytest.raises(MediaError, match=r"\.out\.mp4\.job: unfinished work cannot be kept there \(No space left"):
+        restore_video(clip, tmp_path / "out.mp4", net)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_result_mark_that_a_disk_has_lost(net, clip, tmp_path, monkeypatch):
+    (tmp_path / "out.mp4").write_bytes(b"old")
+    options = RestoreOptions(num_frames=5, overwrite=True, resume=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(VideoChunks, "finish", lambda self, chunks: stop_after(0)(1))
+        with pytest.raises(StopError):
+            restore_video(clip, tmp_path / "out.mp4", net, options)
+    (tmp_path / ".out.mp4.job" / "joined.json").write_text("")
+    assert restore_video(clip, tmp_path / "out.mp4", net, options).num_frames == 5
+    assert len(video_frames(tmp_path / "out.mp4")) == 5
+
+
+def test_processes_of_a_machine_share_out_its_memory(net, clip, tmp_path, monkeypatch):
+    monkeypatch.setattr("vsr_plugin.restoration.restore_task.default_budget", lambda device: 2**33)
+    budgets = []
+    monkeypatch.setattr(JobFolder, "keep_resources", lambda self, budget, threads: budgets.append(budget))
+    for sharing in (Sharing(), Half(0, 2, local_world=2), Sharing(local_world=4).apart()):
+        with pytest.raises(FileNotFoundError):
+            restore_video(clip, tmp_path / "out.mp4", net, sharing=sharing)
+    assert budgets == [2**33, 2**32, 2**31]
+
+
+def test_an_existing_folder_keeps_its_files_and_holds_the_job(net, clip, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    options = RestoreOptions(num_frames=40, overwrite=True, resume=True)
+    with pytest.raises(StopError):
+        restore_video(clip, out, net, options, progress=stop_after(30))
+    assert {path.name for path in out.iterdir()} == {"mine.txt", ".out.job"}
+    result = restore_video(clip, out, net, options)
+    assert "1 files that were there before are left as they were" in " ".join(result.notes)
+    assert len(list(out.iterdir())) == 41
+
+
+def test_unknown_scene_cuts(net, clip, tmp_path):
+    with pytest.raises(ValueError, match="must be 'auto', 'on' or 'off', got 'maybe'"):
+        restore_video(clip, tmp_path / "out.mp4", net, RestoreOptions(scene_cuts="maybe"))
+
+
+@pytest.mark.parametrize("name", ["c.xyz", "c", "c.jpg", "out.mp4"])
+def test_a_comparison_is_a_png(name):
+    with pytest.raises(MediaError, match=rf"{name}: pictures are PNG files; choose a name that ends so"):
+        RestoreOptions(comparison=name)
+
+
+@pytest.fixture
+def originals(media, tmp_path):
+    """A clip, folders of frames and of ground truth, and one image, by name; none may change."""
+    clip = media.make_clip(tmp_path / "in.mp4", n=2, size=(16, 24))
+    media.make_clip(tmp_path / "gt.mkv", n=2, size=(64, 96))
+    for folder, size in (("frames", (16, 24)), ("out/gt", (64, 96))):
+        (tmp_path / folder).mkdir(parents=True)
+        for i in range(2):
+            cv2.imwrite(str(tmp_path / folder / f"{i}.png"), np.zeros((*size, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "one.png"), np.zeros((16, 24, 3), np.uint8))
+    (tmp_path / "linked.png").symlink_to(tmp_path / "frames" / "1.png")
+    return clip.parent
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (dict(input="one.png", output="new", comparison="one.png"), "one.png: is the input as well"),
+        (dict(input="frames", output="new", comparison="frames/0.png"), "frames/0.png: is the input as well"),
+        (dict(input="frames", output="new", comparison="linked.png"), "linked.png: is the input as well"),
+        (dict(input="in.mp4", output="new.png/", comparison="new.png"), "new.png: is the output as well"),
+        (dict(input="in.mp4", output="new", comparison="out/gt/1.png", gt="out/gt"), "1.png: is the ground truth as"),
+        (dict(input="in.mp4", output="gt.mkv", gt="gt.mkv"), "gt.mkv: is the ground truth as well"),
+        (dict(input="in.mp4", output="out/gt", gt="out/gt"), "out/gt: is the ground truth as well"),
+        (
+            dict(input="in.mp4", output="out", gt="out/gt"),
+            "out: holds the ground truth, .*out/gt; choose another output",
+        ),
+    ],
+    ids=str,
+)
+def test_results_do_not_replace_what_is_read(net, originals, paths, message):
+    def contents():
+        return {path: path.read_bytes() for path in originals.rglob("*") if path.is_file()}
+
+    before = contents()
+    where = {name: f"{originals}/{path}" for name, path in paths.items()}
+    source, output = where.pop("input"), where.pop("output")
+    with pytest.raises(MediaError, match=message):
+        restore_video(source, output, net, RestoreOptions(overwrite=True, **where))
+    assert contents() == before
+
+
+def test_a_figure_file_does_not_replace_what_is_read(net, originals):
+    # FFmpeg goes by what is inside.
+    (originals / "in.mp4").rename(originals / "new_quality.csv")
+    options = RestoreOptions(gt=originals / "gt.mkv", overwrite=True)
+    with pytest.raises(MediaError, match=r"new_quality\.csv: is the input as well"):
+        restore_video(originals / "new_quality.csv", originals / "new.mp4", net, options)
+
+
+def test_results_beside_what_is_read(net, originals):
+    options = RestoreOptions(gt=originals / "out" / "gt", comparison=originals / "seen.png", overwrite=True)
+    for _ in range(2):
+        restore_video(originals / "frames", originals / "out.mkv", net, options)
+    assert {"seen.png", "out.mkv", "out_quality.csv"} < {path.name for path in originals.iterdir()}

@@ -1,0 +1,87 @@
+"""The same training as MMagic's own model: same weights, same batches, same optimiser, frozen for as long."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mmagic.structures import DataSample
+from mmengine.optim import build_optim_wrapper
+
+from vsr_plugin.media import open_source
+from vsr_plugin.mmagic_host import import_quietly
+from vsr_plugin.ops.resize import bicubic_downsample
+from vsr_plugin.registry import MODELS
+from vsr_plugin.training import FreezeModules, PartsConstructor
+
+NET = dict(mid_channels=8, num_blocks=2)
+LOSS = dict(type="CharbonnierLoss", loss_weight=1.0, reduction="mean")
+ADAM = dict(type="Adam", lr=2e-4, betas=(0.9, 0.99))
+STEPS, FROZEN, BATCH, FRAMES, SIZE = 6, 3, 2, 3, 32
+
+
+@pytest.fixture
+def batches(real_clip: Callable[[str], Path]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return LR and GT in [0, 1] for every step, crops of a real clip."""
+    with open_source(real_clip("carphone_pristine")) as source:
+        clip = np.stack([frame.rgb for frame in source.frames(num_frames=20)])
+    rng = np.random.default_rng(0)
+    made = []
+    for _ in range(STEPS):
+        gts = []
+        for _ in range(BATCH):
+            start = rng.integers(len(clip) - FRAMES + 1)
+            top, left = (4 * rng.integers((side - SIZE) // 4 + 1) for side in clip.shape[1:3])
+            gts.append(clip[start : start + FRAMES, top : top + SIZE, left : left + SIZE])
+        pair = bicubic_downsample(np.stack(gts)), np.stack(gts)
+        made.append(tuple(torch.from_numpy(frames).permute(0, 1, 4, 2, 3).float() / 255 for frames in pair))
+    return made
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Let sums be taken in the same order in both networks."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# Adam divides by the size of a gradient, so in float32 differences in the last bit grow with the steps.
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_losses_equal_mmagics_step_by_step(
+    batches: list[tuple[torch.Tensor, torch.Tensor]], dtype: torch.dtype, tolerance: float
+) -> None:
+    torch.manual_seed(0)
+    ours = MODELS.build(dict(type="VideoRestorer", generator=dict(type="BasicVSRNet", **NET), pixel_loss=LOSS))
+    theirs = import_quietly("mmagic.models.editors.basicvsr.basicvsr").BasicVSR(
+        generator=dict(type="mmagic.BasicVSRNet", **NET), pixel_loss=LOSS, train_cfg=dict(fix_iter=FROZEN)
+    )
+    theirs.generator.load_state_dict(ours.generator.state_dict())
+    ours, theirs = ours.to(dtype), theirs.to(dtype)
+    our_wrapper = PartsConstructor(
+        dict(type="GuardedOptimWrapper", optimizer=ADAM), dict(lr_mults={"generator.spynet": 0.125})
+    )(ours)
+    their_wrapper = build_optim_wrapper(
+        theirs,
+        dict(type="OptimWrapper", optimizer=ADAM, paramwise_cfg=dict(custom_keys={"spynet": dict(lr_mult=0.125)})),
+    )
+    freezing = FreezeModules(["generator.spynet"], FROZEN)
+    freezing.before_train(SimpleNamespace(model=ours, optim_wrapper=our_wrapper))
+    flow_weight = ours.generator.spynet.basic_module[5].basic_module[4].conv.bias
+    start = flow_weight.clone()
+
+    losses = []
+    for step, (lrs, gts) in enumerate(batches):
+        assert torch.equal(flow_weight, start) == (step <= FROZEN)
+        lrs, gts = lrs.to(dtype), gts.to(dtype)
+        pair = ours(lrs, mode="loss", gts=gts)["loss"], theirs(lrs, DataSample(gt_img=gts), mode="loss")["loss"]
+        our_wrapper.update_params(pair[0])
+        their_wrapper.update_params(pair[1])
+        losses.append([loss.item() for loss in pair])
+    our_losses, their_losses = zip(*losses, strict=True)
+    assert our_losses == pytest.approx(their_losses, rel=tolerance)
+    assert our_losses[-1] < our_losses[0]

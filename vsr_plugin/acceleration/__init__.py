@@ -1,0 +1,23 @@
+"""Faster evaluation of a network: fused layers, layouts, reduced precision, and a guard against its overflow.
+
+``accelerate.py`` chooses between ``cpu/``, ``cuda/`` and ``generic.py``, which converts layers wherever it is.
+"""
+
+from vsr_plugin.acceleration.accelerate import (
+    accelerate,
+    accelerate_with_fallback,
+    cpu_obstacle,
+    missing_kernels,
+)
+from vsr_plugin.acceleration.guard import FiniteGuard, NotFiniteError
+from vsr_plugin.acceleration.precision import PRECISIONS
+
+__all__ = [
+    "PRECISIONS",
+    "FiniteGuard",
+    "NotFiniteError",
+    "accelerate",
+    "accelerate_with_fallback",
+    "cpu_obstacle",
+    "missing_kernels",
+]

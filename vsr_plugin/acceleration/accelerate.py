@@ -1,0 +1,96 @@
+"""Make a copy of a network that computes the same, faster."""
+
+import copy
+import functools
+from collections.abc import Callable
+
+import torch
+import torch.nn as nn
+
+from vsr_plugin.acceleration import generic
+from vsr_plugin.acceleration.cpu import components as cpu
+from vsr_plugin.acceleration.cpu.kernels import missing_kernels as missing_on_cpu
+from vsr_plugin.acceleration.cpu.kernels import obstacle as obstacle_on_cpu
+from vsr_plugin.acceleration.cuda import components as cuda
+from vsr_plugin.acceleration.cuda.kernels import CHANNELS, obstacle
+from vsr_plugin.acceleration.precision import feature_dtype
+from vsr_plugin.errors import VSRError
+from vsr_plugin.models.vsr_net import VSRNet
+
+
+@torch.no_grad()
+def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
+    """Copy a network for evaluation, with its parts replaced by faster ones.
+
+    The copy offers the same steps and attributes, is an instance of the same class and lies on the same device. It
+    cannot be trained, and its ``state_dict`` is not that of the network. Use it under ``torch.no_grad()``, or at
+    least with inputs that need no gradient.
+
+    Args:
+        net: ``BasicVSRNet`` or ``IconVSRNet``; stays as it is.
+        precision: of features, ``'fp32'``, ``'bf16'`` or ``'fp16'``. Flow, sampling positions and output are
+            float32 in all of them. Recurrent states are in the precision of the features. On GPUs, unless
+            ``torch.backends.cudnn.allow_tf32`` is off, convolutions in float32 multiply numbers of 11 significant
+            bits: TF32, or in the flow network beside ``'bf16'`` and ``'fp16'`` float16.
+
+    Returns:
+        A network in evaluation mode.
+
+    Raises:
+        VSRError: it is another kind of network, there is no such precision, or the device has no arithmetic for it.
+
+    Example:
+        >>> from vsr_plugin.models import BasicVSRNet
+        >>> net = accelerate(BasicVSRNet(mid_channels=8, num_blocks=1))
+        >>> net(torch.rand(1, 2, 3, 16, 24)).shape
+        torch.Size([1, 2, 3, 64, 96])
+    """
+    if not isinstance(net, VSRNet):
+        raise VSRError(f"{type(net).__name__} cannot be accelerated; give a BasicVSRNet or an IconVSRNet")
+    device = next(net.parameters()).device
+    dtype = feature_dtype(precision, device)
+    fast = copy.deepcopy(net).requires_grad_(False).eval()
+    if device.type == "cpu" and cpu.worthwhile(dtype):
+        cpu.convert(fast, dtype)
+    elif device.type == "cuda":
+        cuda.convert(fast, dtype)
+    else:
+        generic.convert(fast, dtype)
+    return fast
+
+
+def cpu_obstacle() -> str | None:
+    """Why CPUs compute in float32 without kernels of our own; ``None`` where these are used."""
+    return obstacle_on_cpu() if cpu.worthwhile(torch.float32) else "this PyTorch has no fused oneDNN operators"
+
+
+def missing_kernels(net: nn.Module, precision: str) -> str | None:
+    """Why a network is slower than it could be: kernels of our own are not used. ``None`` where they are.
+
+    What cannot be mended, such as a processor that they are not written for, is not told of. On CPUs nothing is
+    compiled to find out.
+
+    Args:
+        net: the network, on its device.
+        precision: of features.
+    """
+    device = next(net.parameters()).device
+    reason = None
+    if device.type == "cpu" and cpu.worthwhile(torch.float32):
+        reason = missing_on_cpu()
+    elif device.type == "cuda" and precision != "fp32" and net.mid_channels == CHANNELS:
+        reason = obstacle(device, feature_dtype(precision, device))
+    return f"kernels that make this faster are not used: {reason}" if reason else None
+
+
+def accelerate_with_fallback(net: nn.Module, precision: str) -> tuple[nn.Module, Callable[[], nn.Module] | None]:
+    """Accelerate a network, and give the way to its float32 version, which is made only if it is needed.
+
+    Returns:
+        The accelerated network, and what ``restore_sequence`` takes as ``precise_net``: ``None`` for ``'fp32'``.
+
+    Raises:
+        VSRError: see :func:`accelerate`.
+    """
+    fast = accelerate(net, precision=precision)
+    return fast, None if precision == "fp32" else functools.cache(functools.partial(accelerate, net))

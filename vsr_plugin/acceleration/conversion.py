@@ -1,0 +1,68 @@
+"""Replace the layers of a copied network by fused ones in the precision of the features."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn as nn
+from mmcv.cnn import ConvModule
+from torch import Tensor
+
+from vsr_plugin.acceleration.fused_blocks import FusedResidualBlocksWithInputConv, FusedResidualChain
+from vsr_plugin.acceleration.fused_conv import FusedConv
+from vsr_plugin.models.alignment import Alignment
+from vsr_plugin.models.propagation import ResidualBlockNoBN, ResidualBlocksWithInputConv
+
+
+def _slope(activation: nn.Module) -> float:
+    return activation.negative_slope if isinstance(activation, nn.LeakyReLU) else 0
+
+
+def _fused(module: nn.Module, dtype: torch.dtype) -> nn.Module | None:
+    """The fused counterpart of a module, or ``None`` where only its children may have one."""
+    if isinstance(module, ResidualBlocksWithInputConv):
+        return FusedResidualBlocksWithInputConv(module, dtype)
+    if isinstance(module, nn.Sequential) and len(module) and all(isinstance(m, ResidualBlockNoBN) for m in module):
+        return FusedResidualChain.of(module, dtype)
+    if isinstance(module, ConvModule):
+        return FusedConv.of(module.conv, dtype, _slope(module.activate) if module.with_activation else None)
+    if isinstance(module, nn.Conv2d):
+        return FusedConv.of(module, dtype)
+    return None
+
+
+def fuse_layers(
+    module: nn.Module, dtype: torch.dtype, others: Mapping[type, Callable[[nn.Module, torch.dtype], nn.Module | None]]
+) -> None:
+    """Replace, in place, every convolution below ``module``, together with what follows it where that is known.
+
+    Args:
+        module: what to convert the children of.
+        dtype: precision of the new layers.
+        others: what modules of further types are replaced by; ``None`` to go on with their children.
+    """
+    for name, child in module.named_children():
+        fused = others[type(child)](child, dtype) if type(child) in others else _fused(child, dtype)
+        if fused is None:
+            fuse_layers(child, dtype, others)
+        else:
+            setattr(module, name, fused)
+
+
+class FullPrecisionAlignment:
+    """Mixed into an alignment over its own ``forward``: what comes in is brought to the precision of its layers."""
+
+    def forward(self, state: Tensor, flow: Tensor | None, lr: Tensor) -> Tensor:
+        """See :meth:`Alignment.forward`."""
+        return super().forward(state.float(), flow, lr)
+
+
+def keep(alignment: Alignment, dtype: torch.dtype) -> Alignment:
+    """An alignment as it is: nothing is known of how somebody's own uses its layers, so they stay in float32."""
+    if any(True for _ in alignment.parameters()):
+        mix_in(alignment, FullPrecisionAlignment)
+    return alignment
+
+
+def mix_in(module: nn.Module, components: type) -> None:
+    """Let ``components`` answer before the module's own class; it stays an instance of that class."""
+    module.__class__ = type(f"Accelerated{type(module).__name__}", (components, type(module)), {})

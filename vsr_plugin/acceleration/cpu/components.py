@@ -1,0 +1,88 @@
+"""A network's components as they are fastest on a CPU."""
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from vsr_plugin.acceleration.conversion import fuse_layers, keep, mix_in
+from vsr_plugin.acceleration.cpu.banded_upsampling import BandedUpsampling
+from vsr_plugin.acceleration.cpu.block_conv import BlockConv
+from vsr_plugin.acceleration.cpu.gather_deform_conv import GatherDCNPack
+from vsr_plugin.acceleration.cpu.gather_warp import gather_warp
+from vsr_plugin.acceleration.cpu.input_conv import InputConvByParts
+from vsr_plugin.acceleration.cpu.refill_by_frame import ExtractionByFrame, refill_by_frame
+from vsr_plugin.acceleration.fused_conv import onednn_fuses
+from vsr_plugin.models.aggregation import InformationRefill
+from vsr_plugin.models.propagation import ResidualBlocksWithInputConv
+from vsr_plugin.ops.deform_conv import ModulatedDCNPack
+
+#: Pixels of a batch of frame pairs in flow estimation. The widest layer has 64 channels in float32: 16 MB.
+_FLOW_PIXELS = 2**16
+
+
+class CPUWarp:
+    """Warping, mixed into an alignment over its own."""
+
+    def warp(self, x: Tensor, flow: Tensor) -> Tensor:
+        """See :meth:`Alignment.warp`."""
+        return gather_warp(x, flow)
+
+
+class CPUComponents:
+    """Flow, refill and upsampling, mixed into a network over its own."""
+
+    banded_upsampling: BandedUpsampling
+
+    def estimate_flows(self, lrs: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`VSRNet.estimate_flows`; in small batches, whose intermediates stay in the cache."""
+        if not self.alignment.needs_flow:
+            return super().estimate_flows(lrs)
+        return self.spynet.neighbour_flows(lrs, max_pixels=_FLOW_PIXELS)
+
+    def refill_features(self, lrs: Tensor) -> dict[int, Tensor]:
+        """See :meth:`InformationRefill.refill_features`."""
+        if not isinstance(self, InformationRefill):
+            return super().refill_features(lrs)
+        return refill_by_frame(self.edvr, lrs, self.keyframe_windows(lrs.size(1)))
+
+    def run_branch(self, resblocks: nn.Module, lr: Tensor, *seen: Tensor) -> Tensor:
+        """See :meth:`VSRNet.run_branch`; a branch that works in tiles takes everything joined."""
+        first = getattr(resblocks, "first_by_parts", None)
+        if first is None or not first.pays(lr):
+            return super().run_branch(resblocks, lr, *seen)
+        return resblocks.chain(first(lr, *seen))
+
+    def upsample(self, feat: Tensor, lr: Tensor) -> Tensor:
+        """See :meth:`PixelShuffleUpsampling.upsample`."""
+        return self.banded_upsampling(feat, lr)
+
+
+def convert(net: nn.Module, dtype: torch.dtype) -> None:
+    """Replace the parts of a network, in place."""
+    net.banded_upsampling = BandedUpsampling(net, dtype)
+    for name in (*net.shuffle_names(), "conv_hr", "conv_last"):
+        delattr(net, name)
+    if net.alignment.needs_flow:
+        for level in net.spynet.basic_module:
+            last = level.basic_module[-1]
+            # 7x7 convolutions to the two channels of the flow: sixteen vectors' lanes for 2x4 pixels.
+            level.basic_module[-1] = BlockConv(last.conv, torch.float32, block=(2, 4))
+        fuse_layers(net.spynet, torch.float32, {})
+    mix_in(net.alignment, CPUWarp)
+    branches = {
+        name: module for name, module in net.named_children() if isinstance(module, ResidualBlocksWithInputConv)
+    }
+    fuse_layers(net, dtype, {ModulatedDCNPack: GatherDCNPack, type(net.alignment): keep})
+    for name, plain in branches.items():
+        conv, activation, _ = plain.main
+        # What an alignment carries behind the features comes in one tensor with them.
+        if InputConvByParts.fits(conv) and not net.alignment.carried_channels:
+            getattr(net, name).first_by_parts = InputConvByParts(conv, activation.negative_slope)
+    if isinstance(net, InformationRefill):
+        mix_in(net.edvr, ExtractionByFrame)
+    mix_in(net, CPUComponents)
+
+
+def worthwhile(dtype: torch.dtype) -> bool:
+    """Whether this build of PyTorch has the fused operators that the conversion rests on."""
+    return onednn_fuses(torch.float32) and onednn_fuses(dtype)

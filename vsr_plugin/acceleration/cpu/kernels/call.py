@@ -1,0 +1,132 @@
+"""What tasks are called with, and how their scratch memory is laid out.
+
+All fields are numbers of 64 bits: addresses, strides in floats, sides of images in pixels. A task counts the ``next_``
+fields up, to find its own scratch memory and its share of the work.
+"""
+
+import ctypes
+import struct
+
+from vsr_plugin.acceleration.cpu.kernels.winograd import Winograd
+
+#: Tiles of a block: data and sums of 64 channels are 0.4 MB for 3x3 filters. A multiple of 6 and of 12, see
+#: `tasks.winograd`.
+BLOCK = 24
+#: Output channels, at most, that are summed up before they are transformed.
+CHUNK = 64
+#: Floats between the matrices of a patch's elements. Without them all elements of a tile fall into two sets of the
+#: first-level cache, and the whole takes a tenth longer.
+GAP = 16
+#: Pixels of a row of which a narrow convolution computes the results at once.
+PIXELS = 4
+
+
+def _integers(*names: str) -> list[tuple[str, type]]:
+    return [(name, ctypes.c_int64) for name in names]
+
+
+class WinogradCall(ctypes.Structure):
+    """What `tasks.winograd` is called with."""
+
+    _fields_ = _integers(
+        "source",  # address of features, whose channels lie side by side
+        "target",
+        "residual",  # address of what is added, laid out as the target, or 0
+        "filters",  # address of transformed and packed weights
+        "bias",
+        "scratch",  # address of `scratch_floats` for each task
+        "scratch_floats",
+        "source_image",  # strides
+        "source_row",
+        "source_column",
+        "target_image",
+        "target_row",
+        "target_column",
+        "source_rows",  # sides
+        "source_columns",
+        "target_rows",
+        "target_columns",
+        "above",  # rows and columns of zeros before the source
+        "left",
+        "tile_rows",  # tiles in a column and in a row of an image
+        "tile_columns",
+        "tiles",  # of all images
+        "channels_in",
+        "channels_out",
+        "chunks",
+        "chunk_table",  # address of three numbers a chunk: first channel, channels, where they go in the target's pixel
+        "slope",  # of leaky ReLU: the bits of a float
+        "next_block",
+        "next_task",
+    )
+
+
+class NarrowCall(ctypes.Structure):
+    """What `tasks.narrow` is called with."""
+
+    _fields_ = _integers(
+        "source",  # address of features, whose channels lie side by side
+        "target",  # address of planes, whose columns lie side by side
+        "weights",
+        "bias",
+        "scratch",  # address of `scratch_floats` for each task
+        "scratch_floats",
+        "source_image",  # strides
+        "source_row",
+        "source_column",
+        "target_image",
+        "target_plane",
+        "target_row",
+        "images",
+        "source_rows",  # sides
+        "target_rows",
+        "columns",  # of source and target
+        "above",  # rows of zeros before the source
+        "channels_in",
+        "next_row",
+        "next_task",
+    )
+
+
+class DeformCall(ctypes.Structure):
+    """What `tasks.deform` is called with. Pixels of all images follow one another everywhere."""
+
+    _fields_ = _integers(
+        "source",  # address of features, whose channels lie side by side
+        "target",
+        "displacements",  # address of y and x of every position: group, tap
+        "factors",  # address of a factor for every position
+        "positions",  # address of y of every position without displacement, and then x
+        "filters",  # address of packed weights
+        "bias",
+        "scratch",  # address of `deform_scratch` floats for each task
+        "scratch_floats",
+        "images",
+        "rows",
+        "columns",
+        "channels_out",
+        "next_block",
+        "next_task",
+    )
+
+
+def float_bits(value: float) -> int:
+    """The bits of a number in float32."""
+    return struct.unpack("i", struct.pack("f", value))[0]
+
+
+def winograd_scratch(algorithm: Winograd, channels_in: int) -> int:
+    """Floats that a task needs for data, sums, and patches at the borders."""
+    n = algorithm.patch
+    return n * n * (BLOCK * (channels_in + CHUNK) + 2 * GAP + max(channels_in, 2 * CHUNK))
+
+
+def narrow_scratch(taps: int, outputs: int, channels_in: int) -> int:
+    """Floats that a task needs for results and patches at the borders."""
+    return PIXELS * outputs + taps * (PIXELS + taps - 1) * channels_in
+
+
+def deform_scratch(groups: int, group_channels: int, channels_out: int) -> int:
+    """Floats that a task needs for sampled values, sums, and the places and weights of what a pixel samples."""
+    positions = 9 * groups
+    return BLOCK * (positions * group_channels + channels_out) + 8 * positions

@@ -1,0 +1,138 @@
+"""Compiling for the processor that this runs on, by LLVM as ``llvmlite`` has it: no compiler is wanted."""
+
+import functools
+import importlib
+import os
+import platform
+import threading
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vsr_plugin.acceleration import machine_code
+
+
+class Host(NamedTuple):
+    """What the processor computes with: floats in a vector, and vectors that it holds at once."""
+
+    lanes: int
+    registers: int
+
+
+#: What it must be able to do for that, best first. Without fused multiplication and addition (SSE, say) convolving
+#: directly is as fast.
+_HOSTS = (
+    (Host(16, 32), {"avx512f", "avx512vl", "avx512dq"}),
+    (Host(8, 16), {"avx2", "fma"}),
+    (Host(4, 32), {"neon"}),
+)
+#: Environment variable that does without kernels, such as where memory must not be made executable.
+SWITCH = "VSR_CPU_KERNELS"
+_compiling = threading.Lock()
+
+
+@functools.cache
+def _llvm() -> Any:
+    """llvmlite's compiler.
+
+    Raises:
+        RuntimeError: it is not installed, or too old.
+    """
+    try:
+        import llvmlite.binding as llvm
+    except ImportError as error:
+        raise RuntimeError("llvmlite is not installed; pip install llvmlite") from error
+    try:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+    except (OSError, RuntimeError) as error:  # its library is loaded when it is first called
+        raise RuntimeError(f"llvmlite does not work: {str(error).strip().splitlines()[0]}") from error
+    if not hasattr(llvm, "create_pass_builder"):
+        raise RuntimeError("llvmlite is too old; pip install 'llvmlite>=0.45'")
+    return llvm
+
+
+def _switched_off() -> bool:
+    return os.environ.get(SWITCH, "").lower() in ("off", "0", "no", "false")
+
+
+def missing_compiler() -> str | None:
+    """What keeps kernels from being compiled that could be mended."""
+    if _switched_off():
+        return None
+    try:
+        _llvm()
+    except RuntimeError as error:
+        return str(error)
+    return None
+
+
+@functools.cache
+def host() -> tuple[Host | None, str | None]:
+    """What is compiled for, or ``None`` and why nothing can be."""
+    if _switched_off():
+        return None, f"{SWITCH}=off is set"
+    try:
+        features = {name for name, there in _llvm().get_host_cpu_features().items() if there}
+    except RuntimeError as error:
+        return None, str(error)
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        features.add("neon")  # LLVM does not name the features of every such processor
+    for candidate, wanted in _HOSTS:
+        if wanted <= features:
+            return candidate, None
+    return None, "the processor has neither AVX2 with FMA, AVX-512 nor NEON"
+
+
+@functools.cache
+def _processor() -> tuple[str, str]:
+    """The processor's name and features, as LLVM has them."""
+    llvm = _llvm()
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+def _target_machine() -> Any:
+    name, features = _processor()
+    return _llvm().Target.from_default_triple().create_target_machine(cpu=name, features=features, opt=3)
+
+
+@functools.cache
+def _sources() -> str:
+    """Everything that says what code is emitted, and how it is compiled."""
+    here = Path(__file__)
+    return "".join(path.read_text() for path in [here, *sorted((here.parent / "tasks").glob("*.py"))])
+
+
+def _object_file(task: str, parameters: tuple[int, ...]) -> bytes:
+    llvm, machine = _llvm(), _target_machine()
+    emit = importlib.import_module(f"{__package__}.tasks.{task}").emit
+    module = llvm.parse_assembly(str(emit(*parameters)))
+    module.verify()
+    passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
+    passes.getModulePassManager().run(module, passes)
+    return machine.emit_object(module)
+
+
+@functools.cache
+def _engine(task: str, parameters: tuple[int, ...]) -> Any:
+    llvm = _llvm()
+    version = importlib.import_module("llvmlite").__version__
+    depends_on = (_sources(), version, llvm.get_default_triple(), *_processor(), task, *map(str, parameters))
+    code = machine_code.kept(depends_on, lambda: _object_file(task, parameters))
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return engine
+
+
+def compiled(task: str, *parameters: int) -> int:
+    """The address of a task's function ``run``, compiled in half a second if no earlier process has.
+
+    Args:
+        task: a module of ``tasks``.
+        parameters: of its ``emit``.
+
+    Raises:
+        RuntimeError: it cannot be compiled here.
+    """
+    with _compiling:
+        return _engine(task, parameters).get_function_address("run")

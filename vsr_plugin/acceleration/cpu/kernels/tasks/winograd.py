@@ -1,0 +1,292 @@
+"""A Winograd convolution in LLVM's language: channels-last features in float32.
+
+A task takes blocks of tiles until none is left. Of a block, the patches of the input are transformed to ``n x n``
+matrices of tiles by channels (``data``), these are multiplied by the transformed filters, and the products (``sums``)
+are transformed to the output's tiles, with what follows the convolution. So all that a block needs stays in the
+second-level cache, and the features are read and written once.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from llvmlite import ir
+
+from vsr_plugin.acceleration.cpu.kernels.call import BLOCK, CHUNK, GAP, WinogradCall
+from vsr_plugin.acceleration.cpu.kernels.tasks.products import rows_at_once, sum_products
+from vsr_plugin.acceleration.cpu.kernels.tasks.vector_code import (
+    FLOAT,
+    FLOATS,
+    INT,
+    INTS,
+    VectorCode,
+    integer,
+)
+from vsr_plugin.acceleration.cpu.kernels.winograd import ALGORITHMS, Winograd
+
+#: Lines of 64 bytes that are fetched before each run of the innermost loop, from the next block's input and from where
+#: this block's output goes: otherwise the transforms wait for memory, for a fifth of the whole time.
+LINES_AHEAD = 4
+
+
+def emit(taps: int, lanes: int, registers: int) -> ir.Module:
+    """A module with the function ``run(WinogradCall *)``, one task.
+
+    Args:
+        taps: the side of the filter.
+        lanes: floats in a vector; both numbers of channels must be multiples.
+        registers: how many vectors the processor holds, 16 or 32.
+    """
+    algorithm = ALGORITHMS[taps]
+    rows = rows_at_once(registers)
+    module = ir.Module(f"winograd_{taps}")
+    transform_input = _emit_input_transform(module, algorithm, lanes)
+    multiply = _emit_products(module, algorithm, lanes, rows)
+    transform_output = {added: _emit_output_transform(module, algorithm, lanes, added) for added in (False, True)}
+    _emit_task(module, algorithm, lanes, rows, transform_input, multiply, transform_output)
+    return module
+
+
+def _emit_input_transform(module: ir.Module, algorithm: Winograd, lanes: int) -> ir.Function:
+    """``B^T d B`` of a patch, for all channels."""
+    n = algorithm.patch
+    code = VectorCode(module, "transform_input", [FLOATS, INT, INT, FLOATS, INT, INT], lanes)
+    source, row, column, data, element, channels = code.function.args
+    with code.loop(integer(0), channels, lanes) as (channel, _):
+        columns = [
+            code.combine(
+                algorithm.input_matrix,
+                [code.load(code.at(source, channel, code.times(row, y), code.times(column, x))) for y in range(n)],
+            )
+            for x in range(n)
+        ]
+        for y in range(n):
+            for x, vector in enumerate(code.combine(algorithm.input_matrix, [column[y] for column in columns])):
+                code.store(vector, code.at(data, channel, code.times(element, y * n + x)))
+    code.build.ret_void()
+    return code.function
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """Rows of an image, of which a piece is fetched before each run of the innermost loop.
+
+    Args:
+        rows: how many.
+        first: the first one's first float.
+        row: floats from one to the next.
+        piece: floats.
+        writing: whether they are going to be overwritten.
+    """
+
+    rows: int
+    first: ir.Value
+    row: ir.Value
+    piece: ir.Value
+    writing: bool = False
+
+    TYPES: ClassVar = [FLOATS, INT, INT]
+
+    def fetch(self, code: VectorCode, element: ir.Value, elements: int, run: ir.Value, runs: ir.Value) -> None:
+        """Fetch the piece of run number ``run`` of ``runs`` for one of all ``elements``."""
+        build, elements_of_row = code.build, elements // self.rows
+        row, rest = build.sdiv(element, integer(elements_of_row)), build.srem(element, integer(elements_of_row))
+        step = build.add(code.times(rest, runs), run)
+        begin = code.at(self.first, code.times(row, self.row), code.times(step, self.piece))
+        for line in range(LINES_AHEAD):
+            code.prefetch(code.at(begin, 16 * line), writing=self.writing)
+
+
+def _emit_products(module: ir.Module, algorithm: Winograd, lanes: int, rows: int) -> ir.Function:
+    """For each of the patch's elements, tiles by input channels times input channels by a chunk's output channels.
+
+    Filters are ``(n^2, output channels / (2 lanes), input channels, 2 lanes)``.
+    """
+    elements = algorithm.patch**2
+    arguments = [FLOATS, FLOATS, FLOATS, INT, INT, INT, INT, *_Ahead.TYPES, *_Ahead.TYPES]
+    code = VectorCode(module, "multiply", arguments, lanes)
+    # ``element`` is the distance of the filters' elements: all chunks' channels, of which here only some are used.
+    data, filters, sums, tiles, channels_in, panels, element, *ahead = code.function.args
+    source, target = _Ahead(algorithm.patch, *ahead[:3]), _Ahead(algorithm.tile, *ahead[3:], writing=True)
+    build = code.build
+    runs = code.times(panels, BLOCK // rows)
+    with code.loop(integer(0), integer(elements)) as (k, _):
+        data_k = code.at(data, code.times(k, build.add(code.times(channels_in, BLOCK), integer(GAP))))
+        filters_k = code.at(filters, code.times(k, element))
+        sums_k = code.at(sums, code.times(k, BLOCK * CHUNK + GAP))
+        with code.loop(integer(0), panels) as (panel, _):
+            panel_filters = code.at(filters_k, code.times(panel, code.times(channels_in, 2 * lanes)))
+            with code.loop(integer(0), tiles, rows) as (tile, _):
+                run = build.add(code.times(panel, BLOCK // rows), build.sdiv(tile, integer(rows)))
+                for image in (source, target):
+                    image.fetch(code, k, elements, run, runs)
+                pixels = [code.at(data_k, code.times(build.add(tile, integer(r)), channels_in)) for r in range(rows)]
+                for r, pair in enumerate(sum_products(code, pixels, panel_filters, channels_in)):
+                    place = code.at(sums_k, code.times(build.add(tile, integer(r)), CHUNK))
+                    place = code.at(place, code.times(panel, 2 * lanes))
+                    for half in range(2):
+                        code.store(pair[half], code.at(place, half * lanes))
+    build.ret_void()
+    return code.function
+
+
+def _emit_output_transform(module: ir.Module, algorithm: Winograd, lanes: int, added: bool) -> ir.Function:
+    """``A^T m A`` of a tile, plus bias and perhaps the residual, and then leaky ReLU."""
+    n = algorithm.patch
+    arguments = [FLOATS, FLOATS, INT, INT, FLOATS, FLOAT, FLOATS, INT]
+    code = VectorCode(module, f"transform_output{'_and_add' if added else ''}", arguments, lanes)
+    sums, target, row, column, bias, slope, residual, channels = code.function.args
+    slopes = code.spread(slope)
+    with code.loop(integer(0), channels, lanes) as (channel, _):
+        shift = code.load(code.at(bias, channel))
+        rows = [
+            code.combine(
+                algorithm.output_matrix,
+                [code.load(code.at(sums, channel, (y * n + x) * (BLOCK * CHUNK + GAP))) for x in range(n)],
+            )
+            for y in range(n)
+        ]
+        for x in range(algorithm.tile):
+            for y, value in enumerate(code.combine(algorithm.output_matrix, [row[x] for row in rows])):
+                offset = code.build.add(code.times(row, y), code.times(column, x))
+                value = code.build.fadd(value, shift)
+                if added:
+                    value = code.build.fadd(value, code.load(code.at(residual, channel, offset)))
+                code.store(_leaky_relu(code, value, slopes), code.at(target, channel, offset))
+    code.build.ret_void()
+    return code.function
+
+
+def _leaky_relu(code: VectorCode, value: ir.Value, slopes: ir.Value) -> ir.Value:
+    # NaN is in both parts, so it stays NaN, and infinity is not multiplied by a slope of 0; minus infinity is, and
+    # becomes NaN, which shows as well that a number has overflowed.
+    zero = code.constant(0)
+    positive = code.build.select(code.build.fcmp_ordered("<", value, zero), zero, value)
+    negative = code.build.select(code.build.fcmp_ordered(">", value, zero), zero, value)
+    return code.fma(negative, slopes, positive)
+
+
+def _emit_task(
+    module: ir.Module,
+    algorithm: Winograd,
+    lanes: int,
+    rows_at_once: int,
+    transform_input: ir.Function,
+    multiply: ir.Function,
+    transform_output: dict[bool, ir.Function],
+) -> None:
+    n, m = algorithm.patch, algorithm.tile
+    code = VectorCode(module, "run", [INTS], lanes, public=True)
+    build = code.build
+    given, place = code.fields(code.function.args[0], WinogradCall)
+    source, target, residual, filters, bias, scratch = (
+        build.inttoptr(given[name], FLOATS) for name in ("source", "target", "residual", "filters", "bias", "scratch")
+    )
+    chunk_table = build.inttoptr(given["chunk_table"], INTS)
+    slope = build.bitcast(build.trunc(given["slope"], ir.IntType(32)), FLOAT)
+    channels_in, channels_out = given["channels_in"], given["channels_out"]
+    has_residual = build.icmp_signed("!=", given["residual"], integer(0))
+    task = build.atomic_rmw("add", place["next_task"], integer(1), "monotonic")
+    data = code.at(scratch, code.times(given["scratch_floats"], task))
+    step = build.add(code.times(channels_in, BLOCK), integer(GAP))
+    sums = code.at(data, code.times(step, n * n))
+    border = code.at(sums, n * n * (BLOCK * CHUNK + GAP))
+    tiles_of_image = code.times(given["tile_rows"], given["tile_columns"])
+    element = code.times(channels_in, code.times(code.parts(channels_out, 2 * lanes), 2 * lanes))
+    blocks = code.parts(given["tiles"], BLOCK)
+
+    def locate(tile: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+        """Image, and row and column of the output's pixel where a tile begins."""
+        image, rest = build.sdiv(tile, tiles_of_image), build.srem(tile, tiles_of_image)
+        columns = given["tile_columns"]
+        return image, code.times(build.sdiv(rest, columns), m), code.times(build.srem(rest, columns), m)
+
+    def pointer(base: ir.Value, kind: str, image: ir.Value, y: ir.Value, x: ir.Value) -> ir.Value:
+        """Where a pixel of the source or the target lies."""
+        image = code.times(image, given[f"{kind}_image"])
+        return code.at(base, image, code.times(y, given[f"{kind}_row"]), code.times(x, given[f"{kind}_column"]))
+
+    def patch(tile: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+        """Where a tile's patch lies, and its first row and column, which may be before the image."""
+        image, y, x = locate(tile)
+        y, x = build.sub(y, given["above"]), build.sub(x, given["left"])
+        return pointer(source, "source", image, y, x), y, x
+
+    def piece(row: ir.Value, rows: int, panels: ir.Value) -> ir.Value:
+        """Floats that each run of the innermost loop has to fetch, in whole lines."""
+        return code.times(code.parts(row, code.times(panels, n * n // rows * (BLOCK // rows_at_once) * 16)), 16)
+
+    def read(tile: ir.Value, data: ir.Value) -> None:
+        row, column = given["source_row"], given["source_column"]
+        begin, y, x = patch(tile)
+
+        def inside(y: ir.Value, x: ir.Value, side: int) -> ir.Value:
+            return code.all(
+                build.icmp_signed(">=", y, integer(0)),
+                build.icmp_signed(">=", x, integer(0)),
+                build.icmp_signed("<=", build.add(y, integer(side)), given["source_rows"]),
+                build.icmp_signed("<=", build.add(x, integer(side)), given["source_columns"]),
+            )
+
+        with build.if_else(inside(y, x, n)) as (whole, cut):
+            with whole:
+                build.call(transform_input, [begin, row, column, data, step, channels_in])
+            with cut:
+                with code.loop(integer(0), integer(n)) as (dy, _), code.loop(integer(0), integer(n)) as (dx, _):
+                    pixel = code.at(border, code.times(build.add(code.times(dy, n), dx), channels_in))
+                    with build.if_else(inside(build.add(y, dy), build.add(x, dx), 1)) as (there, beyond):
+                        with there:
+                            code.copy(code.at(begin, code.times(dy, row), code.times(dx, column)), pixel, channels_in)
+                        with beyond:
+                            code.copy(None, pixel, channels_in)
+                build.call(transform_input, [border, code.times(channels_in, n), channels_in, data, step, channels_in])
+
+    def write(tile: ir.Value, sums: ir.Value, offset: ir.Value, bias: ir.Value, channels: ir.Value) -> None:
+        row, column = given["target_row"], given["target_column"]
+        image, y, x = locate(tile)
+        to, added = (pointer(code.at(base, offset), "target", image, y, x) for base in (target, residual))
+        rows = code.smaller(integer(m), build.sub(given["target_rows"], y))
+        columns = code.smaller(integer(m), build.sub(given["target_columns"], x))
+        whole = code.all(build.icmp_signed("==", rows, integer(m)), build.icmp_signed("==", columns, integer(m)))
+
+        def transform(to: ir.Value, row: ir.Value, column: ir.Value, added: ir.Value) -> None:
+            with build.if_else(has_residual) as (yes, no):
+                for branch, function in ((yes, transform_output[True]), (no, transform_output[False])):
+                    with branch:
+                        build.call(function, [sums, to, row, column, bias, slope, added, channels])
+
+        def each_pixel(border: ir.Value, outside: ir.Value, into_border: bool) -> None:
+            with code.loop(integer(0), rows) as (dy, _), code.loop(integer(0), columns) as (dx, _):
+                near = code.at(border, code.times(build.add(code.times(dy, m), dx), CHUNK))
+                far = code.at(outside, code.times(dy, row), code.times(dx, column))
+                code.copy(*((far, near) if into_border else (near, far)), channels)
+
+        with build.if_else(whole) as (all_of_it, part):
+            with all_of_it:
+                transform(to, row, column, added)
+            with part:
+                border_residual = code.at(border, m * m * CHUNK)
+                with build.if_then(has_residual):
+                    each_pixel(border_residual, added, into_border=True)
+                transform(border, integer(m * CHUNK), integer(CHUNK), border_residual)
+                each_pixel(border, to, into_border=False)
+
+    source_row = code.times(given["source_column"], BLOCK * m + n - m)
+    target_row = code.times(given["target_column"], BLOCK * m)
+    with code.take_turns(place["next_block"], blocks) as (block, following):
+        first = code.times(block, BLOCK)
+        count = code.smaller(integer(BLOCK), build.sub(given["tiles"], first))
+        source_ahead = patch(code.times(following, BLOCK))[0]
+        with code.loop(integer(0), count) as (i, _):
+            read(build.add(first, i), code.at(data, code.times(i, channels_in)))
+        with code.loop(integer(0), given["chunks"]) as (chunk, _):
+            entry = code.at(chunk_table, code.times(chunk, 3))
+            begin, channels, offset = (build.load(code.at(entry, i)) for i in range(3))
+            panels = code.parts(channels, 2 * lanes)
+            ahead = [source_ahead, given["source_row"], piece(source_row, n, panels)]
+            ahead += [pointer(code.at(target, offset), "target", *locate(first)), given["target_row"]]
+            ahead += [piece(target_row, m, panels)]
+            chunk_filters = code.at(filters, code.times(begin, channels_in))
+            build.call(multiply, [data, chunk_filters, sums, count, channels_in, panels, element, *ahead])
+            with code.loop(integer(0), count) as (i, _):
+                write(build.add(first, i), code.at(sums, code.times(i, CHUNK)), offset, code.at(bias, begin), channels)
+    build.ret_void()

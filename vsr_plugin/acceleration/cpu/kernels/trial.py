@@ -1,0 +1,84 @@
+"""Whether the kernels work on this processor: they are tried against PyTorch's convolution, so nothing is assumed."""
+
+import functools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vsr_plugin.acceleration.cpu.kernels import jit
+from vsr_plugin.acceleration.cpu.kernels.deform_conv import DeformConv
+from vsr_plugin.acceleration.cpu.kernels.narrow_conv import NarrowConv
+from vsr_plugin.acceleration.cpu.kernels.winograd import ALGORITHMS
+from vsr_plugin.acceleration.cpu.kernels.winograd_conv import WinogradConv
+from vsr_plugin.ops.deform_conv import modulated_deform_conv2d
+
+#: Largest error in results of magnitude 1 to 4.
+_TOLERANCE = 1e-4
+#: Multiplications from which on a convolution is worth compiling them, which takes some seconds a process: 64 channels
+#: at 31x31.
+_WORTH_COMPILING = 2**25
+
+
+def trials() -> dict[str, tuple[Tensor, Tensor]]:
+    """What the kernels give, and what PyTorch's operators give, for odd sizes and random numbers.
+
+    They are those that the networks have, so that nothing is compiled for the trial alone.
+
+    Raises:
+        RuntimeError: they cannot be compiled here.
+    """
+    generator = torch.Generator().manual_seed(0)
+    random = functools.partial(torch.randn, generator=generator)
+    results = {}
+    for taps in ALGORITHMS:
+        x, residual = (random(2, 16, 13, 22).contiguous(memory_format=torch.channels_last) for _ in range(2))
+        weight, bias = random(16, 16, taps, taps) / (4 * taps), random(16)
+        expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=taps // 2)
+        for name, slope, added, wanted in (
+            ("leaky ReLU", 0.1, None, F.leaky_relu(expected, 0.1)),
+            ("residual", None, residual, expected + residual),
+        ):
+            conv = WinogradConv(weight, bias, slope)
+            results[f"{taps}x{taps}, {name}"] = conv(x, residual=added), wanted
+        few = {3: 3, 7: 2}[taps]
+        expected = F.conv2d(x.double(), weight[:few].double(), bias[:few].double(), padding=taps // 2)
+        results[f"{taps}x{taps} to {few} channels"] = NarrowConv(weight[:few], bias[:few])(x), expected
+    x, displacements, factors = random(2, 64, 5, 7), 3 * random(2, 144, 5, 7), random(2, 72, 5, 7)
+    weight, bias = random(64, 64, 3, 3) / 24, random(64)
+    expected = modulated_deform_conv2d(
+        *(t.double() for t in (x, displacements, factors, weight, bias)), padding=1, deform_groups=8, backend="torch"
+    )
+    results["deformable"] = DeformConv(weight, bias, 8)(x, displacements, factors), expected
+    return results
+
+
+@functools.cache
+def obstacle() -> str | None:
+    """Why convolutions are left to PyTorch here; ``None`` where ours work. Takes some seconds the first time."""
+    lanes, reason = jit.host()
+    if lanes is None:
+        return reason
+    try:
+        results = trials()
+    except (RuntimeError, ImportError, AttributeError, OSError, TypeError, ValueError) as error:
+        return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    for name, (ours, expected) in results.items():
+        # A comparison that NaN fails as well.
+        if not (ours - expected).abs().max() <= _TOLERANCE:
+            return f"{name}: other numbers than PyTorch's"
+    return None
+
+
+def missing_kernels() -> str | None:
+    """What keeps the kernels from being used and could be mended, as far as it is known; nothing is compiled for it."""
+    tried = jit.host()[0] is not None and obstacle.cache_info().currsize
+    return obstacle() if tried else jit.missing_compiler()
+
+
+def kernels_pay(x: Tensor, weight: Tensor) -> bool:
+    """Whether a convolution of ``x`` by ``weight`` is worth them, and they work here.
+
+    It goes by the sizes alone, so that a clip is restored the same way in every process.
+    """
+    return x.numel() // x.size(1) * weight.numel() >= _WORTH_COMPILING and obstacle() is None

@@ -1,0 +1,149 @@
+"""Convolutions of channels-last features by Winograd's method: packing filters, calling."""
+
+import ctypes
+import functools
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vsr_plugin.acceleration.cpu.kernels import jit, team
+from vsr_plugin.acceleration.cpu.kernels.call import BLOCK, CHUNK, WinogradCall, float_bits, winograd_scratch
+from vsr_plugin.acceleration.cpu.kernels.calling import channels_last, lanes_for, parameters, scratch
+from vsr_plugin.acceleration.cpu.kernels.winograd import ALGORITHMS
+
+#: Products of input and output channels from which on Winograd's method pays.
+_MIN_CHANNELS = 256
+
+
+class WinogradConv:
+    """A 3x3 or 7x7 convolution of stride 1 with what follows it, in float32.
+
+    Args:
+        weight: ``(c_out, c_in, r, r)`` with ``r`` 3 or 7; both numbers of channels are multiples of 4.
+        bias: ``(c_out,)``.
+        slope: of leaky ReLU; 0 for ReLU, ``None`` for none.
+
+    Raises:
+        RuntimeError: there are no kernels for this processor or for such a convolution.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, slope: float | None):
+        c_out, c_in, self.taps, columns = weight.shape
+        lanes = lanes_for(c_in, c_out)
+        if self.taps not in ALGORITHMS or columns != self.taps or lanes is None:
+            raise RuntimeError(f"no kernel for weights {tuple(weight.shape)}")
+        self.lanes = lanes
+        self.slope = 1.0 if slope is None else slope
+        self.channels = c_in, c_out
+        self.weight, self.bias = parameters(weight, bias)
+
+    @staticmethod
+    def suits(weight: Tensor, padding: tuple[int, int], stride: tuple[int, int]) -> bool:
+        """Whether there is a kernel for such a convolution here; whether it works, ``trial`` tells."""
+        c_out, c_in, taps, columns = weight.shape
+        known = taps == columns and taps in ALGORITHMS and padding == (taps // 2, taps // 2) and stride == (1, 1)
+        return known and c_in * c_out >= _MIN_CHANNELS and lanes_for(c_in, c_out) is not None
+
+    @functools.cached_property
+    def filters(self) -> Tensor:
+        """Transformed: four times as large as the weights for 3x3, so only made when they are used."""
+        panel = 2 * self.lanes
+        filters = torch.from_numpy(ALGORITHMS[self.taps].transform_filters(self.weight.numpy())).flatten(0, 1)
+        filters = F.pad(filters, (0, 0, 0, -self.channels[1] % panel)).unflatten(1, (-1, panel)).transpose(2, 3)
+        return filters.float().contiguous()
+
+    def shuffles(self, factor: int) -> bool:
+        """Whether results can be written in shuffled order: each pixel has whole vectors' channels of its own."""
+        return self.channels[1] % (2 * self.lanes * factor**2) == 0
+
+    def __call__(
+        self,
+        x: Tensor,
+        padding: tuple[int, int] | None = None,
+        *,
+        residual: Tensor | None = None,
+        into: Tensor | None = None,
+        shuffle: int = 1,
+    ) -> Tensor:
+        """Convolve, add, activate and shuffle.
+
+        Args:
+            x: features ``(n, c_in, h, w)``, channels last, float32.
+            padding: rows of zeros above and below, by default as many as keep the number of rows. That of the columns
+                is always kept.
+            residual: what is added before activating, of the result's shape.
+            into: where the result is written to, channels last, perhaps ``residual`` but not ``x``; new memory without
+                it, or where it has another shape.
+            shuffle: pixels of the result, in each direction, whose channels one pixel of the convolution holds, in the
+                order row, column, channel; this is not the order of ``F.pixel_shuffle``. See :meth:`shuffles`.
+
+        Returns:
+            ``(n, c_out / shuffle**2, shuffle * rows, shuffle * w)``, channels last.
+
+        Raises:
+            ValueError: something is not float32, or has other channels.
+        """
+        above, below = padding or (self.taps // 2,) * 2
+        algorithm = ALGORITHMS[self.taps]
+        x = channels_last(x, self.channels[0])
+        n, c_in, h, w = x.shape
+        rows, c_out = h + above + below - self.taps + 1, self.channels[1] // shuffle**2
+        if into is None or into.shape != (n, c_out, shuffle * rows, shuffle * w):
+            shape = n, shuffle * rows, shuffle * w, c_out
+            into = torch.empty(shape, dtype=torch.float32, device="cpu").permute(0, 3, 1, 2)
+        if not x.numel() or not into.numel():
+            return into.zero_()
+        if into.stride(1) != 1 or into.dtype != torch.float32:
+            raise ValueError(f"into: must be float32 and channels last, got {into.dtype}, strides {into.stride()}")
+        if residual is not None and (residual.dtype != torch.float32 or residual.stride() != into.stride()):
+            residual = torch.empty_strided(into.shape, into.stride()).copy_(residual)
+        filters = self.filters  # held until the call is over, whoever else makes them meanwhile
+        image, _, row, column = into.stride()
+        chunks = [
+            (
+                (dy * shuffle + dx) * c_out + first,
+                min(CHUNK, c_out - first),
+                dy * row + dx * column + first,
+            )
+            for dy in range(shuffle)
+            for dx in range(shuffle)
+            for first in range(0, c_out, CHUNK)
+        ]
+        chunk_table = (ctypes.c_int64 * (3 * len(chunks)))(*itertools.chain(*chunks))
+        tile_rows, tile_columns = -(-rows // algorithm.tile), -(-w // algorithm.tile)
+        blocks = -(-n * tile_rows * tile_columns // BLOCK)
+        threads = min(torch.get_num_threads(), blocks)
+        floats = winograd_scratch(algorithm, c_in)
+        call = WinogradCall(
+            source=x.data_ptr(),
+            target=into.data_ptr(),
+            residual=0 if residual is None else residual.data_ptr(),
+            filters=filters.data_ptr(),
+            bias=self.bias.data_ptr(),
+            scratch=scratch(threads * floats).data_ptr(),
+            scratch_floats=floats,
+            source_image=x.stride(0),
+            source_row=x.stride(2),
+            source_column=x.stride(3),
+            target_image=image,
+            target_row=shuffle * row,
+            target_column=shuffle * column,
+            source_rows=h,
+            source_columns=w,
+            target_rows=rows,
+            target_columns=w,
+            above=above,
+            left=self.taps // 2,
+            tile_rows=tile_rows,
+            tile_columns=tile_columns,
+            tiles=n * tile_rows * tile_columns,
+            channels_in=c_in,
+            channels_out=self.channels[1],
+            chunks=len(chunks),
+            chunk_table=ctypes.addressof(chunk_table),
+            slope=float_bits(self.slope),
+        )
+        team.run(jit.compiled("winograd", self.taps, self.lanes, jit.host()[0].registers), call, threads)
+        return into

@@ -1,0 +1,46 @@
+"""A network's layers in the features' precision and in channels-last layout, whatever the device.
+
+On GPUs this is what lets cuDNN use tensor cores without transposing, and ``cuda/`` builds on it; on CPUs it is what
+is left without oneDNN.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from vsr_plugin.acceleration.conversion import fuse_layers, keep, mix_in
+from vsr_plugin.acceleration.fused_conv import FusedConv
+
+
+class GenericComponents:
+    """Upsampling, mixed into a network over its own."""
+
+    def upsample(self, feat: Tensor, lr: Tensor) -> Tensor:
+        """See :meth:`PixelShuffleUpsampling.upsample`; the result is float32."""
+        return super().upsample(feat, lr.float()).float()
+
+
+def convert(
+    net: nn.Module,
+    dtype: torch.dtype,
+    flow_dtype: torch.dtype | None = torch.float32,
+    others: Mapping[type, Callable[[nn.Module, torch.dtype], nn.Module | None]] | None = None,
+) -> None:
+    """Replace the layers of a network, in place.
+
+    Args:
+        net: the network.
+        dtype: of the features.
+        flow_dtype: of what the flow network's convolutions multiply; what they give as flow is float32. ``None`` if
+            they were replaced before.
+        others: what modules of further types are replaced by; see :func:`fuse_layers`.
+    """
+    if net.alignment.needs_flow and flow_dtype is not None:
+        for level in net.spynet.basic_module:
+            last = level.basic_module[-1]
+            level.basic_module[-1] = FusedConv.of(last.conv, torch.float32)
+        fuse_layers(net.spynet, flow_dtype, {})
+    fuse_layers(net, dtype, {type(net.alignment): keep, **(others or {})})
+    mix_in(net, GenericComponents)

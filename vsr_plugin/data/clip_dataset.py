@@ -1,0 +1,184 @@
+"""Clips of any kind as samples for training, or whole for evaluation."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from mmengine.dataset import Compose
+from mmengine.logging import print_log
+from torch.utils.data import Dataset
+
+from vsr_plugin.data.clip_pair import ClipPair
+from vsr_plugin.data.clips import VideoClip, Window
+from vsr_plugin.data.degradations import DEGRADATIONS
+from vsr_plugin.data.draws import drawn_from
+from vsr_plugin.data.find_pairs import find_pairs
+from vsr_plugin.errors import DataError
+from vsr_plugin.registry import DATASETS, TRANSFORMS
+
+# Of larger sets only as many clips, evenly spread, are opened at the start; every clip is checked when first read.
+_CHECKED_AT_START = 2000
+
+
+@DATASETS.register_module()
+class ClipDataset(Dataset):
+    """Pairs of LR and ground-truth sequences from folders of images, videos or packed clips.
+
+    An item is what the pipeline makes of ``dict(img=[LR frames], gt=[GT frames], key=name of the clip, frames=[their
+    numbers], img_channel_order='RGB', gt_channel_order='RGB')``, frames being uint8 arrays ``(h, w, 3)``. All
+    randomness comes from Python's and numpy's global generators; an index that is a :class:`~.draws.Draw` seeds them,
+    so that the sample depends on nothing else.
+
+    What is wrong with the data is said when the data set is made, not in the middle of a run.
+
+    Args:
+        gt_root: ground truth: a folder of clips at any depth, or one clip; see :func:`~.clips.find_clips`.
+        lq_root: LR frames under the same names. Where it is None or absent, they are made by ``degradation``.
+        ann_file: which clips, in which order; see :func:`~.clips.read_clip_names`. All by default.
+        include: names or patterns (``'00081/*'``) of clips to take only.
+        exclude: names or patterns of clips to leave out.
+        degradation: ``'BI'`` or ``'BD'``.
+        num_input_frames: length of a sample, from a random start; None for whole clips.
+        gt_size: side of the random square crop, in GT pixels; None for whole frames.
+        interval: distance of a sample's frames.
+        scale: sides of GT over sides of LR.
+        pipeline: transforms, configs or callables.
+
+    Raises:
+        DataError: there is nothing to take, or something is missing, damaged or does not fit together.
+    """
+
+    def __init__(
+        self,
+        *,
+        gt_root: str | os.PathLike,
+        lq_root: str | os.PathLike | None = None,
+        ann_file: str | os.PathLike | None = None,
+        include: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
+        degradation: str | None = None,
+        num_input_frames: int | None = None,
+        gt_size: int | None = None,
+        interval: int = 1,
+        scale: int = 4,
+        pipeline: Sequence[dict | Callable] = (),
+    ) -> None:
+        if degradation is not None and degradation not in DEGRADATIONS:
+            raise DataError(f"degradation must be one of {', '.join(DEGRADATIONS)}, got {degradation!r}")
+        if gt_size is not None and (gt_size < scale or gt_size % scale):
+            raise DataError(f"gt_size must be a multiple of the scale {scale}, got {gt_size}")
+        self.gt_root, self.lq_root = Path(gt_root), None if lq_root is None else Path(lq_root)
+        self.degradation, self.scale = degradation, scale
+        self.num_input_frames, self.gt_size, self.interval = num_input_frames, gt_size, interval
+        which = dict(ann_file=ann_file, include=include, exclude=exclude)
+        pairs = find_pairs(self.gt_root, self.lq_root, **which, degradation=degradation, scale=scale)
+        self.pairs = self._leave_out_short(pairs)
+        self._check()
+        self.pipeline = Compose([TRANSFORMS.build(t) if isinstance(t, dict) else t for t in pipeline])
+
+    @property
+    def metainfo(self) -> dict:
+        """What mmengine hands to evaluators and visualizers."""
+        return dict(gt_root=str(self.gt_root), degradation=self.degradation, scale=self.scale)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> dict:
+        """Read a sample and run the pipeline.
+
+        Raises:
+            DataError: a frame is damaged.
+        """
+        seed = getattr(index, "seed", None)
+        with contextlib.nullcontext() if seed is None else drawn_from(seed):
+            pair = self.pairs[index]
+            self._check_pair(pair)
+            frames, window = self._draw_frames(pair), self._draw_window(pair)
+            lrs, gts = pair.read(frames, window)
+            sample = dict(img=list(lrs), gt=list(gts), key=pair.name, frames=frames)
+            return self.pipeline(dict(sample, img_channel_order="RGB", gt_channel_order="RGB"))
+
+    @property
+    def _span(self) -> int:
+        """Frames from the first to the last of a sample."""
+        return 1 + (self.num_input_frames - 1) * self.interval
+
+    def _draw_frames(self, pair: ClipPair) -> list[int]:
+        if self.num_input_frames is None:
+            return list(range(0, pair.num_frames, self.interval))
+        start = int(np.random.randint(pair.num_frames - self._span + 1))
+        return list(range(start, start + self._span, self.interval))
+
+    def _draw_window(self, pair: ClipPair) -> Window | None:
+        if self.gt_size is None:
+            return None
+        size = self.gt_size // self.scale
+        top, left = (int(np.random.randint(side - size + 1)) for side in pair.lr_size)
+        return Window(top, left, size, size)
+
+    def _leave_out_short(self, pairs: list[ClipPair]) -> list[ClipPair]:
+        # Lists the frames of every clip, which finds gaps, whether or not the lengths matter.
+        lengths = self._in_threads(lambda pair: pair.num_frames, pairs)
+        if self.num_input_frames is None:
+            return pairs
+        short = [f"{pair.name} ({length})" for pair, length in zip(pairs, lengths, strict=True) if length < self._span]
+        if len(short) == len(pairs):
+            raise DataError(
+                f"{self.gt_root}: no clip has {self._span} frames, as num_input_frames={self.num_input_frames} with "
+                f"interval={self.interval} needs; the longest has {max(lengths)}"
+            )
+        if short:
+            more = f" and {len(short) - 20} more" if len(short) > 20 else ""
+            self._say(
+                f"{self.gt_root}: {len(short)} clips are left out, shorter than {self._span} frames: "
+                f"{', '.join(short[:20])}{more}",
+                logging.WARNING,
+            )
+        return [pair for pair, length in zip(pairs, lengths, strict=True) if length >= self._span]
+
+    def _check(self) -> None:
+        step = -(-len(self.pairs) // _CHECKED_AT_START)
+        pairs = self.pairs[::step]
+        self._in_threads(self._check_pair, pairs)
+        cropped = [pair for pair in pairs if pair.crops_gt]
+        if cropped:
+            self._say(
+                f"{self.gt_root}: ground truth of {len(cropped)} clips ({cropped[0].name}, ...) is cropped at the "
+                f"bottom and on the right to a multiple of {self.scale}"
+            )
+        if self.num_input_frames is not None and any(isinstance(pair.gt, VideoClip) for pair in pairs):
+            self._say(
+                f"{self.gt_root}: videos are decoded from their beginning for every sample; "
+                "for long ones pack them first (tools/prepare_data.py)"
+            )
+
+    def _check_pair(self, pair: ClipPair) -> None:
+        pair.check()
+        if self.gt_size is not None and min(pair.lr_size) * self.scale < self.gt_size:
+            gt = pair.gt
+            raise DataError(
+                f"clip {pair.name} ({gt.path}): frames of {gt.width}x{gt.height} are smaller than "
+                f"gt_size={self.gt_size}; choose a smaller one or exclude the clip"
+            )
+
+    @staticmethod
+    def _in_threads(work: Callable, pairs: list[ClipPair]) -> list:
+        # File systems over a network answer many questions at once.
+        with ThreadPoolExecutor(16) as pool:
+            futures = [pool.submit(work, pair) for pair in pairs]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    @staticmethod
+    def _say(line: str, level: int = logging.INFO) -> None:
+        print_log(line, logger="current", level=level)

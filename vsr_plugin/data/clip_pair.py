@@ -1,0 +1,134 @@
+"""A ground-truth clip with its LR frames, stored or made while reading."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from vsr_plugin.data.clips import Clip, ImageClip, Window
+from vsr_plugin.data.degradations import Degradation
+from vsr_plugin.errors import DataError
+
+
+class ClipPair:
+    """GT and LR frames of one clip, aligned; ground truth whose sides are no multiples of the scale is cropped.
+
+    Making one touches no file.
+
+    Args:
+        gt: ground truth.
+        lq: LR frames; None to make them by ``degradation``.
+        scale: sides of GT over sides of LR.
+        degradation: how LR frames are made where ``lq`` is None.
+    """
+
+    def __init__(self, gt: Clip, lq: Clip | None, *, scale: int, degradation: Degradation | None = None) -> None:
+        self.gt = gt
+        self.lq = lq
+        self.scale = scale
+        self._degradation = degradation
+        self._checked = False
+
+    @property
+    def name(self) -> str:
+        """Name of the clip, that of its ground truth."""
+        return self.gt.name
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames of the ground truth, which those of the LR clip are checked against."""
+        return self.gt.num_frames
+
+    @property
+    def lr_size(self) -> tuple[int, int]:
+        """Rows and columns of the LR frames."""
+        return self.gt.height // self.scale, self.gt.width // self.scale
+
+    @property
+    def crops_gt(self) -> bool:
+        """Whether the ground truth loses rows or columns at the bottom or on the right."""
+        return bool(self.gt.height % self.scale or self.gt.width % self.scale)
+
+    def check(self) -> None:
+        """See whether GT and LR fit together, by file lists and headers; done once.
+
+        Raises:
+            DataError: they do not, or one of them is incomplete.
+        """
+        if self._checked:
+            return
+        self._check_size()
+        if self.lq is not None:
+            self._check_frames()
+        self._checked = True
+
+    def _check_size(self) -> None:
+        gt, lq, scale = self.gt, self.lq, self.scale
+        if min(self.lr_size) < 1:
+            raise DataError(
+                f"clip {self.name} ({gt.path}): frames of {gt.width}x{gt.height} are too small for scale {scale}"
+            )
+        if lq is not None and (lq.height, lq.width) != self.lr_size:
+            raise DataError(
+                f"clip {self.name}: frame {lq.frame_name(0)} of LR is {lq.width}x{lq.height} ({lq.path}), of ground "
+                f"truth {gt.width}x{gt.height} ({gt.path}); for scale {scale} LR must be "
+                f"{self.lr_size[1]}x{self.lr_size[0]}, make it anew or choose the folder that belongs to it"
+            )
+
+    def _check_frames(self) -> None:
+        gt, lq = self.gt, self.lq
+        if gt.num_frames != lq.num_frames:
+            raise DataError(
+                f"clip {self.name}: ground truth has {gt.num_frames} frames ({gt.path}), LR {lq.num_frames} "
+                f"({lq.path}); get the missing ones or make LR anew"
+            )
+        if isinstance(gt, ImageClip) and isinstance(lq, ImageClip):
+            first, other = gt.frame_name(0), lq.frame_name(0)
+            # Names of one pattern count the same frames; others, such as 0001x4 beside 0001, tell nothing.
+            if first != other and re.sub(r"\d+", "0", first) == re.sub(r"\d+", "0", other):
+                raise DataError(
+                    f"clip {self.name}: ground truth begins with frame {first} ({gt.path}), LR with {other} "
+                    f"({lq.path}); remove what only one of them has"
+                )
+
+    def read(self, indices: Sequence[int], window: Window | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Read the same part of LR and GT frames.
+
+        Args:
+            indices: Frame numbers from 0.
+            window: In LR pixels; None for whole frames.
+
+        Returns:
+            LR ``(t, h, w, 3)`` and GT ``(t, scale * h, scale * w, 3)``, uint8 RGB. LR frames made here are those
+            that degrading the whole GT frames gives, bit for bit.
+
+        Raises:
+            DataError: a frame is damaged, or the two do not fit together.
+        """
+        self.check()
+        if window is None:
+            window = Window(0, 0, *self.lr_size)
+        gt_window = window.scaled(self.scale)
+        if self.lq is not None:
+            return self.lq.read(indices, window), self.gt.read(indices, gt_window)
+        around = self._with_margin(gt_window)
+        gts = self.gt.read(indices, around)
+        # One by one, since a degradation needs several times the memory of its frames.
+        lrs = [self._degradation.downsample(gt, self.scale) for gt in gts]
+        if around == gt_window:
+            return np.stack(lrs), gts
+        above, before = gt_window.top - around.top, gt_window.left - around.left
+        inner = Window(above // self.scale, before // self.scale, window.height, window.width)
+        lrs = np.stack([lr[inner.slices] for lr in lrs])
+        return lrs, np.ascontiguousarray(gts[(slice(None), *inner.scaled(self.scale).slices)])
+
+    def _with_margin(self, window: Window) -> Window:
+        """Enlarge a GT window by what the degradation looks at, within the frame."""
+        margin = self._degradation.margin(self.scale)
+        height, width = (self.scale * side for side in self.lr_size)
+        top, left = max(0, window.top - margin), max(0, window.left - margin)
+        bottom = min(height, window.top + window.height + margin)
+        right = min(width, window.left + window.width + margin)
+        return Window(top, left, bottom - top, right - left)

@@ -1,0 +1,113 @@
+"""Windows that fade into each other: the frames around a joint are restored by both, and are the mean of the two.
+
+Near its end a window knows little of what comes, near its beginning little of what was, so the two err differently.
+Weights that pass from one to the other leave no jump between two frames; what that gives and costs in dB stands in
+docs/restoring.md.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vsr_plugin.errors import MediaError
+from vsr_plugin.inference.record_file import RecordFile
+from vsr_plugin.inference.transfers import FrameDownload
+from vsr_plugin.media.atomic import sync
+from vsr_plugin.ops.frames import Frame
+
+#: Frames on each side of a joint, at most.
+_FADE = 2
+#: Contributions are kept finer than 8 bits, since what is rounded twice is rounded worse.
+_FINE = np.empty(0, np.uint16)
+_TOP = float(np.iinfo(_FINE.dtype).max)
+
+
+def fade_frames(window: int, overlap: int) -> int:
+    """Frames on each side of a joint that both windows contribute to.
+
+    Few, since there both have nearly the whole overlap as context; farther out one is near its end, and where content
+    changes there, worse than the other alone (docs/restoring.md). Few enough, too, that the last windows of a scene,
+    which may be half as long, keep frames between two joints.
+
+    Args:
+        window: frames kept of each window.
+        overlap: frames that it reads beyond each end.
+    """
+    return max(0, min(_FADE, overlap // 2, (window // 2 - 1) // 2))
+
+
+def contribution(hr: Tensor) -> FrameDownload:
+    """A restored frame ``(3, H, W)`` on its way to the host, as ``(H, W, 3)`` of ``uint16``."""
+    return FrameDownload(hr, _FINE)
+
+
+def blend(before: np.ndarray, after: np.ndarray, position: int, count: int, like: Frame) -> Frame:
+    """Mean of two contributions to one frame.
+
+    Args:
+        before: of the window that ends.
+        after: of the one that begins, whose weight grows evenly.
+        position: of the frame among those around the joint.
+        count: of the frames around the joint.
+        like: a frame of the kind and dtype that is wanted.
+    """
+    weight = np.float32((position + 0.5) / count)
+    values = before * (1 - weight) + after * weight
+    if isinstance(like, Tensor):
+        return torch.from_numpy(values / np.float32(_TOP)).permute(2, 0, 1).contiguous().to(like)
+    return np.rint(values * np.float32(np.iinfo(like.dtype).max / _TOP)).astype(like.dtype)
+
+
+class ContributionFile:
+    """Contributions of one window to one joint, in a file that appears whole.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._partial = path.with_name(f".{path.name}.partial")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was committed, by whichever process, and not removed since."""
+        return self.path.exists()
+
+    def write(self, position: int, download: FrameDownload) -> None:
+        """Store the contribution to frame ``position``.
+
+        Raises:
+            MediaError: the disk is full.
+        """
+        bits = torch.from_numpy(download.frame().view(np.int16))
+        with RecordFile(self._partial, tuple(bits.shape), bits.dtype) as file:
+            file.write(position, bits)
+
+    def commit(self) -> None:
+        """Give the file its name.
+
+        Raises:
+            MediaError: the disk is full or fails.
+        """
+        try:
+            sync(self._partial)
+            os.replace(self._partial, self.path)
+        except OSError as error:
+            raise MediaError(f"{self.path}: cannot be written ({error.strerror}); free space") from error
+
+    def read(self, position: int, shape: tuple[int, ...]) -> np.ndarray:
+        """The contribution to frame ``position``, ``(H, W, 3)`` of ``uint16``.
+
+        Raises:
+            MediaError: it is not there.
+        """
+        with RecordFile(self.path, shape, torch.int16) as file:
+            return file.read(position).numpy().view(np.uint16)
+
+    def remove(self) -> None:
+        """Give the space back."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,70 @@
+"""A folder of PNG files that is made of chunks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vsr_plugin.media.atomic import PartialFolder, sync
+from vsr_plugin.media.folder_writer import check_folder_output, png_path, write_png
+from vsr_plugin.media.frame import Frame
+from vsr_plugin.media.segmented import Chunk, ChunkedOutput, ChunkWriter
+from vsr_plugin.media.source import FrameSource
+
+
+class PNGChunks(ChunkedOutput):
+    """Images in the working folder, moved at the end."""
+
+    def __init__(
+        self, path: Path, source: FrameSource, folder: Path, *, size: tuple[int, int], overwrite: bool
+    ) -> None:
+        super().__init__(path, source, folder, size=size, overwrite=overwrite)
+        self.notes.extend(check_folder_output(source))
+        self.images = folder / "images"
+
+    def prepare(self) -> None:
+        self._partial()
+
+    def _partial(self) -> PartialFolder:
+        # A run that was killed while it moved its files goes on with that.
+        overwrite = self._overwrite or self._mark.exists()
+        return PartialFolder(self.path, overwrite=overwrite, path=self.images)
+
+    def open_chunk(self, first: int, start: int | None) -> ChunkWriter:
+        return _PNGChunk(self, self._source, first)
+
+    def finish(self, chunks: list[Chunk]) -> None:
+        try:
+            partial = self._partial()
+            self._mark.touch()
+            others = partial.commit()
+        except OSError as error:
+            raise self.failed(sum(chunk.frames for chunk in chunks), error) from error
+        for chunk in chunks:
+            for line in chunk.notes:
+                self._note(line)
+        if others:
+            self._note(f"{self.path}: {others} files that were there before are left as they were")
+
+    def is_finished(self) -> bool:
+        return self._mark.exists() and not self.images.exists()
+
+
+class _PNGChunk(ChunkWriter):
+    def __init__(self, output: PNGChunks, source: FrameSource, first: int) -> None:
+        super().__init__(output, first)
+        self._source, self._images = source, output.images
+        self._written: list[Path] = []
+
+    def _write(self, frame: Frame, index: int) -> None:
+        self._written.append(png_path(frame, self._images, index))
+        for line in write_png(frame, self._source, self._images, index):
+            if line not in self.chunk.notes:
+                self.chunk.notes.append(line)
+
+    def _commit(self) -> None:
+        # Every file is written in one go and written again with the same content if the chunk is.
+        for path in self._written:
+            sync(path)
+
+    def discard(self) -> None:
+        pass

@@ -1,0 +1,1 @@
+"""Operations on frames and features that need no network: warping, deformable convolution, resizing, padding."""

@@ -1,0 +1,294 @@
+"""A restoration that outlives its process: the hidden folder beside the output that says what is done.
+
+It holds ``job.json`` (what is restored and how), finished chunks with a record each, and what the engine keeps to go
+on inside a long piece. A chunk counts when its record is there, which is written last, in one step. Nothing here
+depends on when a process was killed, so that a resumed job does what an uninterrupted one would have done.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vsr_plugin.errors import MediaError
+from vsr_plugin.media.atomic import write_text
+from vsr_plugin.media.segmented import Chunk
+
+_JOB, _RESOURCES, _COMPLETE = "job.json", "resources.json", "complete.json"
+
+
+@dataclass
+class ChunkRecord:
+    """A finished chunk.
+
+    Attributes:
+        chunk: what was written.
+        piece_stop: number of the frame after its piece, so that a later run knows which chunks the piece has.
+        quality: rows of :class:`vsr_plugin.restoration.quality_log.QualityLog`, one a frame, or none.
+    """
+
+    chunk: Chunk
+    piece_stop: int
+    quality: list[dict[str, float]] = field(default_factory=list)
+
+
+class JobFolder:
+    """The working folder of one output, ``.NAME.job`` beside it, or inside it where it is an existing folder.
+
+    Attributes:
+        path: the folder.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        name = f".{output.resolve().name}.job"
+        self.path = output.parent / name
+        if output.is_dir() and not self.path.is_dir():
+            # Because that folder may be a disk of its own, to which nothing can be renamed.
+            self.path = output / name
+        self._lock: int | None = None
+        self._made = False
+
+    # -- beginning and end, for one process ------------------------------------------------------------------------
+
+    def begin(self, settings: dict[str, object], *, resume: bool) -> bool:
+        """Make the folder, or go on with the one that is there.
+
+        Args:
+            settings: everything that the result depends on, by names that a person understands.
+            resume: go on with work that was begun with the same settings; otherwise it is thrown away.
+
+        Returns:
+            Whether there was work to go on with.
+
+        Raises:
+            MediaError: another process works on it, it was begun with other settings, or it cannot be made.
+        """
+        settings = json.loads(json.dumps(settings))
+        try:
+            self._take_lock()
+            begun = self._read_settings()
+            if resume and begun is not None:
+                self._compare(begun, settings)
+                return True
+            self._empty()
+            write_text(self.path / _JOB, json.dumps(settings, indent=2))
+        except OSError as error:
+            if self._made:  # else it may hold the work of another run
+                with suppress(OSError):
+                    self.remove()
+            self.release()
+            raise MediaError(
+                f"{self.output}: the folder for unfinished work cannot be made beside it ({error.strerror}); choose "
+                "another place or free it"
+            ) from error
+        except BaseException:
+            self.release()
+            raise
+        return False
+
+    def _take_lock(self) -> None:
+        if not self.path.parent.is_dir():
+            what = "is not a folder" if self.path.parent.exists() else "does not exist"
+            raise MediaError(f"{self.output}: cannot be written, {self.path.parent} {what}; create the folder first")
+        if not self.path.is_dir():
+            self.path.mkdir()
+            self._made = True
+        self._lock = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise MediaError(f"{self.output}: another process is at work on it; wait for it or stop it") from error
+
+    def _read_settings(self) -> dict | None:
+        try:
+            return json.loads((self.path / _JOB).read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+
+    def _compare(self, begun: dict, now: dict) -> None:
+        differences = [
+            f"{name} was {_shown(begun.get(name))} and is {_shown(now.get(name))}"
+            for name in {**begun, **now}
+            if begun.get(name) != now.get(name)
+        ]
+        if differences:
+            raise MediaError(
+                f"{self.output}: --resume cannot go on with other settings or another input: {', '.join(differences)}; "
+                "use those it was begun with, or start afresh without --resume"
+            )
+
+    def _empty(self) -> None:
+        for entry in self.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        for name in ("records", "chunks", "pieces", "tails"):
+            (self.path / name).mkdir()
+
+    def holds_work(self) -> bool:
+        """Whether deleting the folder would lose anything."""
+        return any(self.path.glob("records/*.json")) or any(self.path.glob("pieces/*/*/swept"))
+
+    def leave(self) -> str:
+        """End without a result: keep the folder if it is worth it, and say what can be done with it."""
+        try:
+            if self._lock is None:
+                return ""
+            if not self.holds_work():
+                self.remove()
+                return ""
+            return f"what is done is kept: --resume goes on from there, deleting {self.path} gives the space back"
+        finally:
+            self.release()
+
+    def complete(self, num_frames: int) -> None:
+        """Note that all results have their names: a run that is killed while it tidies up has nothing left to do.
+
+        Args:
+            num_frames: of the output.
+
+        Raises:
+            OSError: the disk is full or fails.
+        """
+        write_text(self.path / _COMPLETE, json.dumps(num_frames))
+
+    @property
+    def completed(self) -> int | None:
+        """Number of frames of the output if :meth:`complete` was called."""
+        try:
+            return json.loads((self.path / _COMPLETE).read_text())
+        except FileNotFoundError:
+            return None
+
+    def remove(self) -> None:
+        """Remove the folder; what says that the work has ended goes last, for a run that is killed here."""
+        last = [self.path / name for name in (_JOB, _COMPLETE)]
+        for entry in self.path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry not in last:
+                entry.unlink()
+        for entry in last:
+            entry.unlink(missing_ok=True)
+        self.path.rmdir()
+        self.release()
+
+    def release(self) -> None:
+        """Let other processes have the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # -- work, for all processes -----------------------------------------------------------------------------------
+
+    def keep_resources(self, budget: int, threads: int) -> None:
+        """Keep what a resumed run has to work with although less may be free then, for the same result.
+
+        Args:
+            budget: memory in bytes, from which plans follow.
+            threads: of the CPU, on which the last bits of some convolutions depend.
+        """
+        write_text(self.path / _RESOURCES, json.dumps(dict(budget=budget, threads=threads)))
+
+    @property
+    def has_resources(self) -> bool:
+        """Whether :meth:`keep_resources` was called; not if a run was killed right at its beginning."""
+        return (self.path / _RESOURCES).exists()
+
+    @property
+    def budget(self) -> int:
+        """The memory budget in bytes."""
+        return json.loads((self.path / _RESOURCES).read_text())["budget"]
+
+    @property
+    def threads(self) -> int:
+        """The number of threads of the CPU."""
+        return json.loads((self.path / _RESOURCES).read_text())["threads"]
+
+    @property
+    def pieces(self) -> Path:
+        """Where long pieces keep their frames and tensors."""
+        return self.path / "pieces"
+
+    @property
+    def tails(self) -> Path:
+        """Where windows leave what they contribute to the frames of the next one."""
+        return self.path / "tails"
+
+    def record(self, record: ChunkRecord) -> None:
+        """Let a chunk count.
+
+        Raises:
+            MediaError: the disk is full.
+        """
+        path = self._record_path(record.chunk.first)
+        try:
+            write_text(path, json.dumps(asdict(record)))
+        except OSError as error:
+            raise MediaError(f"{self.output}: writing failed ({error.strerror}); free space") from error
+
+    def _record_path(self, first: int) -> Path:
+        return self.path / "records" / f"{first:08d}.json"
+
+    def find(self, first: int) -> ChunkRecord | None:
+        """The chunk that begins with frame ``first``, if it is finished."""
+        try:
+            stored = json.loads(self._record_path(first).read_text())
+        except FileNotFoundError:
+            return None
+        return ChunkRecord(**{**stored, "chunk": Chunk(**stored["chunk"])})
+
+    def records(self) -> Iterator[ChunkRecord]:
+        """All finished chunks, in order."""
+        for path in sorted((self.path / "records").glob("*.json")):
+            yield self.find(int(path.stem))
+
+    def has_piece(self, start: int) -> int:
+        """How many frames the piece that begins with frame ``start`` has if all its chunks are finished, else 0."""
+        position = start
+        while (record := self.find(position)) is not None:
+            position += record.chunk.frames
+            if position >= record.piece_stop:
+                return position - start
+        return 0
+
+    def has_end(self, stop: int) -> bool:
+        """Whether the last finished chunk of those that begin before frame ``stop`` ends there."""
+        firsts = [int(path.stem) for path in (self.path / "records").glob("*.json")]
+        record = self.find(max((first for first in firsts if first < stop), default=0))
+        return record is not None and record.chunk.first + record.chunk.frames == stop
+
+    def keep_versions(self, index: int, versions: dict[str, np.ndarray]) -> None:
+        """Keep versions of frame ``index`` for a comparison picture, instead of those of frames before it.
+
+        Raises:
+            MediaError: the disk is full.
+        """
+        partial = self.path / f".picture-{index}.partial.npz"
+        try:
+            np.savez(partial, **versions)
+            os.replace(partial, self.path / f"picture-{index:08d}.npz")
+            for path in self.path.glob("picture-*.npz"):
+                if path.name < f"picture-{index:08d}.npz":
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise MediaError(f"{self.output}: writing failed ({error.strerror}); free space") from error
+
+    def last_versions(self) -> dict[str, np.ndarray]:
+        """The versions of the frame with the highest number that was kept."""
+        path = max(self.path.glob("picture-*.npz"))
+        with np.load(path) as stored:
+            return {label: stored[label] for label in stored.files}
+
+
+def _shown(value: object) -> str:
+    text = "not set" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."

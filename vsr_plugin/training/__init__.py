@@ -1,0 +1,31 @@
+"""Training and testing through the OpenMMLab runner: loops, optimiser steps, hooks, checkpoint files."""
+
+from vsr_plugin.training.checkpoint_files import AtomicBackend
+from vsr_plugin.training.hooks import (
+    DataOnlyCheckpoints,
+    FreezeModules,
+    NonFiniteGuard,
+    TrainingCurve,
+    ValidationPictures,
+)
+from vsr_plugin.training.multi_set_test_loop import MultiSetTestLoop
+from vsr_plugin.training.optim_wrapper import GuardedOptimWrapper
+from vsr_plugin.training.parts_constructor import PartsConstructor
+from vsr_plugin.training.sequence_preprocessor import SequencePreprocessor
+from vsr_plugin.training.step_train_loop import StepTrainLoop
+from vsr_plugin.training.video_restorer import VideoRestorer
+
+__all__ = [
+    "AtomicBackend",
+    "DataOnlyCheckpoints",
+    "FreezeModules",
+    "GuardedOptimWrapper",
+    "MultiSetTestLoop",
+    "NonFiniteGuard",
+    "PartsConstructor",
+    "SequencePreprocessor",
+    "StepTrainLoop",
+    "TrainingCurve",
+    "ValidationPictures",
+    "VideoRestorer",
+]

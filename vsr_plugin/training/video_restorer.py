@@ -1,0 +1,162 @@
+"""The model around a network: loss in training, whole sequences in bounded memory in evaluation, any weights."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from mmagic.structures import DataSample
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from vsr_plugin.inference import restore_frames
+from vsr_plugin.registry import MODELS
+from vsr_plugin.weights import fit_to_net
+
+#: Prefix of the network's tensors in a checkpoint.
+GENERATOR = "generator."
+#: What a checkpoint is called in errors where only its tensors are known.
+UNNAMED_CHECKPOINT = "the checkpoint"
+
+
+@MODELS.register_module()
+class VideoRestorer(BaseModel):
+    """A network of this package in the OpenMMLab runner.
+
+    Its checkpoints hold the network under ``generator.``, as MMagic's own do, so that each loads the other's.
+
+    Args:
+        generator: config of the network, ``dict(type='BasicVSRNet', ...)``.
+        pixel_loss: config of the loss between restored sequence and ground truth, over all frames.
+        data_preprocessor: config of the preprocessor.
+        frozen: names of modules that are never trained, such as ``'generator.spynet'``; saves their backward pass. For
+            a number of steps only there is :class:`vsr_plugin.training.FreezeModules`.
+        test_cfg: options of :func:`vsr_plugin.inference.restore_frames` for evaluation, such as ``precision`` or
+            ``memory_budget``.
+        init_cfg: initialisation of the whole model; the network's own ``init_cfg`` is the usual place.
+    """
+
+    def __init__(
+        self,
+        generator: dict,
+        pixel_loss: dict,
+        data_preprocessor: dict | None = None,
+        frozen: Sequence[str] = (),
+        test_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
+        # mmengine would look the preprocessor up in whatever scope is the default just now.
+        super().__init__(MODELS.build(data_preprocessor or dict(type="SequencePreprocessor")), init_cfg)
+        self.generator = MODELS.build(generator)
+        self.pixel_loss = MODELS.build(pixel_loss)
+        for name in frozen:
+            self.get_submodule(name).requires_grad_(False)
+        self.test_cfg = dict(test_cfg or {})
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[DataSample] | None = None,
+        mode: str = "tensor",
+        gts: Tensor | None = None,
+    ) -> Any:
+        """Run the network in one of mmengine's three modes.
+
+        Args:
+            inputs: LR sequences, RGB in [0, 1], ``(n, t, 3, h, w)``.
+            data_samples: one for every sequence; needed to predict.
+            mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
+            gts: ground truth in [0, 1], ``(n, t, 3, scale * h, scale * w)``; needed for the loss.
+
+        Returns:
+            ``dict(loss=...)``; or the data samples, see :meth:`predict`; or the restored sequences
+            ``(n, t, 3, scale * h, scale * w)``. These are what the network gives where gradients are recorded, and
+            otherwise those of :meth:`restore`: MMagic's inferencers ask for whole videos in this mode.
+
+        Raises:
+            ValueError: there is no such mode.
+        """
+        if mode == "tensor":
+            return self.generator(inputs) if torch.is_grad_enabled() else self.restore(inputs)
+        if mode == "predict":
+            return self.predict(inputs, data_samples)
+        if mode == "loss":
+            return dict(loss=self.pixel_loss(self.generator(inputs), gts))
+        raise ValueError(f"`mode` must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    @torch.no_grad()
+    def restore(self, inputs: Tensor) -> Tensor:
+        """Restore whole sequences in bounded memory, except for the result itself.
+
+        Args:
+            inputs: LR sequences, RGB in [0, 1], ``(n, t, 3, h, w)``.
+
+        Returns:
+            ``(n, t, 3, scale * h, scale * w)``, or of the size that ``test_cfg`` asks for, clipped to [0, 1], on the
+            CPU.
+        """
+        n, t, c, _, _ = inputs.shape
+        result = inputs.new_empty(0, device="cpu")
+        for k, lrs in enumerate(inputs):
+            for i, hr in enumerate(self._restored(lrs)):
+                if not result.numel():
+                    result = inputs.new_empty((n, t, c, *hr.shape[-2:]), device="cpu")
+                result[k, i] = hr
+        return result
+
+    def predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
+        """Restore whole sequences, as the paper does at inference, in bounded memory.
+
+        Args:
+            inputs: LR sequences, RGB in [0, 1], ``(n, t, 3, h, w)``.
+            data_samples: one for every sequence.
+
+        Returns:
+            The same, with ``input`` ``(t, 3, h, w)`` and ``output.pred_img`` ``(t, 3, scale * h, scale * w)``, RGB,
+            ``uint8`` on the CPU. Of a mirrored sequence with ground truth for its first half, ``pred_img`` has
+            ``t / 2`` frames, each the mean of its two restorations, as MMagic's ``BasicVSR`` scores Vimeo-90K-T.
+        """
+        for lrs, sample in zip(inputs, data_samples, strict=True):
+            sample.set_tensor_data(dict(input=to_bytes(lrs)))
+            gt = sample.get("gt_img")
+            restored = self._restored(lrs)
+            if gt is not None and len(lrs) == 2 * len(gt) and torch.equal(lrs, lrs.flip(0)):
+                restored = _mean_of_both_ways(restored, len(gt))
+            # Frame by frame, since a hundred float frames of 720p are a gigabyte.
+            sample.output = DataSample(pred_img=torch.stack([to_bytes(frame) for frame in restored]))
+        return data_samples
+
+    def _restored(self, lrs: Tensor) -> Iterator[Tensor]:
+        return restore_frames(self.generator, iter(lrs), num_frames=len(lrs), **self.test_cfg)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *details: Any) -> None:
+        """Take weights of any published layout, and none that do not fit, wherever mmengine or PyTorch load them.
+
+        mmengine only warns of weights that do not fit, and goes on with random ones. Who wants a part of some weights
+        loads them into the network itself.
+
+        Raises:
+            WeightsError: they do not fit.
+        """
+        # Inside another model the keys are that model's.
+        if not prefix:
+            others = {
+                key: state_dict[key] for key in self.state_dict() if key in state_dict and not key.startswith(GENERATOR)
+            }
+            tensors = fit_to_net(self.generator, state_dict, UNNAMED_CHECKPOINT)
+            state_dict.clear()
+            state_dict.update(others, **{GENERATOR + key: tensor for key, tensor in tensors.items()})
+        super()._load_from_state_dict(state_dict, prefix, *details)
+
+
+def _mean_of_both_ways(frames: Iterator[Tensor], count: int) -> list[Tensor]:
+    """Fold ``2 * count`` frames of a mirrored sequence into ``count``."""
+    means = list(itertools.islice(frames, count))
+    for i, again in zip(reversed(range(count)), frames, strict=True):
+        means[i] = (means[i] + again) / 2
+    return means
+
+
+def to_bytes(frames: Tensor) -> Tensor:
+    """RGB in [0, 1] as rounded ``uint8`` on the CPU."""
+    return frames.detach().clamp(0, 1).mul(255).round_().to("cpu", torch.uint8)
