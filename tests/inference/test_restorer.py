@@ -277,7 +277,7 @@ def test_a_resumed_sequence_overflows_where_an_uninterrupted_one_does(small_net,
         if i == stop:
             break
     restored.close()
-    first = stop // 4 * 4  # the frames of a chunk that is not finished are restored again
+    first = stop // 4 * 4  # the frames of a segment that is not finished are restored again
     resumed = dict(restore(tmp_path / "stopped", first))
     assert list(resumed) == list(range(first, 12))
     for i, hr in resumed.items():

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.media.segmented import Chunk
-from vsr_plugin.restoration.job import ChunkRecord, JobFolder
+from vsr_plugin.media.segmented import Segment
+from vsr_plugin.restoration.job import JobFolder, SegmentRecord
 
 SETTINGS = dict(input="in.mp4")
 
 
 @pytest.fixture
 def begun(tmp_path):
-    """A job of which one chunk is finished and which no process works on."""
+    """A job of which one segment is finished and which no process works on."""
     job = JobFolder(tmp_path / "out.mp4")
     job.begin(SETTINGS, resume=False)
-    job.record(ChunkRecord(Chunk(0, 48), 48))
+    job.record(SegmentRecord(Segment(0, 48), 48))
     job.leave()
     return job
 
@@ -35,7 +35,7 @@ def test_a_job_that_cannot_be_locked_is_not_removed(begun, monkeypatch, resume):
     monkeypatch.undo()
     job = JobFolder(begun.output)
     assert job.begin(SETTINGS, resume=True)
-    assert job.find(0).chunk.frames == 48
+    assert job.find(0).segment.frames == 48
     job.release()
 
 

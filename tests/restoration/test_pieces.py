@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vsr_plugin.media import Frame
-from vsr_plugin.restoration.shots import CHUNK_FRAMES, PieceCutter, PiecePlan
+from vsr_plugin.restoration.shots import SEGMENT_FRAMES, PieceCutter, PiecePlan
 
 
 def frames(*lengths: int) -> list[Frame]:
@@ -30,7 +30,7 @@ def cut(folder, plan, stream, wanted=lambda number, start: True):
             read = [int(f[0, 0, 0]) * 256 + int(f[0, 0, 1]) for f in piece.frames]
             found.append((piece.start, read, [read[i] for i in piece.keep]))
             assert [info.pts for info in piece.infos] == [10 * i for i in found[-1][2]]
-            assert [i for chunk in piece.chunks() for i in chunk] == list(piece.keep)
+            assert [i for segment in piece.segments() for i in segment] == list(piece.keep)
             piece.frames.close()
     return found, cutter
 
@@ -90,7 +90,7 @@ def test_frames_around_a_joint_are_read_by_both_windows_and_kept_by_the_second(t
         # What the first contributes to follows what it keeps, and it has read context behind it.
         assert after.start == piece.start + len(piece.infos)
         assert len(piece.frames) - piece.keep.stop >= piece.tail + 1
-        lead, core = after.chunks()
+        lead, core = after.segments()
         assert (len(lead), lead.stop) == (4, core.start)
         assert after.margin >= 1
 
@@ -103,10 +103,10 @@ def test_windows_end_at_cuts(tmp_path):
         assert set(read) <= set(scene)
 
 
-def test_chunks_are_of_one_length(tmp_path):
+def test_segments_are_of_one_length(tmp_path):
     cutter = PieceCutter(PiecePlan(False), tmp_path, lambda number, start: True)
-    (piece,) = cutter.pieces(iter(frames(2 * CHUNK_FRAMES + 5)))
-    assert [len(chunk) for chunk in piece.chunks()] == [CHUNK_FRAMES, CHUNK_FRAMES, 5]
+    (piece,) = cutter.pieces(iter(frames(2 * SEGMENT_FRAMES + 5)))
+    assert [len(segment) for segment in piece.segments()] == [SEGMENT_FRAMES, SEGMENT_FRAMES, 5]
 
 
 def test_no_frames(tmp_path):

@@ -17,7 +17,7 @@ from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference.crossfade import fade_frames
 from vsr_plugin.inference.planning import MemoryModel
 from vsr_plugin.media import Encoding, Frame, open_source
-from vsr_plugin.media.segmented import VideoChunks
+from vsr_plugin.media.segmented import VideoSegments
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.restoration import RestoreOptions, restore_video
 from vsr_plugin.restoration.job import JobFolder
@@ -296,7 +296,7 @@ def test_a_result_mark_that_a_disk_has_lost(net, clip, tmp_path, monkeypatch):
     (tmp_path / "out.mp4").write_bytes(b"old")
     options = RestoreOptions(num_frames=5, overwrite=True, resume=True)
     with monkeypatch.context() as patch:
-        patch.setattr(VideoChunks, "finish", lambda self, chunks: stop_after(0)(1))
+        patch.setattr(VideoSegments, "finish", lambda self, segments: stop_after(0)(1))
         with pytest.raises(StopError):
             restore_video(clip, tmp_path / "out.mp4", net, options)
     (tmp_path / ".out.mp4.job" / "joined.json").write_text("")

@@ -44,7 +44,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture
 def clip(media, tmp_path):
-    """A video of three scenes, the last too long for one chunk, with audio."""
+    """A video of three scenes, the last too long for one segment, with audio."""
     pictures = shots(20, 9, 121)
     return media.make_clip(tmp_path / "in.mp4", n=150, size=(16, 24), pictures=pictures, audio="aac")
 

@@ -197,7 +197,7 @@ class SequenceRestorer:
             segment = self.segments[number]
             if number > first_segment:
                 self.cache.put("forward", number, state)
-                self.cache.sync()  # chunks that count must not outlive what comes after them
+                self.cache.sync()  # segments that count must not outlive what comes after them
                 self.cache.drop("forward", number - 1)
             lrs = self._lrs(segment)
             states = self._states(number, lrs)

@@ -1,6 +1,6 @@
-"""Results made of chunks: runs of frames encoded apart, in any order and by any process, then joined.
+"""Results made of segments: runs of frames encoded apart, in any order and by any process, then joined.
 
-What a chunk holds depends on its frames and the settings alone, so the joined result does too.
+What a segment holds depends on its frames and the settings alone, so the joined result does too.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from vsr_plugin.media.video_layout import VideoLayout
 
 
 @dataclass
-class Chunk:
-    """What a finished chunk is.
+class Segment:
+    """What a finished segment is.
 
     Attributes:
         first: Number of its first frame, from 0 at the first frame of the output.
@@ -43,12 +43,12 @@ class Chunk:
     notes: list[str] = field(default_factory=list)
 
 
-class ChunkWriter(ABC):
-    """Takes the frames of one chunk; :meth:`commit` makes it count, :meth:`discard` forgets it."""
+class SegmentWriter(ABC):
+    """Takes the frames of one segment; :meth:`commit` makes it count, :meth:`discard` forgets it."""
 
-    def __init__(self, output: ChunkedOutput, first: int) -> None:
+    def __init__(self, output: SegmentedOutput, first: int) -> None:
         self._output = output
-        self.chunk = Chunk(first)
+        self.segment = Segment(first)
 
     def write(self, frame: Frame) -> None:
         """Write an upscaled frame; see :meth:`FrameSink.write`.
@@ -58,20 +58,20 @@ class ChunkWriter(ABC):
             ValueError: the shape or the dtype is not what the output was opened for.
         """
         check_frame(frame, self._output.size)
-        chunk = self.chunk
-        index = chunk.first + chunk.frames
+        segment = self.segment
+        index = segment.first + segment.frames
         pts = index if frame.pts is None else frame.pts
-        if not chunk.frames:
-            chunk.first_pts = pts
-        chunk.end = pts + (frame.duration or 1)
+        if not segment.frames:
+            segment.first_pts = pts
+        segment.end = pts + (frame.duration or 1)
         try:
             self._write(frame, index)
         except MEDIA_FAULTS as error:
             raise self._output.failed(index, error) from error
-        chunk.frames += 1
+        segment.frames += 1
 
-    def commit(self) -> Chunk:
-        """Complete the chunk and return what it is.
+    def commit(self) -> Segment:
+        """Complete the segment and return what it is.
 
         Raises:
             MediaError: the disk is full, or the encoder fails.
@@ -79,8 +79,8 @@ class ChunkWriter(ABC):
         try:
             self._commit()
         except MEDIA_FAULTS as error:
-            raise self._output.failed(self.chunk.first + self.chunk.frames, error) from error
-        return self.chunk
+            raise self._output.failed(self.segment.first + self.segment.frames, error) from error
+        return self.segment
 
     @abstractmethod
     def _write(self, frame: Frame, index: int) -> None: ...
@@ -93,8 +93,8 @@ class ChunkWriter(ABC):
         """Remove what was written."""
 
 
-class ChunkedOutput(ABC):
-    """A video or a folder that is made of chunks kept in a working folder.
+class SegmentedOutput(ABC):
+    """A video or a folder that is made of segments kept in a working folder.
 
     Attributes:
         path: The output.
@@ -121,8 +121,8 @@ class ChunkedOutput(ABC):
         """
 
     @abstractmethod
-    def open_chunk(self, first: int, start: int | None) -> ChunkWriter:
-        """Begin the chunk whose first frame has the number ``first``.
+    def open_segment(self, first: int, start: int | None) -> SegmentWriter:
+        """Begin the segment whose first frame has the number ``first``.
 
         Args:
             first: Counted from 0 at the first frame of the output.
@@ -133,8 +133,8 @@ class ChunkedOutput(ABC):
         """
 
     @abstractmethod
-    def finish(self, chunks: list[Chunk]) -> None:
-        """Join all chunks, in order and without gaps, and give the result its name.
+    def finish(self, segments: list[Segment]) -> None:
+        """Join all segments, in order and without gaps, and give the result its name.
 
         Raises:
             MediaError: the disk is full, or the output has appeared meanwhile.
@@ -156,8 +156,8 @@ class ChunkedOutput(ABC):
             self.notes.append(line)
 
 
-class VideoChunks(ChunkedOutput):
-    """Chunks of packets, joined by copying them."""
+class VideoSegments(SegmentedOutput):
+    """Segments of packets, joined by copying them."""
 
     def __init__(
         self,
@@ -192,53 +192,53 @@ class VideoChunks(ChunkedOutput):
     def _partial(self) -> PartialFile:
         return PartialFile(self.path, overwrite=self._overwrite, path=self.folder / f"result{self.path.suffix}")
 
-    def open_chunk(self, first: int, start: int | None) -> ChunkWriter:
+    def open_segment(self, first: int, start: int | None) -> SegmentWriter:
         try:
-            return _VideoChunk(self, first, self.layout.offset(start))
+            return _VideoSegment(self, first, self.layout.offset(start))
         except MEDIA_FAULTS as error:
             raise self.failed(first, error) from error
 
-    def chunk_path(self, first: int) -> Path:
-        """Return where the packets of the chunk that begins with frame ``first`` are."""
-        return self.folder / "chunks" / f"{first:08d}.packets"
+    def segment_path(self, first: int) -> Path:
+        """Return where the packets of the segment that begins with frame ``first`` are."""
+        return self.folder / "segments" / f"{first:08d}.packets"
 
     def global_header(self) -> bool:
         """Return what :meth:`prepare` found out."""
         return json.loads((self.folder / "header.json").read_text())
 
-    def finish(self, chunks: list[Chunk]) -> None:
+    def finish(self, segments: list[Segment]) -> None:
         partial = self._partial()
         container = None
         try:
             container = VideoContainer(self.layout, partial.path, audio=self._audio)
-            self._join(chunks, container)
+            self._join(segments, container)
             for line in container.notes:
                 self._note(line)
             write_text(self._mark, json.dumps(_identity(partial.path)))
             partial.commit()
         except MEDIA_FAULTS as error:
-            raise self.failed(sum(chunk.frames for chunk in chunks), error) from error
+            raise self.failed(sum(segment.frames for segment in segments), error) from error
         finally:
             if container is not None:
                 container.abandon()
             partial.discard()
 
-    def _join(self, chunks: list[Chunk], container: VideoContainer) -> None:
+    def _join(self, segments: list[Segment], container: VideoContainer) -> None:
         layout = self.layout
-        first_pts = chunks[0].first_pts
+        first_pts = segments[0].first_pts
         moved = 0 if layout.whole else first_pts * layout.source_unit
-        paths = [self.chunk_path(chunk.first) for chunk in chunks]
+        paths = [self.segment_path(segment.first) for segment in segments]
         delay = max(reordering(read_times(path)) for path in paths)
         container.begin(first_pts)
         last = None
         for packet in joined_packets(paths, delay):
             packet.time_base = layout.unit
             if layout.has_slots:
-                # What a chunk began with may have been taken by the end of the one before.
+                # What a segment began with may have been taken by the end of the one before.
                 packet.pts = packet.dts = last = layout.after(last, packet.pts)
             until = packet.pts * layout.unit + moved
             container.mux([packet], until=until)
-        container.close(chunks[-1].end * layout.source_unit)
+        container.close(segments[-1].end * layout.source_unit)
 
     def is_finished(self) -> bool:
         if not (self._mark.exists() and self.path.exists()):
@@ -255,11 +255,11 @@ def _identity(path: Path) -> list[int]:
     return [status.st_ino, status.st_size, status.st_mtime_ns]
 
 
-class _VideoChunk(ChunkWriter):
-    def __init__(self, output: VideoChunks, first: int, offset: int) -> None:
+class _VideoSegment(SegmentWriter):
+    def __init__(self, output: VideoSegments, first: int, offset: int) -> None:
         super().__init__(output, first)
         self._offset = offset
-        path = output.chunk_path(first)
+        path = output.segment_path(first)
         path.parent.mkdir(exist_ok=True)
         self._file = PacketFile(path)
         try:
@@ -280,7 +280,7 @@ class _VideoChunk(ChunkWriter):
         self._file.discard()
 
 
-def open_chunked(
+def open_segmented(
     path: str | os.PathLike,
     source: FrameSource,
     folder: Path,
@@ -290,8 +290,8 @@ def open_chunked(
     num_frames: int | None = None,
     overwrite: bool = False,
     encoding: Encoding | None = None,
-) -> ChunkedOutput:
-    """Set up an output that is made of chunks; writes nothing yet.
+) -> SegmentedOutput:
+    """Set up an output that is made of segments; writes nothing yet.
 
     Args:
         path: The output, a video or a folder for PNG files.
@@ -307,11 +307,11 @@ def open_chunked(
         MediaError: the output is the input, or codec, pixel format and size do not go together.
     """
     # Imported here because it builds on this module.
-    from vsr_plugin.media.segmented_images import PNGChunks
+    from vsr_plugin.media.segmented_images import PNGSegments
 
     target, is_folder = check_target(path, source)
     if is_folder:
-        return PNGChunks(target, source, folder, size=size, overwrite=overwrite)
+        return PNGSegments(target, source, folder, size=size, overwrite=overwrite)
     whole = source.covers_all(start, num_frames)
     encoding = encoding or Encoding()
-    return VideoChunks(target, source, folder, size=size, whole=whole, overwrite=overwrite, encoding=encoding)
+    return VideoSegments(target, source, folder, size=size, whole=whole, overwrite=overwrite, encoding=encoding)

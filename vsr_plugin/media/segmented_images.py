@@ -1,4 +1,4 @@
-"""A folder of PNG files that is made of chunks."""
+"""A folder of PNG files that is made of segments."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from vsr_plugin.media.atomic import PartialFolder, sync
 from vsr_plugin.media.folder_writer import check_folder_output, png_path, write_png
 from vsr_plugin.media.frame import Frame
-from vsr_plugin.media.segmented import Chunk, ChunkedOutput, ChunkWriter
+from vsr_plugin.media.segmented import Segment, SegmentedOutput, SegmentWriter
 from vsr_plugin.media.source import FrameSource
 
 
-class PNGChunks(ChunkedOutput):
+class PNGSegments(SegmentedOutput):
     """Images in the working folder, moved at the end."""
 
     def __init__(
@@ -29,18 +29,18 @@ class PNGChunks(ChunkedOutput):
         overwrite = self._overwrite or self._mark.exists()
         return PartialFolder(self.path, overwrite=overwrite, path=self.images)
 
-    def open_chunk(self, first: int, start: int | None) -> ChunkWriter:
-        return _PNGChunk(self, self._source, first)
+    def open_segment(self, first: int, start: int | None) -> SegmentWriter:
+        return _PNGSegment(self, self._source, first)
 
-    def finish(self, chunks: list[Chunk]) -> None:
+    def finish(self, segments: list[Segment]) -> None:
         try:
             partial = self._partial()
             self._mark.touch()
             others = partial.commit()
         except OSError as error:
-            raise self.failed(sum(chunk.frames for chunk in chunks), error) from error
-        for chunk in chunks:
-            for line in chunk.notes:
+            raise self.failed(sum(segment.frames for segment in segments), error) from error
+        for segment in segments:
+            for line in segment.notes:
                 self._note(line)
         if others:
             self._note(f"{self.path}: {others} files that were there before are left as they were")
@@ -49,8 +49,8 @@ class PNGChunks(ChunkedOutput):
         return self._mark.exists() and not self.images.exists()
 
 
-class _PNGChunk(ChunkWriter):
-    def __init__(self, output: PNGChunks, source: FrameSource, first: int) -> None:
+class _PNGSegment(SegmentWriter):
+    def __init__(self, output: PNGSegments, source: FrameSource, first: int) -> None:
         super().__init__(output, first)
         self._source, self._images = source, output.images
         self._written: list[Path] = []
@@ -58,11 +58,11 @@ class _PNGChunk(ChunkWriter):
     def _write(self, frame: Frame, index: int) -> None:
         self._written.append(png_path(frame, self._images, index))
         for line in write_png(frame, self._source, self._images, index):
-            if line not in self.chunk.notes:
-                self.chunk.notes.append(line)
+            if line not in self.segment.notes:
+                self.segment.notes.append(line)
 
     def _commit(self) -> None:
-        # Every file is written in one go and written again with the same content if the chunk is.
+        # Every file is written in one go and written again with the same content if the segment is.
         for path in self._written:
             sync(path)
 

@@ -1,7 +1,7 @@
 """A restoration that outlives its process: the hidden folder beside the output that says what is done.
 
-It holds ``job.json`` (what is restored and how), finished chunks with a record each, and what the engine keeps to go
-on inside a long piece. A chunk counts when its record is there, which is written last, in one step. Nothing here
+It holds ``job.json`` (what is restored and how), finished segments with a record each, and what the engine keeps to go
+on inside a long piece. A segment counts when its record is there, which is written last, in one step. Nothing here
 depends on when a process was killed, so that a resumed job does what an uninterrupted one would have done.
 """
 
@@ -18,22 +18,22 @@ import numpy as np
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.atomic import write_text
-from vsr_plugin.media.segmented import Chunk
+from vsr_plugin.media.segmented import Segment
 
 _JOB, _RESOURCES, _COMPLETE = "job.json", "resources.json", "complete.json"
 
 
 @dataclass
-class ChunkRecord:
-    """A finished chunk.
+class SegmentRecord:
+    """A finished segment.
 
     Attributes:
-        chunk: what was written.
-        piece_stop: number of the frame after its piece, so that a later run knows which chunks the piece has.
+        segment: what was written.
+        piece_stop: number of the frame after its piece, so that a later run knows which segments the piece has.
         quality: rows of :class:`vsr_plugin.restoration.quality_log.QualityLog`, one a frame, or none.
     """
 
-    chunk: Chunk
+    segment: Segment
     piece_stop: int
     quality: list[dict[str, float]] = field(default_factory=list)
 
@@ -130,7 +130,7 @@ class JobFolder:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
-        for name in ("records", "chunks", "pieces", "tails"):
+        for name in ("records", "segments", "pieces", "tails"):
             (self.path / name).mkdir()
 
     def holds_work(self) -> bool:
@@ -223,13 +223,13 @@ class JobFolder:
         """Where windows leave what they contribute to the frames of the next one."""
         return self.path / "tails"
 
-    def record(self, record: ChunkRecord) -> None:
-        """Let a chunk count.
+    def record(self, record: SegmentRecord) -> None:
+        """Let a segment count.
 
         Raises:
             MediaError: the disk is full.
         """
-        path = self._record_path(record.chunk.first)
+        path = self._record_path(record.segment.first)
         try:
             write_text(path, json.dumps(asdict(record)))
         except OSError as error:
@@ -238,33 +238,33 @@ class JobFolder:
     def _record_path(self, first: int) -> Path:
         return self.path / "records" / f"{first:08d}.json"
 
-    def find(self, first: int) -> ChunkRecord | None:
-        """The chunk that begins with frame ``first``, if it is finished."""
+    def find(self, first: int) -> SegmentRecord | None:
+        """The segment that begins with frame ``first``, if it is finished."""
         try:
             stored = json.loads(self._record_path(first).read_text())
         except FileNotFoundError:
             return None
-        return ChunkRecord(**{**stored, "chunk": Chunk(**stored["chunk"])})
+        return SegmentRecord(**{**stored, "segment": Segment(**stored["segment"])})
 
-    def records(self) -> Iterator[ChunkRecord]:
-        """All finished chunks, in order."""
+    def records(self) -> Iterator[SegmentRecord]:
+        """All finished segments, in order."""
         for path in sorted((self.path / "records").glob("*.json")):
             yield self.find(int(path.stem))
 
     def has_piece(self, start: int) -> int:
-        """How many frames the piece that begins with frame ``start`` has if all its chunks are finished, else 0."""
+        """How many frames the piece that begins with frame ``start`` has if all its segments are finished, else 0."""
         position = start
         while (record := self.find(position)) is not None:
-            position += record.chunk.frames
+            position += record.segment.frames
             if position >= record.piece_stop:
                 return position - start
         return 0
 
     def has_end(self, stop: int) -> bool:
-        """Whether the last finished chunk of those that begin before frame ``stop`` ends there."""
+        """Whether the last finished segment of those that begin before frame ``stop`` ends there."""
         firsts = [int(path.stem) for path in (self.path / "records").glob("*.json")]
         record = self.find(max((first for first in firsts if first < stop), default=0))
-        return record is not None and record.chunk.first + record.chunk.frames == stop
+        return record is not None and record.segment.first + record.segment.frames == stop
 
     def keep_versions(self, index: int, versions: dict[str, np.ndarray]) -> None:
         """Keep versions of frame ``index`` for a comparison picture, instead of those of frames before it.

@@ -16,16 +16,16 @@ from vsr_plugin.errors import MediaError
 from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
 from vsr_plugin.media import FrameSource
 from vsr_plugin.media.atomic import PartialFile, write_whole
-from vsr_plugin.media.segmented import ChunkedOutput
+from vsr_plugin.media.segmented import SegmentedOutput
 from vsr_plugin.models.propagation.forgetting import LONG, USUAL_RATE, with_forgetting
 from vsr_plugin.ops.frames import to_uint8
 from vsr_plugin.restoration import fingerprint
 from vsr_plugin.restoration.ground_truth import GroundTruth, surplus_note
-from vsr_plugin.restoration.job import ChunkRecord, JobFolder
+from vsr_plugin.restoration.job import JobFolder, SegmentRecord
 from vsr_plugin.restoration.options import RestoreOptions, RestoreResult, expected_frames, quality_csv_path
 from vsr_plugin.restoration.pipeline import Prefetcher, until
 from vsr_plugin.restoration.quality_log import QualityLog
-from vsr_plugin.restoration.segment_task import ChunkMaker
+from vsr_plugin.restoration.segment_task import SegmentMaker
 from vsr_plugin.restoration.sharing import Sharing
 from vsr_plugin.restoration.shot_worker import PieceWorker
 from vsr_plugin.restoration.shots import Piece, PieceCutter, PiecePlan
@@ -45,7 +45,7 @@ class RestoreTask:
         net: nn.Module,
         options: RestoreOptions,
         job: JobFolder,
-        output: ChunkedOutput,
+        output: SegmentedOutput,
         sharing: Sharing,
     ) -> None:
         self._source, self._options = source, options
@@ -73,7 +73,7 @@ class RestoreTask:
         settings = fingerprint.of_job(self._source, self._net, options, self._output.size, self._forgets_from)
         resumed = job.begin(settings, resume=options.resume)
         if options.resume:
-            count = sum(record.chunk.frames for record in job.records())
+            count = sum(record.segment.frames for record in job.records())
             self._notes.append(
                 f"resumed: {count} frames were done before" if resumed else "nothing to resume; started afresh"
             )
@@ -105,7 +105,7 @@ class RestoreTask:
         def nets_at(rate: float) -> tuple[nn.Module, Callable[[], nn.Module] | None]:
             return accelerate_with_fallback(with_forgetting(self._net, rate), options.precision)
 
-        chunks = ChunkMaker(
+        segments = SegmentMaker(
             source,
             label=type(self._net).__name__.removesuffix("Net"),
             start=options.start,
@@ -119,7 +119,7 @@ class RestoreTask:
         worker = PieceWorker(
             lambda piece: nets_at(self._net.forgetting if len(piece.frames) >= self._forgets_from else 0.0),
             job=job,
-            chunks=chunks,
+            segments=segments,
             size=self._output.size,
             plan_for=lambda piece: self._plan(piece, budget),
             wait_until=self._sharing.wait_until,
@@ -195,7 +195,7 @@ class RestoreTask:
         return (expected_frames(self._source, self._options) or 1) // 2
 
     def finish(self, output_path: str | os.PathLike) -> RestoreResult:
-        """Join the chunks and give all results their names."""
+        """Join the segments and give all results their names."""
         quality = None
         if (num_frames := self._job.completed) is None:
             num_frames, quality = self._complete(output_path)
@@ -209,7 +209,7 @@ class RestoreTask:
         records = list(self._job.records())
         if not self.joined:
             self._check_complete(records)
-            self._output.finish([record.chunk for record in records])
+            self._output.finish([record.segment for record in records])
         quality = None
         overwrite = options.overwrite or self.joined
         if options.gt is not None:
@@ -220,18 +220,18 @@ class RestoreTask:
             shown = {label: to_uint8(rgb) for label, rgb in self._job.last_versions().items()}
             picture = comparison_picture(shown, main=list(shown)[1])
             write_whole(Path(options.comparison), picture.save, overwrite=overwrite)
-        num_frames = sum(record.chunk.frames for record in records)
+        num_frames = sum(record.segment.frames for record in records)
         self._job.complete(num_frames)
         return num_frames, quality
 
-    def _check_complete(self, records: list[ChunkRecord]) -> None:
+    def _check_complete(self, records: list[SegmentRecord]) -> None:
         if not records:
             raise MediaError(f"{self._output.path}: no frame was written; nothing is left there")
         position = 0
         for record in records:
-            if record.chunk.first != position:
+            if record.segment.first != position:
                 break
-            position += record.chunk.frames
+            position += record.segment.frames
         if position != self._num_frames:
             raise MediaError(
                 f"{self._output.path}: frame {position} is missing among the finished ones; the input has changed "

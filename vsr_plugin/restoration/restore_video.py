@@ -12,7 +12,7 @@ import torch.nn as nn
 
 from vsr_plugin.errors import MediaError, advise
 from vsr_plugin.media import FrameSource, open_source
-from vsr_plugin.media.segmented import ChunkedOutput, open_chunked
+from vsr_plugin.media.segmented import SegmentedOutput, open_segmented
 from vsr_plugin.restoration.ground_truth import check_ground_truth
 from vsr_plugin.restoration.job import JobFolder
 from vsr_plugin.restoration.options import RestoreOptions, RestoreResult
@@ -117,8 +117,8 @@ def _open_gt(
 
 def _open_output(
     output_path: str | os.PathLike, source: FrameSource, job: JobFolder, size: tuple[int, int], options: RestoreOptions
-) -> ChunkedOutput:
-    return open_chunked(
+) -> SegmentedOutput:
+    return open_segmented(
         output_path,
         source,
         job.path,

@@ -1,4 +1,4 @@
-"""The work of one process at a job: pieces in, finished chunks out."""
+"""The work of one process at a job: pieces in, finished segments out."""
 
 import shutil
 import threading
@@ -14,18 +14,18 @@ from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.transfers import FrameDownload
 from vsr_plugin.restoration.job import JobFolder
 from vsr_plugin.restoration.pipeline import BackgroundWriter
-from vsr_plugin.restoration.segment_task import ChunkMaker
+from vsr_plugin.restoration.segment_task import SegmentMaker
 from vsr_plugin.restoration.shots import Piece
 
 
 class PieceWorker:
-    """Restores pieces and writes what they keep into the chunks that are not finished yet.
+    """Restores pieces and writes what they keep into the segments that are not finished yet.
 
     Args:
         nets_for: called with a piece for the network that restores it, in evaluation mode, on the device that computes,
             and for its ``precise_net``; see :func:`vsr_plugin.inference.sequence.restore_sequence`.
         job: what is finished, and where windows leave what they contribute to others.
-        chunks: makes what becomes finished; it is closed at the end.
+        segments: makes what becomes finished; it is closed at the end.
         size: rows and columns of the output.
         plan_for: called with a piece for how to restore it.
         wait_until: waits for a condition that another process brings about; false if there is none to wait for.
@@ -41,14 +41,14 @@ class PieceWorker:
         nets_for: Callable[[Piece], tuple[nn.Module, Callable[[], nn.Module] | None]],
         *,
         job: JobFolder,
-        chunks: ChunkMaker,
+        segments: SegmentMaker,
         size: tuple[int, int],
         plan_for: Callable[[Piece], Plan],
         wait_until: Callable[[Callable[[], bool]], bool],
         progress: Callable[[float], None],
         on_note: Callable[[str], None],
     ) -> None:
-        self._nets_for, self._job, self._chunks, self._size = nets_for, job, chunks, size
+        self._nets_for, self._job, self._segments, self._size = nets_for, job, segments, size
         self._plan_for, self._wait_until = plan_for, wait_until
         self._progress, self._on_note = progress, on_note
         self.notes: dict[str, None] = {}
@@ -57,7 +57,7 @@ class PieceWorker:
     def run(self, pieces: Iterable[Piece]) -> None:
         """Restore all pieces; frames are encoded in a thread beside the computation."""
         with ExitStack() as stack:
-            stack.enter_context(closing(self._chunks))
+            stack.enter_context(closing(self._segments))
             # The writer may wait for another process: told to stop before it is waited for, and while it is.
             stack.enter_context(self._stopping_on_error())
             writer = stack.enter_context(BackgroundWriter())
@@ -75,9 +75,9 @@ class PieceWorker:
 
     def _restore(self, piece: Piece, writer: BackgroundWriter) -> None:
         shift = piece.start - piece.margin
-        chunks = piece.chunks()
-        missing = [chunk for chunk in chunks if self._job.find(chunk.start + shift) is None]
-        told = sum(map(len, chunks)) - sum(map(len, missing))
+        segments = piece.segments()
+        missing = [segment for segment in segments if self._job.find(segment.start + shift) is None]
+        told = sum(map(len, segments)) - sum(map(len, missing))
         self._progress(told)
         if missing:
             wanted = range(missing[0].start, missing[-1].stop)
@@ -125,15 +125,15 @@ class PieceWorker:
         writer: BackgroundWriter,
     ) -> None:
         todo = iter(missing)
-        chunk, task = next(todo), None
+        segment, task = next(todo), None
         for i, hr in restored:
-            if i == chunk.stop:
-                # Not before a frame of the next chunk has come: by then the engine has kept what it goes on from there.
+            if i == segment.stop:
+                # Not before a frame of the next segment has come: by then the engine has kept what it needs to go on.
                 writer.submit(task.commit)
-                chunk, task = next(todo), None
-            if i in chunk:
+                segment, task = next(todo), None
+            if i in segment:
                 if task is None:
-                    task = self._chunks.begin(piece, chunk)
+                    task = self._segments.begin(piece, segment)
                 task.write(writer, i, FrameDownload(hr, piece.frames[i]).frame)
             if i + 1 == missing[-1].stop:
                 break
@@ -150,12 +150,12 @@ class PieceWorker:
 
         That one may be in the hands of another process, which is not waited for before there is nothing else to do.
         """
-        core = piece.chunks()[-1]
+        core = piece.segments()[-1]
         lead, tail = range(piece.margin, core.start), range(core.stop, core.stop + piece.tail)
-        task = self._chunks.begin(piece, core) if core in missing else None
+        task = self._segments.begin(piece, core) if core in missing else None
         own = ContributionFile(piece.folder / "lead")
         left = ContributionFile(self._job.tails / f"{piece.start + len(piece.infos):08d}")
-        self._chunks.hold(range(piece.start, piece.start + len(lead)))
+        self._segments.hold(range(piece.start, piece.start + len(lead)))
         for i, hr in restored:
             if i in lead:
                 writer.submit(partial(own.write, i - lead.start, contribution(hr)))
@@ -165,7 +165,7 @@ class PieceWorker:
                 task.write(writer, i, FrameDownload(hr, piece.frames[i]).frame)
             if i + 1 == (tail or core).stop:
                 break
-        # A window counts when its chunks do, so what it leaves to the next one must be there before.
+        # A window counts when its segments do, so what it leaves to the next one must be there before.
         if tail:
             writer.submit(left.commit)
         if task is not None:
@@ -182,8 +182,8 @@ class PieceWorker:
             return before.is_whole or self._stopping.is_set() or self._job.has_end(piece.start)
 
         if not self._wait_until(is_decided) or not before.is_whole:
-            return  # this process ends, or a file of the job was removed, which shows when the chunks are joined
-        task = self._chunks.begin(piece, lead)
+            return  # this process ends, or a file of the job was removed, which shows when the segments are joined
+        task = self._segments.begin(piece, lead)
         for position, i in enumerate(lead):
             like = piece.frames[i]
             shape = *self._size, like.shape[2]

@@ -1,4 +1,4 @@
-"""A stream of frames cut into pieces that are propagated apart, and these into chunks that are written apart.
+"""A stream of frames cut into pieces that are propagated apart, and these into segments that are written apart.
 
 Where the cuts are depends on the frames and the plan alone: not on what was done before, nor on how many share it.
 """
@@ -17,8 +17,8 @@ from vsr_plugin.inference.frame_store import FrameStore
 from vsr_plugin.inference.scene_cuts import mark_cuts
 from vsr_plugin.media import Frame
 
-#: A chunk has so many frames where its piece has; each begins with a key frame.
-CHUNK_FRAMES = 48
+#: A segment has so many frames where its piece has; each begins with a key frame.
+SEGMENT_FRAMES = 48
 #: Beyond so many bytes, or so many frames, the frames of a piece go to the disk.
 _MEMORY_BYTES, _MEMORY_FRAMES = 128 * 2**20, 256
 
@@ -95,11 +95,11 @@ class Piece:
         """Whether it has margins."""
         return len(self.frames) > len(self.infos)
 
-    def chunks(self) -> list[range]:
+    def segments(self) -> list[range]:
         """The kept frames, as indices into ``frames``, in runs that are written apart."""
         if self.is_window:
             return [part for part in (self.keep[: self.lead], self.keep[self.lead :]) if part]
-        return [range(i, min(i + CHUNK_FRAMES, len(self.infos))) for i in range(0, len(self.infos), CHUNK_FRAMES)]
+        return [range(i, min(i + SEGMENT_FRAMES, len(self.infos))) for i in range(0, len(self.infos), SEGMENT_FRAMES)]
 
 
 class PieceCutter:

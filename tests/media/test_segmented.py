@@ -1,4 +1,4 @@
-"""Outputs that are joined from chunks are those of one pass, whatever the order in which chunks came."""
+"""Outputs that are joined from segments are those of one pass, whatever the order in which segments came."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -12,32 +12,32 @@ from PIL import Image
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media import Encoding, open_source
 from vsr_plugin.media.packet_file import reordering
-from vsr_plugin.media.segmented import open_chunked
+from vsr_plugin.media.segmented import open_segmented
 from vsr_plugin.media.sink import scaled_size
 
 VARIABLE = [(0, 20), (20, 33), (53, 7), (60, 100), (160, 41), (201, 20), (221, 33), (254, 7), (261, 97)]
 
 
-def copy_chunked(
-    media, clip, target, folder, *, chunk=4, scale=4, start=0, num_frames=None, backwards=False, **options
+def copy_segmented(
+    media, clip, target, folder, *, segment=4, scale=4, start=0, num_frames=None, backwards=False, **options
 ):
-    """Read, enlarge, write in chunks, possibly the last one first; return the output for its notes."""
+    """Read, enlarge, write in segments, possibly the last one first; return the output for its notes."""
     folder.mkdir()
     with open_source(clip) as source:
-        output = open_chunked(
+        output = open_segmented(
             target, source, folder, size=scaled_size(source, scale), start=start, num_frames=num_frames, **options
         )
         output.prepare()
         frames = list(source.frames(start, num_frames))
-    firsts = range(0, len(frames), chunk)
-    chunks = []
+    firsts = range(0, len(frames), segment)
+    segments = []
     for first in reversed(firsts) if backwards else firsts:
-        writer = output.open_chunk(first, frames[0].pts)
-        for frame in frames[first : first + chunk]:
+        writer = output.open_segment(first, frames[0].pts)
+        for frame in frames[first : first + segment]:
             writer.write(replace(frame, rgb=media.enlarge(frame.rgb, scale)))
-        chunks.append(writer.commit())
+        segments.append(writer.commit())
     assert not target.exists()
-    output.finish(sorted(chunks, key=lambda chunk: chunk.first))
+    output.finish(sorted(segments, key=lambda segment: segment.first))
     assert output.is_finished()
     return output
 
@@ -49,10 +49,10 @@ def video_packets(path):
         ]
 
 
-def assert_like_one_pass(media, chunked, one_pass, tolerance=2.0):
-    a, b = media.probe(chunked), media.probe(one_pass)
+def assert_like_one_pass(media, segmented, one_pass, tolerance=2.0):
+    a, b = media.probe(segmented), media.probe(one_pass)
     assert vars(a) == vars(b)
-    with open_source(chunked) as first, open_source(one_pass) as second:
+    with open_source(segmented) as first, open_source(one_pass) as second:
         for x, y in zip(first.frames(), second.frames(), strict=True):
             assert (x.pts, x.duration) == (y.pts, y.duration)
             assert np.abs(x.rgb.astype(int) - y.rgb).mean() < tolerance * (257 if x.rgb.dtype == np.uint16 else 1)
@@ -79,7 +79,7 @@ def test_codecs_and_containers(media, tmp_path, codec, suffix, n):
     encoding = Encoding(codec=codec)
     one, many = tmp_path / f"one{suffix}", tmp_path / f"many{suffix}"
     media.copy(clip, one, encoding=encoding, scale=1)
-    copy_chunked(media, clip, many, tmp_path / "job", encoding=encoding, scale=1)
+    copy_segmented(media, clip, many, tmp_path / "job", encoding=encoding, scale=1)
     assert_like_one_pass(media, many, one)
     packets = video_packets(many)
     assert len(packets) == n
@@ -96,7 +96,7 @@ def test_reordered_frames_stay_reordered(media, tmp_path):
     pictures = [np.ascontiguousarray(base[:, i : i + 80]) for i in range(24)]
     clip = media.make_clip(tmp_path / "in.mp4", n=24, size=(64, 80), pictures=pictures)
     media.copy(clip, tmp_path / "one.mp4", scale=1)
-    copy_chunked(media, clip, tmp_path / "many.mp4", tmp_path / "job", chunk=12, scale=1)
+    copy_segmented(media, clip, tmp_path / "many.mp4", tmp_path / "job", segment=12, scale=1)
     assert any(pts != dts for pts, dts, *_ in video_packets(tmp_path / "many.mp4")[3:])
     assert_like_one_pass(media, tmp_path / "many.mp4", tmp_path / "one.mp4", tolerance=4)
 
@@ -111,14 +111,14 @@ def test_reordering_counts_places():
 def test_variable_rate(media, tmp_path, suffix):
     clip = media.make_clip(tmp_path / "in.mp4", unit=Fraction(1, 1000), times=VARIABLE)
     media.copy(clip, tmp_path / f"one{suffix}")
-    copy_chunked(media, clip, tmp_path / f"many{suffix}", tmp_path / "job")
+    copy_segmented(media, clip, tmp_path / f"many{suffix}", tmp_path / "job")
     assert_like_one_pass(media, tmp_path / f"many{suffix}", tmp_path / f"one{suffix}")
 
 
 @pytest.mark.parametrize(("rate", "n"), [(Fraction(30000, 1001), 7), (Fraction(30000, 1001), 10)])
 def test_rounded_constant_rate_stays_exact(media, tmp_path, rate, n):
     clip = media.make_clip(tmp_path / "in.mkv", rate=rate, unit=Fraction(1, 30000), n=n)
-    copy_chunked(media, clip, tmp_path / "out.mp4", tmp_path / "job")
+    copy_segmented(media, clip, tmp_path / "out.mp4", tmp_path / "job")
     after = media.probe(tmp_path / "out.mp4")
     assert (after.rate, after.duration, after.pts) == (rate, 1001 * n, [1001 * i for i in range(n)])
 
@@ -129,7 +129,7 @@ def test_audio_of_the_whole_and_of_a_part(media, tmp_path, suffix):
     for name, part in (("whole", {}), ("part", dict(start=10, num_frames=25))):
         one, many = tmp_path / f"{name}1{suffix}", tmp_path / f"{name}2{suffix}"
         media.copy(clip, one, **part)
-        copy_chunked(media, clip, many, tmp_path / name, backwards=True, **part)
+        copy_segmented(media, clip, many, tmp_path / name, backwards=True, **part)
         assert media.packets(many) == media.packets(one)
         assert_like_one_pass(media, many, one)
 
@@ -143,7 +143,7 @@ def test_rotation_and_tags(media, tmp_path, suffix):
     clip = media.make_clip(tmp_path / "in.mp4", n=6, size=(64, 80), setup=setup)
     one, many = tmp_path / f"one{suffix}", tmp_path / f"many{suffix}"
     media.copy(clip, one, scale=1)
-    output = copy_chunked(media, clip, many, tmp_path / "job", scale=1)
+    output = copy_segmented(media, clip, many, tmp_path / "job", scale=1)
     assert_like_one_pass(media, many, one)
     assert any("turned upright" in line for line in output.notes) == (suffix == ".avi")
 
@@ -153,22 +153,22 @@ def test_encoders_repeat_themselves(media, tmp_path, codec):
     clip = media.make_clip(tmp_path / "in.mp4", n=4, size=(32, 48))
     results = []
     for i in range(5):
-        copy_chunked(media, clip, tmp_path / f"{i}.mkv", tmp_path / f"job{i}", encoding=Encoding(codec=codec))
-        results.append((tmp_path / f"job{i}" / "chunks" / "00000000.packets").read_bytes())
+        copy_segmented(media, clip, tmp_path / f"{i}.mkv", tmp_path / f"job{i}", encoding=Encoding(codec=codec))
+        results.append((tmp_path / f"job{i}" / "segments" / "00000000.packets").read_bytes())
     assert results == results[:1] * 5
 
 
 def test_order_of_work_does_not_show(media, tmp_path):
     clip = media.make_clip(tmp_path / "in.mp4", n=14, audio="aac")
-    copy_chunked(media, clip, tmp_path / "a.mp4", tmp_path / "a")
-    copy_chunked(media, clip, tmp_path / "b.mp4", tmp_path / "b", backwards=True)
+    copy_segmented(media, clip, tmp_path / "a.mp4", tmp_path / "a")
+    copy_segmented(media, clip, tmp_path / "b.mp4", tmp_path / "b", backwards=True)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 
 def test_folder(media, tmp_path):
     clip = media.make_clip(tmp_path / "in.mp4", n=6)
     media.copy(clip, tmp_path / "one")
-    copy_chunked(media, clip, tmp_path / "many", tmp_path / "job", backwards=True)
+    copy_segmented(media, clip, tmp_path / "many", tmp_path / "job", backwards=True)
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert sorted(path.name for path in (tmp_path / "many").iterdir()) == names
     for name in names:
@@ -189,32 +189,32 @@ def test_faults_are_found_before_the_work(media, tmp_path, name, options, messag
     (tmp_path / "old.mp4").write_bytes(b"old")
     (tmp_path / "job").mkdir()
     with open_source(clip) as source, pytest.raises(MediaError, match=message):
-        open_chunked(tmp_path / name, source, tmp_path / "job", size=scaled_size(source, 4), **options).prepare()
+        open_segmented(tmp_path / name, source, tmp_path / "job", size=scaled_size(source, 4), **options).prepare()
 
 
-def test_a_chunk_that_is_cut_off_is_found(media, tmp_path):
+def test_a_segment_that_is_cut_off_is_found(media, tmp_path):
     clip = media.make_clip(tmp_path / "in.mp4", n=8)
     (tmp_path / "job").mkdir()
     with open_source(clip) as source:
-        output = open_chunked(tmp_path / "out.mp4", source, tmp_path / "job", size=scaled_size(source, 1))
+        output = open_segmented(tmp_path / "out.mp4", source, tmp_path / "job", size=scaled_size(source, 1))
         output.prepare()
         frames = list(source.frames())
-        writer = output.open_chunk(0, frames[0].pts)
+        writer = output.open_segment(0, frames[0].pts)
         for frame in frames:
             writer.write(frame)
-        chunk = writer.commit()
-        path = output.chunk_path(0)
+        segment = writer.commit()
+        path = output.segment_path(0)
         path.write_bytes(path.read_bytes()[:-5])
         with pytest.raises(MediaError, match=r"is cut off; delete .*job and start again"):
-            output.finish([chunk])
+            output.finish([segment])
     assert not (tmp_path / "out.mp4").exists()
 
 
-def test_bursts_across_chunks_take_the_next_slots_of_avi(media, tmp_path):
+def test_bursts_across_segments_take_the_next_slots_of_avi(media, tmp_path):
     clip = media.make_clip(tmp_path / "in.mp4", unit=Fraction(1, 1000), times=VARIABLE, size=(64, 80))
     one, many = tmp_path / "one.avi", tmp_path / "many.avi"
     media.copy(clip, one)
-    copy_chunked(media, clip, many, tmp_path / "job", chunk=1, backwards=True, overwrite=False, encoding=Encoding())
+    copy_segmented(media, clip, many, tmp_path / "job", segment=1, backwards=True, overwrite=False, encoding=Encoding())
     times = [pts for pts, *_ in video_packets(many)]
     assert len(times) == len(VARIABLE)
     assert all(b > a for a, b in pairwise(times))
