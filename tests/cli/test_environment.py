@@ -134,8 +134,8 @@ def test_person_gets_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 def test_devices_say_which_kernels_they_run(monkeypatch):
     import torch
 
+    from vsr_plugin import acceleration
     from vsr_plugin.acceleration.cuda import flow_by_kernels, kernels
-    from vsr_plugin.inference import acceleration
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

