@@ -14,7 +14,7 @@ from vsr_plugin.cli.command import HelpFormatter, run_command
 from vsr_plugin.data.degradations import DEGRADATIONS
 from vsr_plugin.data.preparation.layouts import LAYOUTS, SPLITS
 from vsr_plugin.data.preparation.planning import Request
-from vsr_plugin.data.preparation.prepare import WAY_ON, prepare
+from vsr_plugin.data.preparation.prepare import HINT, prepare
 from vsr_plugin.progress import clip_progress, frame_progress
 
 
@@ -73,4 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, state=WAY_ON))
+    sys.exit(run_command(main, state=HINT))

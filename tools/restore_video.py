@@ -295,10 +295,10 @@ def restore_one(
             for bar in bars:
                 bar.update(count)
 
-        told = []
+        reported = []
 
         def on_note(line: str) -> None:
-            told.append(line)
+            reported.append(line)
             whose = f"process {sharing.rank}: " if not sharing.is_first else f"{output_path}: " if quiet else ""
             tqdm.write(f"note: {whose}{line}")
 
@@ -306,13 +306,13 @@ def restore_one(
             input_path, output_path, net, options, on_open=on_open, progress=progress, on_note=on_note, sharing=sharing
         )
     if result is not None:
-        report(result, told, output_path, options)
+        report(result, reported, output_path, options)
 
 
-def report(result: RestoreResult, told: list[str], output_path: str, options: RestoreOptions) -> None:
-    """Print the notes that were not told yet, the number of frames and the quality."""
+def report(result: RestoreResult, reported: list[str], output_path: str, options: RestoreOptions) -> None:
+    """Print the notes that were not reported yet, the number of frames and the quality."""
     for note in result.notes:
-        if note not in told:
+        if note not in reported:
             print(f"note: {note}")
     print(f"{output_path}: {result.num_frames} frames")
     if result.quality is not None:

@@ -14,7 +14,7 @@ from mmengine.dist import is_main_process
 import vsr_plugin  # noqa: F401 (makes MMagic importable)
 from vsr_plugin.acceleration.precision import feature_dtype
 from vsr_plugin.cli.command import HelpFormatter, run_command
-from vsr_plugin.errors import TrainingError, VSRError, advise
+from vsr_plugin.errors import TrainingError, VSRError, give_hint
 from vsr_plugin.models.upsampling import SHUFFLES
 from vsr_plugin.training.checkpoint_files import is_whole, latest_checkpoint, steps_done
 from vsr_plugin.training.launching import (
@@ -111,7 +111,7 @@ def set_start(cfg: Config, resume: str | None) -> int:
     return done
 
 
-def way_on(args: argparse.Namespace, cfg: Config, begun: float) -> str:
+def hint(args: argparse.Namespace, cfg: Config, begun: float) -> str:
     """The command that goes on with a stopped run: the one that was typed, and where to resume.
 
     Args:
@@ -166,7 +166,7 @@ def main() -> None:
         stop = error.__context__ if isinstance(error, SyntaxError) else error
         if isinstance(stop, KeyboardInterrupt | SystemExit):
             if is_main_process():
-                advise(stop, way_on(args, cfg, begun))
+                give_hint(stop, hint(args, cfg, begun))
             raise stop from None
         raise
 

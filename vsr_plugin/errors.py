@@ -28,19 +28,19 @@ class ComponentError(VSRError, ValueError):
     """
 
 
-def advise(error: BaseException, line: str) -> None:
-    """Tell whoever shows ``error``, an interruption included, what the person can do next."""
-    error.vsr_advice = line
-
-
-def advice(error: BaseException) -> str:
-    """Return what :func:`advise` told, or nothing."""
-    return getattr(error, "vsr_advice", "")
-
-
 class TrainingError(VSRError):
     """A training run that cannot begin or go on."""
 
 
 class ExportError(VSRError):
     """A network that cannot be exported as asked, or whose export does not compute the same."""
+
+
+def give_hint(error: BaseException, hint: str) -> None:
+    """Attach to an error, an interruption included, what the person can do next, for whoever reports it."""
+    error.vsr_hint = hint
+
+
+def hint_of(error: BaseException) -> str:
+    """The hint attached by :func:`give_hint`, or an empty text."""
+    return getattr(error, "vsr_hint", "")

@@ -220,7 +220,7 @@ def test_less_film_than_a_cycle(make_telecined, n):
     assert all(b.pts > a.pts for a, b in pairwise(frames))
 
 
-def test_film_cut_off_is_told(make_telecined):
+def test_film_cut_off_is_reported(make_telecined):
     path, _ = make_telecined(40, suffix=".mkv")
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
     source, frames = read(path, deinterlace="film")

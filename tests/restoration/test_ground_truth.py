@@ -65,7 +65,7 @@ def check_lengths(length: int | None, gt_length: int | None, **options) -> None:
     check_ground_truth(of_length(gt_length), of_length(length), (12, 16), RestoreOptions(**options))
 
 
-def test_a_surplus_is_told():
+def test_a_surplus_is_reported():
     note = surplus_note(of_length(40), of_length(20), RestoreOptions())
     assert note.startswith("ground truth gt.mp4 has 40 frames, the input 20: frame by frame from the first")
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from vsr_plugin.errors import MediaError, VSRError, advice
+from vsr_plugin.errors import MediaError, VSRError, hint_of
 from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference.crossfade import fade_frames
 from vsr_plugin.inference.planning import MemoryModel
@@ -97,7 +97,7 @@ def test_stopped_and_resumed(net, clip, tmp_path, strategy):
         with pytest.raises(StopError) as stop:
             restore_video(clip, tmp_path / "stopped.mp4", net, options, progress=stop_after(count))
         assert not (tmp_path / "stopped.mp4").exists()
-        assert (tmp_path / ".stopped.mp4.job").exists() == ("--resume" in advice(stop.value))
+        assert (tmp_path / ".stopped.mp4.job").exists() == ("--resume" in hint_of(stop.value))
     done.clear()
     restore_video(clip, tmp_path / "stopped.mp4", net, options, progress=done.append)
     assert sum(done) == 100
@@ -204,7 +204,7 @@ def test_an_error_before_any_work_leaves_nothing(net, clip, tmp_path):
     before = set(tmp_path.iterdir())
     with pytest.raises(MediaError, match="exists already") as error:
         restore_video(clip, tmp_path / "old.mp4", net)
-    assert advice(error.value) == ""
+    assert hint_of(error.value) == ""
     with pytest.raises(MediaError, match="none is left at start 500"):
         restore_video(clip, tmp_path / "new.mp4", net, RestoreOptions(start=500))
     with pytest.raises(StopError):

@@ -160,7 +160,7 @@ def interrupt(process: ForkedTool | subprocess.Popen, run: Path) -> None:
     process.send_signal(signal.SIGTERM)
 
 
-def way_on(output: str) -> list[str]:
+def hinted_command(output: str) -> list[str]:
     """The command that a stopped run says goes on."""
     (line,) = (line for line in output.splitlines() if "go on with: " in line)
     return shlex.split(line.partition("go on with: ")[2])
@@ -179,7 +179,7 @@ def test_an_interrupted_run_names_the_command_that_goes_on(straight: Path, tmp_p
         interrupt(process, run)
         status, _, err = process.wait()
         assert status == 143
-        assert way_on(err) == ["python", *map(str, (TOOL, *command)), "--resume"]
+        assert hinted_command(err) == ["python", *map(str, (TOOL, *command)), "--resume"]
 
 
 def test_an_interrupted_run_of_several_processes_names_its_script(straight: Path, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_an_interrupted_run_of_several_processes_names_its_script(straight: Path
     process = run_command(*command)
     interrupt(process, run)
     output, _ = process.communicate(timeout=240)
-    assert way_on(output) == [*map(str, command), "--resume"]
+    assert hinted_command(output) == [*map(str, command), "--resume"]
 
 
 @pytest.mark.parametrize(
@@ -204,9 +204,9 @@ def test_a_run_resumed_from_a_path_goes_on_from_what_it_wrote_itself(
     begun = time.time() - 10
     arguments = tool.parse_args(), Config(dict(work_dir=str(tmp_path), launcher="none")), begun
     without = f"go on with: python tools/train.py a.py --work-dir {tmp_path} --resume"
-    assert tool.way_on(*arguments) == f"{without} old/iter_5.pth"
+    assert tool.hint(*arguments) == f"{without} old/iter_5.pth"
     torch.save({}, tmp_path / "iter_10.pth")
-    assert tool.way_on(*arguments) == f"{without} {tmp_path / 'iter_10.pth'}"
+    assert tool.hint(*arguments) == f"{without} {tmp_path / 'iter_10.pth'}"
 
 
 @pytest.mark.parametrize(

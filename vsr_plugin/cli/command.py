@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from vsr_plugin.errors import VSRError, advice
+from vsr_plugin.errors import VSRError, hint_of
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -59,6 +59,6 @@ def print_error(error: VSRError) -> None:
 
 def _complain(text: str, error: BaseException) -> None:
     """Print one line on what stopped the work, and on how to go on if there is a way."""
-    way_on = advice(error)
+    hint = hint_of(error)
     # Written at once with its end, since processes that load data may have something to say just now.
-    print(f"{text}; {way_on}\n" if way_on else f"{text}\n", end="", file=sys.stderr)
+    print(f"{text}; {hint}\n" if hint else f"{text}\n", end="", file=sys.stderr)

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import torch.nn as nn
 
-from vsr_plugin.errors import MediaError, advise
+from vsr_plugin.errors import MediaError, give_hint
 from vsr_plugin.media import FrameSource, open_source
 from vsr_plugin.media.segmented import SegmentedOutput, open_segmented
 from vsr_plugin.restoration.ground_truth import check_ground_truth
@@ -92,15 +92,15 @@ def restore_video(
             result = task.finish(output_path) if sharing.is_first else None
             sharing.wait()
         except BaseException as error:
-            way_on = job.leave()
+            hint = job.leave()
             if isinstance(error, OSError) and error.errno in _DISK_FAULTS:
                 failed = MediaError(
                     f"{error.filename or job.path}: unfinished work cannot be kept there ({error.strerror}); free "
                     "space or choose another place for the output"
                 )
-                advise(failed, way_on)
+                give_hint(failed, hint)
                 raise failed from error
-            advise(error, way_on)
+            give_hint(error, hint)
             raise
         return result
 

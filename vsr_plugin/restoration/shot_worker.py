@@ -77,15 +77,15 @@ class PieceWorker:
         shift = piece.start - piece.margin
         segments = piece.segments()
         missing = [segment for segment in segments if self._job.find(segment.start + shift) is None]
-        told = sum(map(len, segments)) - sum(map(len, missing))
-        self._progress(told)
+        reported = sum(map(len, segments)) - sum(map(len, missing))
+        self._progress(reported)
         if missing:
             wanted = range(missing[0].start, missing[-1].stop)
 
             def on_step(i: int) -> None:
-                nonlocal told
-                if i in wanted and told < len(piece.infos):
-                    told += 0.5
+                nonlocal reported
+                if i in wanted and reported < len(piece.infos):
+                    reported += 0.5
                     self._progress(0.5)
 
             plan = self._plan_for(piece)
@@ -110,7 +110,7 @@ class PieceWorker:
             with closing(restored):
                 write(piece, missing, restored, writer)
         writer.submit(partial(_clean_up, piece))
-        self._progress(len(piece.infos) - told)
+        self._progress(len(piece.infos) - reported)
 
     def _note(self, line: str) -> None:
         if line not in self.notes:

@@ -219,14 +219,14 @@ def _reports(work_dir: Path) -> list[Path]:
 
 def _watch(process: subprocess.Popen, work_dir: Path, steps: int, progress: Callable[[float], None]) -> None:
     """Wait for a training and tell how far it is, by its log."""
-    told = 0.0
+    reported = 0.0
     while process.poll() is None:
         try:
             process.wait(3)
         except subprocess.TimeoutExpired:
             done = _steps_done(work_dir) / steps
-            progress(max(0.0, done - told))
-            told = max(told, done)
+            progress(max(0.0, done - reported))
+            reported = max(reported, done)
 
 
 def _steps_done(work_dir: Path) -> int:

@@ -19,11 +19,11 @@ from vsr_plugin.data.preparation.manifest import Manifest
 from vsr_plugin.data.preparation.planning import Request, lr_origins, plan
 from vsr_plugin.data.preparation.processes import Processes
 from vsr_plugin.data.preparation.table import describe
-from vsr_plugin.errors import DataError, MediaError, VSRError, advise
+from vsr_plugin.errors import DataError, MediaError, VSRError, give_hint
 
 _MANY = 20
 #: What a person can do after a run that did not end.
-WAY_ON = "clips that are done are kept; the same command goes on from there"
+HINT = "clips that are done are kept; the same command goes on from there"
 
 
 class Bar(Protocol):
@@ -82,7 +82,7 @@ def prepare(
             try:
                 display.make(list(plans.values()), request.out)
             except VSRError as error:
-                advise(error, WAY_ON)
+                give_hint(error, HINT)
                 raise
             manifest.describe(origins, {clip.tree.gt: clip.tree for clip in clips}.values())
             for found in findings:
