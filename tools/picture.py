@@ -14,8 +14,8 @@ from vsr_plugin.cli.command import HelpFormatter, run_command
 from vsr_plugin.data.degraded_clip import DegradedClip, degraded_clip
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import frame_quality
+from vsr_plugin.files import write_whole
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.media.atomic import write_whole
 from vsr_plugin.models import IconVSRNet
 from vsr_plugin.models.propagation.forgetting import USUAL_RATE
 from vsr_plugin.models.vsr_net import VSRNet

@@ -12,7 +12,7 @@ from statistics import fmean
 
 from vsr_plugin.evaluation.extra_metrics import definitions_of
 from vsr_plugin.evaluation.quality import Protocol
-from vsr_plugin.media.atomic import write_whole
+from vsr_plugin.files import write_whole
 
 #: Which frames of a clip can be scored.
 SCORED = ("all", "centre")

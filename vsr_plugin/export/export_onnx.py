@@ -15,7 +15,7 @@ from vsr_plugin.export.steps import make_parts
 from vsr_plugin.export.tracing import trace
 from vsr_plugin.export.verify import TOLERANCE, open_session, part_difference, sequence_difference
 from vsr_plugin.export.whole_graph import build_whole_graph
-from vsr_plugin.media.atomic import PartialFile, PartialFolder
+from vsr_plugin.files import PartialFile, PartialFolder
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.models.propagation.forgetting import with_forgetting
 from vsr_plugin.weights import load_net

@@ -5,7 +5,6 @@ Weights that pass from one to the other leave no jump between two frames; what t
 docs/restoring.md.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,9 @@ import torch
 from torch import Tensor
 
 from vsr_plugin.errors import MediaError
+from vsr_plugin.files import partial_path, publish
 from vsr_plugin.inference.record_file import RecordFile
 from vsr_plugin.inference.transfers import FrameDownload
-from vsr_plugin.media.atomic import sync
 from vsr_plugin.ops.frames import Frame
 
 #: Frames on each side of a joint, at most.
@@ -70,7 +69,7 @@ class ContributionFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._partial = path.with_name(f".{path.name}.partial")
+        self._partial = partial_path(path)
 
     @property
     def is_whole(self) -> bool:
@@ -94,8 +93,7 @@ class ContributionFile:
             MediaError: the disk is full or fails.
         """
         try:
-            sync(self._partial)
-            os.replace(self._partial, self.path)
+            publish(self._partial, self.path)
         except OSError as error:
             raise MediaError(f"{self.path}: cannot be written ({error.strerror}); free space") from error
 

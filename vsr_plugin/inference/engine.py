@@ -17,8 +17,8 @@ import torch.nn as nn
 from torch import Tensor
 
 from vsr_plugin.acceleration.guard import FiniteGuard, NotFiniteError
+from vsr_plugin.files import write_text
 from vsr_plugin.inference.state_store import DiskCache, TensorCache
-from vsr_plugin.media.atomic import write_text
 from vsr_plugin.models.propagation.recurrence import delayed
 from vsr_plugin.ops.frames import Frame, frame_to_tensor
 from vsr_plugin.ops.padding import pad_to_multiple

@@ -14,6 +14,7 @@ from torch import Tensor
 from vsr_plugin.acceleration import FiniteGuard, NotFiniteError
 from vsr_plugin.acceleration.cuda.graphs import release_graphs
 from vsr_plugin.errors import MediaError, VSRError
+from vsr_plugin.files import write_text
 from vsr_plugin.inference.engine import restore_piece
 from vsr_plugin.inference.output_size import fitted
 from vsr_plugin.inference.planning import Plan
@@ -21,7 +22,6 @@ from vsr_plugin.inference.spilling import Spill
 from vsr_plugin.inference.state_store import DiskCache, MemoryCache, TensorCache
 from vsr_plugin.inference.tiling import tile_net
 from vsr_plugin.inference.transfers import Download
-from vsr_plugin.media.atomic import write_text
 from vsr_plugin.ops.frames import Frame
 
 #: Frames that a GPU works on while the check of an earlier one is on its way to the host.

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch.nn as nn
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.media.atomic import write_text
+from vsr_plugin.files import write_text
 
 _FLOW_BYTES = 2 * 2 * 4  # of a pixel: both directions, two numbers in float32
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vsr_plugin.errors import MediaError
+from vsr_plugin.files import write_text
 from vsr_plugin.inference.record_file import RecordFile
 
 
@@ -126,10 +127,8 @@ class DiskCache:
             # A resumed run goes on in the file of the first one.
             layout = json.loads(path.read_text())
         else:
-            partial = path.with_suffix(".partial")
             try:
-                partial.write_text(json.dumps(layout))
-                os.replace(partial, path)
+                write_text(path, json.dumps(layout))
             except OSError as error:
                 raise MediaError(f"{path}: cannot be written ({error.strerror}); free space") from error
         return self._record_file(kind, layout)

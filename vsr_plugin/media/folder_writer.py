@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.media.atomic import PartialFolder
+from vsr_plugin.files import PartialFolder
 from vsr_plugin.media.frame import Frame
 from vsr_plugin.media.image_file import encode_png
 from vsr_plugin.media.image_folder import ImageFolderSource

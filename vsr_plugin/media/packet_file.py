@@ -9,47 +9,26 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import av
 import numpy as np
 
 from vsr_plugin.errors import MediaError
+from vsr_plugin.files import NewFile
 
 _HEAD = struct.Struct("<qqIB")
 
 
-class PacketFile:
-    """Writes packets into a file that gets its name when it is whole and on the disk."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises ``OSError`` if the file cannot be made."""
-        self.path = path
-        self._partial = path.with_name(f".{path.name}.partial")
-        self._file = open(self._partial, "wb")  # noqa: SIM115 (open for as long as this object is)
+class PacketFile(NewFile):
+    """Packets in a file that gets its name when it is whole and on the disk."""
 
     def write(self, packets: list[av.Packet]) -> None:
         """Append packets in decoding order."""
         for packet in packets:
             payload = bytes(packet)
-            self._file.write(_HEAD.pack(packet.pts, packet.duration or 0, len(payload), packet.is_keyframe))
-            self._file.write(payload)
-
-    def commit(self) -> None:
-        """Give the file its name."""
-        self._file.flush()
-        # A name that outlives a power cut must not stand for data that did not.
-        os.fsync(self._file.fileno())
-        self._file.close()
-        os.replace(self._partial, self.path)
-
-    def discard(self) -> None:
-        """Remove the file; may be called at any time."""
-        # Closing writes what is buffered, which fails on a full disk.
-        with suppress(OSError):
-            self._file.close()
-        self._partial.unlink(missing_ok=True)
+            self.file.write(_HEAD.pack(packet.pts, packet.duration or 0, len(payload), packet.is_keyframe))
+            self.file.write(payload)
 
 
 def _heads(path: Path, *, payloads: bool) -> Iterator[tuple[int, int, int, bytes]]:

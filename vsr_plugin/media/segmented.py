@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.media.atomic import PartialFile, write_text
+from vsr_plugin.files import PartialFile, write_text
 from vsr_plugin.media.encoding import Encoding
 from vsr_plugin.media.frame import Frame
 from vsr_plugin.media.packet_file import PacketFile, joined_packets, read_times, reordering

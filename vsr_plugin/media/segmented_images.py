@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vsr_plugin.media.atomic import PartialFolder, sync
+from vsr_plugin.files import PartialFolder, sync
 from vsr_plugin.media.folder_writer import check_folder_output, png_path, write_png
 from vsr_plugin.media.frame import Frame
 from vsr_plugin.media.segmented import Segment, SegmentedOutput, SegmentWriter

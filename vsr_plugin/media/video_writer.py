@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.media.atomic import PartialFile
+from vsr_plugin.files import PartialFile
 from vsr_plugin.media.encoding import Encoding
 from vsr_plugin.media.frame import Frame
 from vsr_plugin.media.sink import FrameSink

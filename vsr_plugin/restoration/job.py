@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.media.atomic import write_text
+from vsr_plugin.files import NewFile, write_text
 from vsr_plugin.media.segmented import Segment
 
 _JOB, _RESOURCES, _COMPLETE = "job.json", "resources.json", "complete.json"
@@ -272,10 +272,9 @@ class JobFolder:
         Raises:
             MediaError: the disk is full.
         """
-        partial = self.path / f".picture-{index}.partial.npz"
         try:
-            np.savez(partial, **versions)
-            os.replace(partial, self.path / f"picture-{index:08d}.npz")
+            with NewFile(self.path / f"picture-{index:08d}.npz") as file:
+                np.savez(file, **versions)
             for path in self.path.glob("picture-*.npz"):
                 if path.name < f"picture-{index:08d}.npz":
                     path.unlink(missing_ok=True)

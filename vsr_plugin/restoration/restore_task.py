@@ -13,9 +13,9 @@ import torch.nn as nn
 from vsr_plugin.acceleration import PRECISIONS, accelerate_with_fallback, missing_kernels
 from vsr_plugin.acceleration.precision import feature_dtype
 from vsr_plugin.errors import MediaError
+from vsr_plugin.files import PartialFile, write_whole
 from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
 from vsr_plugin.media import FrameSource
-from vsr_plugin.media.atomic import PartialFile, write_whole
 from vsr_plugin.media.segmented import SegmentedOutput
 from vsr_plugin.models.propagation.forgetting import LONG, USUAL_RATE, with_forgetting
 from vsr_plugin.ops.frames import to_uint8

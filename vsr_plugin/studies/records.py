@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vsr_plugin.media.atomic import write_whole
+from vsr_plugin.files import write_whole
 
 
 class PartRecords:

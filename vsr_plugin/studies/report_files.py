@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vsr_plugin.benchmarks.machine import describe_machine
-from vsr_plugin.media.atomic import write_whole
+from vsr_plugin.files import write_whole
 from vsr_plugin.studies.study import Part, Report, Study, Table
 from vsr_plugin.visualization.figures import new_figure, save_figure
 

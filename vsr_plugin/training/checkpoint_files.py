@@ -10,6 +10,7 @@ import torch
 from mmengine.fileio import LocalBackend, register_backend
 
 from vsr_plugin.errors import TrainingError
+from vsr_plugin.files import NewFile
 
 #: Name of the storage backend that configs give to mmengine's ``CheckpointHook`` (``backend_args``).
 ATOMIC = "vsr_plugin_atomic"
@@ -26,16 +27,11 @@ class AtomicBackend(LocalBackend):
             TrainingError: the disk is full or the folder cannot be written.
         """
         target = Path(filepath)
-        partial = target.with_name(f".{target.name}.partial")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with open(partial, "wb") as file:
+            with NewFile(target) as file:
                 file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, target)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise TrainingError(
                 f"{target}: the checkpoint cannot be written ({error.strerror}); the ones before are whole: "
                 "make room and go on with --resume"

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vsr_plugin.media.atomic import write_whole
+from vsr_plugin.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

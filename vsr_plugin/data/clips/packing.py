@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import struct
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.media.atomic import PartialFile
+from vsr_plugin.files import PartialFile, partial_path
 
 #: The header has this length whatever the number of frames, so that it can be written last; pixels start at a
 #: multiple of 64 bytes, as numpy wants them for mapping.
@@ -44,11 +43,6 @@ def _header(shape: tuple[int, ...]) -> bytes:
     described = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape!r}, }}".encode()
     length = HEADER_BYTES - len(_MAGIC) - 2
     return _MAGIC + struct.pack("<H", length) + described.ljust(length - 1) + b"\n"
-
-
-def partial_path(target: Path) -> Path:
-    """Where something is written until it is whole: the same place in every run, so that a later one clears it."""
-    return target.with_name(f".{target.name}.partial")
 
 
 class PackedWriter:
@@ -112,9 +106,6 @@ class PackedWriter:
         try:
             self._file.seek(0)
             self._file.write(_header((self.num_written, *self._size)))
-            self._file.flush()
-            # A name that outlives a power cut must not stand for data that did not.
-            os.fsync(self._file.fileno())
             self._file.close()
             self._partial.commit()
         except OSError as error:

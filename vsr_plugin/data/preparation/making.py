@@ -13,12 +13,12 @@ import numpy as np
 
 from vsr_plugin.data.clips import Clip, ImageClip, PackedClip
 from vsr_plugin.data.clips.in_order import frames_in_order
-from vsr_plugin.data.clips.packing import PackedWriter, packed_bytes, partial_path
+from vsr_plugin.data.clips.packing import PackedWriter, packed_bytes
 from vsr_plugin.data.degradations import DEGRADATIONS
 from vsr_plugin.data.preparation.checks import SCALE
 from vsr_plugin.data.preparation.processes import Tick
 from vsr_plugin.errors import DataError, MediaError
-from vsr_plugin.media.atomic import PartialFolder
+from vsr_plugin.files import PartialFolder, partial_path
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from vsr_plugin.data.preparation.layouts import Tree
 from vsr_plugin.data.preparation.making import Product
 from vsr_plugin.data.preparation.planning import PACKED
 from vsr_plugin.errors import DataError, MediaError
-from vsr_plugin.media.atomic import write_text
+from vsr_plugin.files import write_text
 
 MANIFEST = "manifest.json"
 _FORMAT = 1

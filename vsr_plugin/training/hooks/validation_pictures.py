@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from vsr_plugin.errors import VSRError
-from vsr_plugin.media.atomic import write_whole
+from vsr_plugin.files import write_whole
 from vsr_plugin.ops.resize import bicubic_upsample
 from vsr_plugin.registry import HOOKS
 from vsr_plugin.visualization import comparison_picture

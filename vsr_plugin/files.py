@@ -1,11 +1,13 @@
-"""Results that appear under their final name only when they are whole."""
+"""Results that appear under their final name only when they are whole and on the disk, and locks of folders."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from vsr_plugin.errors import MediaError
 
@@ -44,8 +46,65 @@ def sync(path: Path) -> None:
     Raises:
         OSError: the disk is full or fails.
     """
-    with open(path, "rb") as file:
+    with open(path, "r+b") as file:  # Windows syncs only what may be written
         os.fsync(file.fileno())
+
+
+def partial_path(target: Path) -> Path:
+    """Where something is written until it is whole: the same place in every run, so that a later one clears it."""
+    return target.with_name(f".{target.name}.partial")
+
+
+def publish(partial: Path, target: Path) -> None:
+    """Give a file its final name, replacing one that has it, once its content is on the disk.
+
+    A name that outlives a power cut must not stand for data that did not.
+
+    Raises:
+        OSError: the disk is full or fails.
+    """
+    sync(partial)
+    os.replace(partial, target)
+
+
+class NewFile:
+    """A binary file that gets its name when it is whole and on the disk; an earlier one is replaced in one step.
+
+    As a context manager it gives the file to write into, and commits or, after an exception, discards it.
+
+    Args:
+        path: The final name.
+
+    Raises:
+        OSError: the file cannot be made; in :meth:`commit` and at the end of ``with``, the disk is full or fails.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._partial = partial_path(path)
+        self.file = open(self._partial, "wb")  # noqa: SIM115 (open for as long as this object is)
+
+    def commit(self) -> None:
+        """Give the file its name."""
+        self.file.close()
+        publish(self._partial, self.path)
+
+    def discard(self) -> None:
+        """Remove the file unless it has its name; may be called at any time."""
+        # Closing writes what is buffered, which fails on a full disk.
+        with suppress(OSError):
+            self.file.close()
+        self._partial.unlink(missing_ok=True)
+
+    def __enter__(self) -> BinaryIO:
+        return self.file
+
+    def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
+        try:
+            if kind is None:
+                self.commit()
+        finally:
+            self.discard()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -54,16 +113,8 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: the disk is full or fails.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with open(partial, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with NewFile(path) as file:
+        file.write(text.encode())
 
 
 class PartialFile:
@@ -108,8 +159,7 @@ class PartialFile:
     def commit(self) -> None:
         """Give the file its final name, once it is on the disk: what it was made of may be deleted then."""
         self._check_absent()
-        sync(self.path)
-        os.replace(self.path, self.target)
+        publish(self.path, self.target)
 
     def discard(self) -> None:
         """Remove what was written; nothing appears under the final name."""
