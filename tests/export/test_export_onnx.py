@@ -12,9 +12,8 @@ from small_networks import lively
 
 from vsr_plugin.errors import ExportError, MediaError, WeightsError
 from vsr_plugin.models import BasicVSRNet, SPyNet
-from vsr_plugin.models.aggregation import keyframe_indices
 from vsr_plugin.models.propagation.forgetting import with_forgetting
-from vsr_plugin.ops.padding import neighbourhood_indices
+from vsr_plugin.ops.indices import keyframe_indices, neighbourhood_indices
 
 
 @pytest.mark.parametrize("padding", [0, 2, 3])

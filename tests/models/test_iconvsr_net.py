@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vsr_plugin.models import IconVSRNet
-from vsr_plugin.models.aggregation import keyframe_indices
-from vsr_plugin.ops.padding import neighbourhood_indices
+from vsr_plugin.ops.indices import keyframe_indices, neighbourhood_indices
 
 PRECISIONS = [(torch.float32, 2e-5), (torch.float64, 1e-10)]
 

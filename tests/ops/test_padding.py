@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vsr_plugin.ops.padding import neighbourhood_indices, pad_to_multiple
+from vsr_plugin.ops.indices import mirrored_indices, neighbourhood_indices
+from vsr_plugin.ops.padding import pad_to_multiple
 
 
 def published_window(i: int, t: int, padding: int) -> list[int]:
@@ -85,6 +86,7 @@ def test_padding_replicates_what_reflection_leaves(length: int, expected: list[i
     images = line.view(1, 1, 1, -1).expand(1, 1, 8, -1)
     padded = pad_to_multiple(images if axis == -1 else images.mT, 4)
     padded = padded if axis == -1 else padded.mT
+    assert mirrored_indices(length, 4) == expected
     assert torch.equal(padded, torch.tensor(expected).float().expand(1, 1, 8, -1))
 
 

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from vsr_plugin.export.onnx_layers import has_keyframes
 from vsr_plugin.export.tracing import TRACE_SIZE, Part
-from vsr_plugin.ops.padding import mirror_to_multiple
 
 
 def keyframe_plan(t: int | Tensor, keyframe_stride: int, padding: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -30,6 +29,16 @@ def keyframe_plan(t: int | Tensor, keyframe_stride: int, padding: int) -> tuple[
     reflected = torch.minimum(j % period, period - j % period)
     windows = torch.where(beyond <= 0, j, torch.where(beyond + padding <= t - 1, near, reflected))
     return windows, number, is_keyframe
+
+
+def mirror_to_multiple(images: Tensor, multiple: int) -> Tensor:
+    """``pad_to_multiple`` for sizes that are open in the graph: ``mirrored_indices`` in arithmetic of whole tensors."""
+    for axis in (-2, -1):
+        length = images.shape[axis]
+        index = torch.arange(length + -length % multiple, device=images.device)
+        reflected = (2 * (length - 1) - index).clamp(min=0)
+        images = images.index_select(axis, torch.where(index < length, index, reflected))
+    return images
 
 
 class Begin(nn.Module):

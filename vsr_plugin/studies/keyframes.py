@@ -13,7 +13,7 @@ from vsr_plugin.benchmarks.machine import timed
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
-from vsr_plugin.models.aggregation import keyframe_indices
+from vsr_plugin.ops.indices import keyframe_indices
 from vsr_plugin.restoration.fingerprint import of_net
 from vsr_plugin.studies.frame_psnr import PROTOCOL, describe_clip, frame_psnr
 from vsr_plugin.studies.study import Part, Report, Study, Table

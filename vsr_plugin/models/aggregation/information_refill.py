@@ -10,19 +10,7 @@ from torch import Tensor
 from vsr_plugin.models.aggregation.edvr_feature_extractor import EDVRFeatureExtractor
 from vsr_plugin.models.base_module import pretrained
 from vsr_plugin.models.propagation.propagation import Propagation
-from vsr_plugin.ops.padding import neighbourhood_indices
-
-
-def keyframe_indices(t: int, keyframe_stride: int | None) -> list[int]:
-    """Keyframes of a ``t``-frame sequence: every ``keyframe_stride``-th frame and the last; none for ``None``.
-
-    Example:
-        >>> keyframe_indices(8, 5)
-        [0, 5, 7]
-    """
-    if keyframe_stride is None:
-        return []
-    return sorted({*range(0, t, keyframe_stride), t - 1})
+from vsr_plugin.ops.indices import keyframe_indices, neighbourhood_indices
 
 
 class InformationRefill:
