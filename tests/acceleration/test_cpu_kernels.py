@@ -7,7 +7,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from vsr_plugin.acceleration.cpu import kernels
-from vsr_plugin.acceleration.cpu.kernels import DeformConv, NarrowConv, WinogradConv, jit, team, trial
+from vsr_plugin.acceleration.cpu.kernels import DeformConv, FewChannelsConv, WinogradConv, jit, parallel, self_test
 from vsr_plugin.acceleration.cpu.kernels.winograd import ALGORITHMS
 from vsr_plugin.ops.deform_conv import modulated_deform_conv2d
 
@@ -141,25 +141,25 @@ def test_winograd_shows_what_is_not_finite(value, slope):
 def test_nothing_to_convolve():
     ours = WinogradConv(torch.randn(16, 16, 3, 3), torch.zeros(16), None)
     assert ours(torch.empty(0, 16, 4, 4)).shape == (0, 16, 4, 4)
-    assert NarrowConv(torch.randn(3, 16, 3, 3), torch.zeros(3))(torch.empty(1, 16, 4, 0)).shape == (1, 3, 4, 0)
+    assert FewChannelsConv(torch.randn(3, 16, 3, 3), torch.zeros(3))(torch.empty(1, 16, 4, 0)).shape == (1, 3, 4, 0)
 
 
 @works
 @pytest.mark.parametrize(("c_in", "c_out", "taps"), [(64, 3, 3), (16, 2, 7), (4, 1, 3), (12, 3, 5)])
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (9, 4), (3, 6), (7, 10)])
-def test_narrow(c_in, c_out, taps, size):
+def test_few_channels(c_in, c_out, taps, size):
     conv = nn.Conv2d(c_in, c_out, taps, padding=taps // 2)
     x = features(2, c_in, *size)
-    torch.testing.assert_close(NarrowConv(conv.weight, conv.bias)(x), conv(x), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(FewChannelsConv(conv.weight, conv.bias)(x), conv(x), atol=1e-5, rtol=1e-5)
 
 
 @works
-def test_narrow_rows_of_zeros():
+def test_few_channels_rows_of_zeros():
     conv = nn.Conv2d(8, 3, 3, padding=(0, 1))
     x = features(2, 8, 9, 6)
     for padding in ((0, 1), (1, 0), (0, 0)):
         expected = conv(F.pad(x, (0, 0, *padding)))
-        torch.testing.assert_close(NarrowConv(conv.weight, conv.bias)(x, padding), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(FewChannelsConv(conv.weight, conv.bias)(x, padding), expected, atol=1e-5, rtol=1e-5)
 
 
 @works
@@ -204,7 +204,7 @@ def test_weights_of_other_precisions(dtype):
     weight, bias = torch.randn(64, 64, 3, 3).to(dtype), torch.randn(64).to(dtype)
     expected = F.conv2d(x, weight.float(), bias.float(), padding=1)
     torch.testing.assert_close(WinogradConv(weight, bias, None)(x), expected, atol=1e-3, rtol=1e-4)
-    torch.testing.assert_close(NarrowConv(weight[:3], bias[:3])(x), expected[:, :3], atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(FewChannelsConv(weight[:3], bias[:3])(x), expected[:, :3], atol=1e-3, rtol=1e-4)
     still = DeformConv(weight, bias, 8)(x, torch.zeros(1, 144, 9, 10), factors)
     torch.testing.assert_close(still, expected, atol=1e-3, rtol=1e-4)
 
@@ -225,7 +225,7 @@ def test_default_precision_does_not_matter():
 def test_other_channels_and_precisions_are_refused():
     x, wide = features(1, 16, 4, 5), features(1, 32, 4, 5)
     winograd = WinogradConv(torch.randn(16, 16, 3, 3), torch.zeros(16), None)
-    for conv in (winograd, NarrowConv(torch.randn(3, 16, 3, 3), torch.zeros(3))):
+    for conv in (winograd, FewChannelsConv(torch.randn(3, 16, 3, 3), torch.zeros(3))):
         with pytest.raises(ValueError, match=r"float32 features \(n, 16, h, w\) on the CPU, got \(1, 32, 4, 5\)"):
             conv(wide)
         with pytest.raises(ValueError, match=r"torch\.float64"):
@@ -245,7 +245,7 @@ def test_every_width_of_vectors(monkeypatch, host):
     # Vectors wider than the processor's are computed in parts.
     monkeypatch.setattr(jit, "host", lambda: (host, None))
     assert WinogradConv(torch.randn(64, 64, 3, 3), torch.zeros(64), None).lanes == host.lanes
-    for name, (ours, expected) in trial.trials().items():
+    for name, (ours, expected) in self_test.comparisons().items():
         assert largest_error(ours, expected) < 1e-4, name
 
 
@@ -254,7 +254,7 @@ def test_no_kernel_is_said():
     with pytest.raises(RuntimeError, match=r"no kernel for weights \(16, 16, 5, 5\)"):
         WinogradConv(torch.randn(16, 16, 5, 5), torch.zeros(16), None)
     with pytest.raises(RuntimeError, match="no kernel"):
-        NarrowConv(torch.randn(3, 6, 3, 3), torch.zeros(3))
+        FewChannelsConv(torch.randn(3, 6, 3, 3), torch.zeros(3))
     with pytest.raises(RuntimeError, match="in 2 deformable groups"):
         DeformConv(torch.randn(16, 16, 3, 3), torch.zeros(16), 2)
 
@@ -265,7 +265,7 @@ def test_no_kernel_is_said():
 @works
 def test_threads_do_not_show(monkeypatch):
     conv = WinogradConv(torch.randn(64, 64, 3, 3), torch.randn(64), 0.1)
-    narrow = NarrowConv(torch.randn(3, 64, 3, 3), torch.randn(3))
+    few = FewChannelsConv(torch.randn(3, 64, 3, 3), torch.randn(3))
     x = features(2, 64, 45, 70)
     threads = torch.get_num_threads()
     results = []
@@ -273,8 +273,8 @@ def test_threads_do_not_show(monkeypatch):
         for count, openmp in ((1, True), (3, True), (3, False)):
             torch.set_num_threads(count)
             if not openmp:
-                monkeypatch.setattr(team, "_openmp", lambda: None)
-            results.append((conv(x), narrow(x)))
+                monkeypatch.setattr(parallel, "_openmp", lambda: None)
+            results.append((conv(x), few(x)))
     finally:
         torch.set_num_threads(threads)
     for other in results[1:]:

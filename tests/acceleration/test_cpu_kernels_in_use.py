@@ -12,7 +12,7 @@ from vsr_plugin.acceleration.cpu import kernels
 from vsr_plugin.acceleration.cpu.banded_upsampling import BandedUpsampling
 from vsr_plugin.acceleration.cpu.block_conv import BlockConv
 from vsr_plugin.acceleration.cpu.gather_deform_conv import GatherDCNPack
-from vsr_plugin.acceleration.cpu.kernels import DeformConv, NarrowConv, WinogradConv, jit, team, trial
+from vsr_plugin.acceleration.cpu.kernels import DeformConv, FewChannelsConv, WinogradConv, jit, parallel, self_test
 from vsr_plugin.acceleration.fused_conv import FusedConv
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
@@ -33,13 +33,13 @@ def no_gradients():
 
 @pytest.fixture
 def whatever_the_size(monkeypatch):
-    monkeypatch.setattr(trial, "_WORTH_COMPILING", 0)
+    monkeypatch.setattr(self_test, "_WORTH_COMPILING", 0)
 
 
 @pytest.fixture
 def forgotten():
     """What was found out about the host is found out anew, and once more afterwards."""
-    caches = jit._llvm, jit.host, trial.obstacle
+    caches = jit._llvm, jit.host, self_test.obstacle
     for cache in caches:
         cache.cache_clear()
     yield
@@ -88,7 +88,7 @@ def test_without_llvmlite(monkeypatch, forgotten):
     )
     weight = torch.randn(64, 64, 3, 3)
     assert not WinogradConv.suits(weight, (1, 1), (1, 1))
-    assert not NarrowConv.suits(weight[:3], (1, 1))
+    assert not FewChannelsConv.suits(weight[:3], (1, 1))
     assert not DeformConv.suits(weight, 8)
     conv = nn.Conv2d(64, 64, 3, padding=1)
     x = torch.randn(1, 64, 50, 50)
@@ -129,9 +129,9 @@ def test_switched_off(monkeypatch, forgotten):
 @works
 def test_other_numbers_are_an_obstacle(monkeypatch, forgotten):
     for wrong in (1.0, float("nan")):
-        trial.obstacle.cache_clear()
+        self_test.obstacle.cache_clear()
         found = torch.full((2,), wrong), torch.zeros(2)
-        monkeypatch.setattr(trial, "trials", lambda found=found: {"3x3, residual": found})
+        monkeypatch.setattr(self_test, "comparisons", lambda found=found: {"3x3, residual": found})
         reason = "3x3, residual: other numbers than PyTorch's"
         assert kernels.obstacle() == reason
         assert missing_kernels(BasicVSRNet(mid_channels=8, num_blocks=1), "fp32").endswith(reason)
@@ -160,8 +160,8 @@ def test_size_alone_decides():
 @works
 def test_layers_use_them(whatever_the_size, monkeypatch):
     used = []
-    original = team.run
-    monkeypatch.setattr(team, "run", lambda *args: (used.append(type(args[1]).__name__), original(*args)))
+    original = parallel.run
+    monkeypatch.setattr(parallel, "run", lambda *args: (used.append(type(args[1]).__name__), original(*args)))
     x = torch.randn(1, 64, 12, 9)
     conv, last = nn.Conv2d(64, 64, 3, padding=1), nn.Conv2d(64, 3, 3, padding=1)
     torch.testing.assert_close(FusedConv.of(conv, torch.float32, 0)(x), conv(x).relu(), atol=1e-5, rtol=1e-5)
@@ -170,7 +170,7 @@ def test_layers_use_them(whatever_the_size, monkeypatch):
     deform.conv_offset.weight.normal_(std=0.05)
     torch.testing.assert_close(GatherDCNPack(deform, torch.float32)(x, x), deform(x, x), atol=1e-4, rtol=1e-4)
     # Displacements and factors of the deformable one are convolutions, too.
-    assert used == ["WinogradCall", "NarrowCall", "WinogradCall", "WinogradCall", "DeformCall"]
+    assert used == ["WinogradArgs", "FewChannelsArgs", "WinogradArgs", "WinogradArgs", "DeformArgs"]
 
 
 @works

@@ -8,7 +8,7 @@ import kernels_on_cpu
 import pytest
 import torch
 
-from vsr_plugin.acceleration.cuda.kernels import nvrtc, trial
+from vsr_plugin.acceleration.cuda.kernels import nvrtc, self_test
 
 
 def test_structures_are_those_of_the_driver():
@@ -129,39 +129,39 @@ def test_kernels_that_fail_are_not_used(monkeypatch, error):
     def failing(device, dtype):
         raise error
 
-    monkeypatch.setattr(trial, "trials", failing)
+    monkeypatch.setattr(self_test, "comparisons", failing)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(torch.cuda, "device", lambda device: torch.no_grad())
-    trial.obstacle.cache_clear()
-    assert trial.obstacle(torch.device("cuda:0"), torch.float16) == str(error)
-    assert not trial.kernels_work(torch.device("cuda:0"), torch.float16)
-    trial.obstacle.cache_clear()
+    self_test.obstacle.cache_clear()
+    assert self_test.obstacle(torch.device("cuda:0"), torch.float16) == str(error)
+    assert not self_test.kernels_work(torch.device("cuda:0"), torch.float16)
+    self_test.obstacle.cache_clear()
 
 
 def test_lack_of_memory_is_no_obstacle(monkeypatch):
     def full(device, dtype):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(trial, "trials", full)
+    monkeypatch.setattr(self_test, "comparisons", full)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
-    trial.obstacle.cache_clear()
+    self_test.obstacle.cache_clear()
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        trial.kernels_work(torch.device("cuda:0"), torch.float16)
+        self_test.kernels_work(torch.device("cuda:0"), torch.float16)
 
 
 @pytest.mark.parametrize(("error", "works"), [(1e-4, True), (0.5, False), (torch.nan, False)])
 def test_kernels_with_wrong_numbers_are_not_used(monkeypatch, error, works):
     right = torch.ones(3)
     tried = {"warp": (right, right), "conv3x3": (right + error, right), "enlarge": (right, right)}
-    monkeypatch.setattr(trial, "trials", lambda device, dtype: tried)
+    monkeypatch.setattr(self_test, "comparisons", lambda device, dtype: tried)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(torch.cuda, "device", lambda device: torch.no_grad())
-    trial.obstacle.cache_clear()
-    assert trial.kernels_work(torch.device("cuda:0"), torch.float16) is works
+    self_test.obstacle.cache_clear()
+    assert self_test.kernels_work(torch.device("cuda:0"), torch.float16) is works
     reason = None if works else "they give other numbers than PyTorch: conv3x3"
-    assert trial.obstacle(torch.device("cuda:0"), torch.float16) == reason
-    trial.obstacle.cache_clear()
+    assert self_test.obstacle(torch.device("cuda:0"), torch.float16) == reason
+    self_test.obstacle.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -170,9 +170,9 @@ def test_kernels_with_wrong_numbers_are_not_used(monkeypatch, error, works):
 )
 def test_what_kernels_are_not_for(monkeypatch, capability, dtype, reason):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    trial.obstacle.cache_clear()
-    assert reason in trial.obstacle(torch.device("cuda:0"), dtype)
-    trial.obstacle.cache_clear()
+    self_test.obstacle.cache_clear()
+    assert reason in self_test.obstacle(torch.device("cuda:0"), dtype)
+    self_test.obstacle.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["convolution", "flow", "pixels"])
@@ -186,12 +186,12 @@ def test_sources_include_nothing(name):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_the_trial_compares_like_with_like(monkeypatch, dtype):
-    """With emulated kernels, so that a kernel which fails it is at fault and not the trial."""
+    """With emulated kernels, so that a kernel which fails it is at fault and not the test."""
     for name, function in kernels_on_cpu.FUNCTIONS.items():
-        monkeypatch.setattr(trial, name, function, raising=False)
+        monkeypatch.setattr(self_test, name, function, raising=False)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: types.SimpleNamespace(synchronize=lambda: None))
-    tried = trial.trials(torch.device("cpu"), dtype)
+    tried = self_test.comparisons(torch.device("cpu"), dtype)
     assert len(tried) == 11
     for name, (got, right) in tried.items():
         assert got.shape == right.shape, name
-        assert (got - right).abs().max() < trial._TOLERANCE[dtype] * right.abs().max(), name
+        assert (got - right).abs().max() < self_test._TOLERANCE[dtype] * right.abs().max(), name

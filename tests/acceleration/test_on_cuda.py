@@ -10,7 +10,7 @@ from vsr_plugin.acceleration import accelerate
 from vsr_plugin.acceleration.cuda import conv_with_epilogue, kernels
 from vsr_plugin.acceleration.cuda.flow_by_kernels import flow_kernels_work, use_flow_kernels
 from vsr_plugin.acceleration.cuda.graphs import steps_unrecorded
-from vsr_plugin.acceleration.cuda.kernels.trial import kernels_work, trials
+from vsr_plugin.acceleration.cuda.kernels.self_test import comparisons, kernels_work
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
@@ -79,7 +79,7 @@ def test_replays_equal_the_usual_way(precision):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @torch.no_grad()
 def test_our_kernels_give_what_pytorch_gives(dtype):
-    for name, (got, right) in trials(torch.device("cuda:0"), dtype).items():
+    for name, (got, right) in comparisons(torch.device("cuda:0"), dtype).items():
         error = float((got - right).abs().max() / right.abs().max())
         assert error < (1e-3 if dtype == torch.float16 else 8e-3), name
     assert kernels_work(torch.device("cuda:0"), dtype)

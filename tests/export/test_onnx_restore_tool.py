@@ -161,7 +161,7 @@ VIDEOS = {
 def test_a_video_is_carried_over_as_by_restore_video(kind, small, exported, media, monkeypatch, tmp_path: Path) -> None:
     # Our CPU kernels round otherwise than both runtimes' operators: one of 100 000 values is a grey level off, upon
     # which the encoder decides otherwise. What is looked at here is what is carried over.
-    monkeypatch.setattr("vsr_plugin.acceleration.cpu.kernels.trial._WORTH_COMPILING", 2**62)
+    monkeypatch.setattr("vsr_plugin.acceleration.cpu.kernels.self_test._WORTH_COMPILING", 2**62)
     name, how, notes = VIDEOS[kind]
     source = media.make_clip(tmp_path / name, pictures=pictures(7, 32, 48), n=7, size=(32, 48), **how)
     expected, found = (tmp_path / f"{who}_{name}" for who in ("expected", "found"))

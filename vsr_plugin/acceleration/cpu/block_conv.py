@@ -5,7 +5,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr_plugin.acceleration.cpu.kernels import NarrowConv, kernels_pay
+from vsr_plugin.acceleration.cpu.kernels import FewChannelsConv, kernels_pay
 from vsr_plugin.acceleration.fused_conv import FusedConv, Pair
 
 
@@ -32,17 +32,17 @@ class BlockConv(nn.Module):
         for dy in range(bh):
             for dx in range(bw):
                 weight[:, dy, dx, :, dy : dy + kh, dx : dx + kw] = conv.weight.detach()
-        self._narrow = None
-        if dtype == torch.float32 and NarrowConv.suits(conv.weight, self.padding):
-            self._narrow = NarrowConv(conv.weight, conv.bias)
+        self._few_channels = None
+        if dtype == torch.float32 and FewChannelsConv.suits(conv.weight, self.padding):
+            self._few_channels = FewChannelsConv(conv.weight, conv.bias)
         self.conv = FusedConv(
             weight.flatten(0, 2), conv.bias.repeat_interleave(bh * bw), dtype, self.padding, stride=block
         )
 
     def forward(self, x: Tensor, padding: Pair | None = None) -> Tensor:
         """Convolve ``(n, c_in, h, w)``; ``padding`` is as for :class:`FusedConv`."""
-        if self._narrow is not None and kernels_pay(x, self._narrow.weight):
-            return self._narrow(self.conv.prepare(x), padding)
+        if self._few_channels is not None and kernels_pay(x, self._few_channels.weight):
+            return self._few_channels(self.conv.prepare(x), padding)
         (bh, bw), (kh, kw), (above, below) = self.block, self.kernel_size, padding or (self.padding[0],) * 2
         h, w = x.size(2) + above + below - kh + 1, x.size(3) + 2 * self.padding[1] - kw + 1
         if h % bh or w % bw:

@@ -11,7 +11,7 @@ from vsr_plugin.acceleration.cuda import kernels
 from vsr_plugin.models.alignment import SPyNet
 from vsr_plugin.models.alignment.spynet import SPyNetBasicModule
 
-#: Largest difference to PyTorch's operators in the trial, in pixels.
+#: Largest difference to PyTorch's operators in the self-test, in pixels.
 _TOLERANCE = 0.05
 
 

@@ -2,18 +2,17 @@
 
 oneDNN convolves directly, near the peak of the machine, so only fewer multiplications can be faster.
 
-- ``winograd_conv``, ``narrow_conv`` (direct, to very few channels), ``deform_conv``: packing weights, calling;
-  ``calling`` is what they share.
+- ``winograd_conv``, ``few_channels_conv`` (direct), ``deform_conv``: packing weights, launching.
 - ``winograd``: the method's matrices.
-- ``tasks``: the convolutions themselves, and ``call``: what they are called with.
+- ``codegen``: the kernels themselves, written for LLVM; ``kernel_args``: what they are called with.
 - ``jit``: compiling them for this processor.
-- ``team``: running them on the threads that PyTorch uses.
-- ``trial``: whether they work here.
+- ``parallel``: running them on the threads that PyTorch uses.
+- ``self_test``: whether they work here.
 """
 
 from vsr_plugin.acceleration.cpu.kernels.deform_conv import DeformConv
-from vsr_plugin.acceleration.cpu.kernels.narrow_conv import NarrowConv
-from vsr_plugin.acceleration.cpu.kernels.trial import kernels_pay, missing_kernels, obstacle
+from vsr_plugin.acceleration.cpu.kernels.few_channels_conv import FewChannelsConv
+from vsr_plugin.acceleration.cpu.kernels.self_test import kernels_pay, missing_kernels, obstacle
 from vsr_plugin.acceleration.cpu.kernels.winograd_conv import WinogradConv
 
-__all__ = ["DeformConv", "NarrowConv", "WinogradConv", "kernels_pay", "missing_kernels", "obstacle"]
+__all__ = ["DeformConv", "FewChannelsConv", "WinogradConv", "kernels_pay", "missing_kernels", "obstacle"]

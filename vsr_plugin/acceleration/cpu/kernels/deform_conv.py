@@ -1,11 +1,17 @@
-"""Modulated deformable convolutions of channels-last features: packing weights, calling."""
+"""Modulated deformable convolutions of channels-last features: packing weights, launching."""
 
 import torch
 from torch import Tensor
 
-from vsr_plugin.acceleration.cpu.kernels import jit, team
-from vsr_plugin.acceleration.cpu.kernels.call import BLOCK, DeformCall, deform_scratch
-from vsr_plugin.acceleration.cpu.kernels.calling import channels_last, lanes_for, parameters, scratch
+from vsr_plugin.acceleration.cpu.kernels import jit, parallel
+from vsr_plugin.acceleration.cpu.kernels.kernel_args import (
+    BLOCK,
+    DeformArgs,
+    channels_last,
+    deform_scratch,
+    parameters,
+    scratch,
+)
 
 
 class DeformConv:
@@ -38,12 +44,12 @@ class DeformConv:
     def _both_lanes(weight: Tensor, groups: int) -> tuple[int, int] | None:
         """Lanes for sampling, and for the product with the weights."""
         c_out, c_in = weight.shape[:2]
-        lanes, matrix_lanes = lanes_for(c_in // groups, 9 * groups), lanes_for(c_out // 2)
+        lanes, matrix_lanes = jit.lanes_for(c_in // groups, 9 * groups), jit.lanes_for(c_out // 2)
         return (lanes, matrix_lanes) if lanes and matrix_lanes and c_in % groups == c_out % 2 == 0 else None
 
     @classmethod
     def suits(cls, weight: Tensor, groups: int) -> bool:
-        """Whether there is a kernel for such a convolution here; whether it works, ``trial`` tells."""
+        """Whether there is a kernel for such a convolution here; whether it works, ``self_test`` tells."""
         return tuple(weight.shape[2:]) == (3, 3) and cls._both_lanes(weight, groups) is not None
 
     def __call__(self, x: Tensor, displacements: Tensor, factors: Tensor) -> Tensor:
@@ -78,7 +84,7 @@ class DeformConv:
         if out.numel():
             threads = min(torch.get_num_threads(), -(-n * h * w // BLOCK))
             floats = deform_scratch(self.groups, c_in // self.groups, c_out)
-            call = DeformCall(
+            call = DeformArgs(
                 source=given[0].data_ptr(),
                 target=out.data_ptr(),
                 displacements=given[1].data_ptr(),
@@ -94,5 +100,5 @@ class DeformConv:
                 channels_out=c_out,
             )
             parameters = self.groups, c_in // self.groups, self.lanes, self.matrix_lanes, jit.host()[0].registers
-            team.run(jit.compiled("deform", *parameters), call, threads)
+            parallel.run(jit.compiled("deform", *parameters), call, threads)
         return out.permute(0, 3, 1, 2)

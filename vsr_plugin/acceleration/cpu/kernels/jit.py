@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vsr_plugin.acceleration import machine_code
+from vsr_plugin.acceleration import kernel_cache
 
 
 class Host(NamedTuple):
@@ -83,6 +83,17 @@ def host() -> tuple[Host | None, str | None]:
     return None, "the processor has neither AVX2 with FMA, AVX-512 nor NEON"
 
 
+def lanes_for(*channels: int) -> int | None:
+    """The widest vectors of which all numbers of channels are multiples, if there are kernels here at all."""
+    found, _ = host()
+    lanes = found.lanes if found else 0
+    while lanes >= 4:
+        if not any(number % lanes for number in channels):
+            return lanes
+        lanes //= 2
+    return None
+
+
 @functools.cache
 def _processor() -> tuple[str, str]:
     """The processor's name and features, as LLVM has them."""
@@ -99,12 +110,12 @@ def _target_machine() -> Any:
 def _sources() -> str:
     """Everything that says what code is emitted, and how it is compiled."""
     here = Path(__file__)
-    return "".join(path.read_text() for path in [here, *sorted((here.parent / "tasks").glob("*.py"))])
+    return "".join(path.read_text() for path in [here, *sorted((here.parent / "codegen").glob("*.py"))])
 
 
 def _object_file(task: str, parameters: tuple[int, ...]) -> bytes:
     llvm, machine = _llvm(), _target_machine()
-    emit = importlib.import_module(f"{__package__}.tasks.{task}").emit
+    emit = importlib.import_module(f"{__package__}.codegen.{task}").emit
     module = llvm.parse_assembly(str(emit(*parameters)))
     module.verify()
     passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
@@ -117,7 +128,7 @@ def _engine(task: str, parameters: tuple[int, ...]) -> Any:
     llvm = _llvm()
     version = importlib.import_module("llvmlite").__version__
     depends_on = (_sources(), version, llvm.get_default_triple(), *_processor(), task, *map(str, parameters))
-    code = machine_code.kept(depends_on, lambda: _object_file(task, parameters))
+    code = kernel_cache.cached(depends_on, lambda: _object_file(task, parameters))
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
@@ -128,7 +139,7 @@ def compiled(task: str, *parameters: int) -> int:
     """The address of a task's function ``run``, compiled in half a second if no earlier process has.
 
     Args:
-        task: a module of ``tasks``.
+        task: a module of ``codegen``.
         parameters: of its ``emit``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Convolutions of channels-last features by Winograd's method: packing filters, calling."""
+"""Convolutions of channels-last features by Winograd's method: packing filters, launching."""
 
 import ctypes
 import functools
@@ -8,9 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr_plugin.acceleration.cpu.kernels import jit, team
-from vsr_plugin.acceleration.cpu.kernels.call import BLOCK, CHUNK, WinogradCall, float_bits, winograd_scratch
-from vsr_plugin.acceleration.cpu.kernels.calling import channels_last, lanes_for, parameters, scratch
+from vsr_plugin.acceleration.cpu.kernels import jit, parallel
+from vsr_plugin.acceleration.cpu.kernels.kernel_args import (
+    BLOCK,
+    CHUNK,
+    WinogradArgs,
+    channels_last,
+    float_bits,
+    parameters,
+    scratch,
+    winograd_scratch,
+)
 from vsr_plugin.acceleration.cpu.kernels.winograd import ALGORITHMS
 
 #: Products of input and output channels from which on Winograd's method pays.
@@ -31,7 +39,7 @@ class WinogradConv:
 
     def __init__(self, weight: Tensor, bias: Tensor, slope: float | None):
         c_out, c_in, self.taps, columns = weight.shape
-        lanes = lanes_for(c_in, c_out)
+        lanes = jit.lanes_for(c_in, c_out)
         if self.taps not in ALGORITHMS or columns != self.taps or lanes is None:
             raise RuntimeError(f"no kernel for weights {tuple(weight.shape)}")
         self.lanes = lanes
@@ -41,10 +49,10 @@ class WinogradConv:
 
     @staticmethod
     def suits(weight: Tensor, padding: tuple[int, int], stride: tuple[int, int]) -> bool:
-        """Whether there is a kernel for such a convolution here; whether it works, ``trial`` tells."""
+        """Whether there is a kernel for such a convolution here; whether it works, ``self_test`` tells."""
         c_out, c_in, taps, columns = weight.shape
         known = taps == columns and taps in ALGORITHMS and padding == (taps // 2, taps // 2) and stride == (1, 1)
-        return known and c_in * c_out >= _MIN_CHANNELS and lanes_for(c_in, c_out) is not None
+        return known and c_in * c_out >= _MIN_CHANNELS and jit.lanes_for(c_in, c_out) is not None
 
     @functools.cached_property
     def filters(self) -> Tensor:
@@ -116,7 +124,7 @@ class WinogradConv:
         blocks = -(-n * tile_rows * tile_columns // BLOCK)
         threads = min(torch.get_num_threads(), blocks)
         floats = winograd_scratch(algorithm, c_in)
-        call = WinogradCall(
+        call = WinogradArgs(
             source=x.data_ptr(),
             target=into.data_ptr(),
             residual=0 if residual is None else residual.data_ptr(),
@@ -145,5 +153,5 @@ class WinogradConv:
             chunk_table=ctypes.addressof(chunk_table),
             slope=float_bits(self.slope),
         )
-        team.run(jit.compiled("winograd", self.taps, self.lanes, jit.host()[0].registers), call, threads)
+        parallel.run(jit.compiled("winograd", self.taps, self.lanes, jit.host()[0].registers), call, threads)
         return into

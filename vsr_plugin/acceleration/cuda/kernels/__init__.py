@@ -4,7 +4,7 @@
 - ``convolution``: the convolution of 64 channels that nearly all of the work is.
 - ``pixels``: warping, deformable convolutions, the frame's part of the first convolution, the last convolution.
 - ``flow``: the flow network's convolutions, on Hopper GPUs.
-- ``trial``: whether they work here.
+- ``self_test``: whether they work here.
 """
 
 from vsr_plugin.acceleration.cuda.kernels.convolution import CHANNELS, conv3x3, pack_conv3x3
@@ -19,7 +19,7 @@ from vsr_plugin.acceleration.cuda.kernels.pixels import (
     pack_last_conv,
     warp,
 )
-from vsr_plugin.acceleration.cuda.kernels.trial import kernels_work, obstacle
+from vsr_plugin.acceleration.cuda.kernels.self_test import kernels_work, obstacle
 
 __all__ = [
     "CHANNELS",

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vsr_plugin.acceleration import machine_code
+from vsr_plugin.acceleration import kernel_cache
 
 _INVALID_CONTEXT = 201  # of CUresult
 _MAX_DYNAMIC_SHARED_SIZE_BYTES = 8  # of CUfunction_attribute
@@ -86,7 +86,7 @@ def compile_cubin(source: str, options: Sequence[str]) -> bytes:
         RuntimeError: there is no compiler, or it refuses; with its messages.
     """
     depends_on = (source, *options, str(torch.version.cuda))
-    return machine_code.kept(depends_on, lambda: _translate(source, options))
+    return kernel_cache.cached(depends_on, lambda: _translate(source, options))
 
 
 def _translate(source: str, options: Sequence[str]) -> bytes:

@@ -9,9 +9,8 @@ import itertools
 
 from llvmlite import ir
 
-from vsr_plugin.acceleration.cpu.kernels.call import BLOCK, DeformCall
-from vsr_plugin.acceleration.cpu.kernels.tasks.products import rows_at_once, sum_products
-from vsr_plugin.acceleration.cpu.kernels.tasks.vector_code import (
+from vsr_plugin.acceleration.cpu.kernels.codegen.products import rows_at_once, sum_products
+from vsr_plugin.acceleration.cpu.kernels.codegen.vector_code import (
     FLOAT,
     FLOATS,
     INT,
@@ -19,6 +18,7 @@ from vsr_plugin.acceleration.cpu.kernels.tasks.vector_code import (
     VectorCode,
     integer,
 )
+from vsr_plugin.acceleration.cpu.kernels.kernel_args import BLOCK, DeformArgs
 
 _TAPS = 9
 _INDEX = ir.IntType(32)
@@ -26,7 +26,7 @@ _INDICES = ir.PointerType(_INDEX)
 
 
 def emit(groups: int, group_channels: int, lanes: int, matrix_lanes: int, registers: int) -> ir.Module:
-    """A module with the function ``run(DeformCall *)``, one task.
+    """A module with the function ``run(DeformArgs *)``, one task.
 
     Args:
         groups: deformable groups.
@@ -137,7 +137,7 @@ def _emit_task(
     samples = positions * group_channels
     code = VectorCode(module, "run", [INTS], lanes, public=True)
     build = code.build
-    given, place = code.fields(code.function.args[0], DeformCall)
+    given, place = code.fields(code.function.args[0], DeformArgs)
     source, target, displacements, factors, table, filters, bias, scratch = (
         build.inttoptr(given[name], FLOATS)
         for name in ("source", "target", "displacements", "factors", "positions", "filters", "bias", "scratch")

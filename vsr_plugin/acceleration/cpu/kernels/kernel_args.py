@@ -6,27 +6,33 @@ fields up, to find its own scratch memory and its share of the work.
 
 import ctypes
 import struct
+import threading
+
+import torch
+from torch import Tensor
 
 from vsr_plugin.acceleration.cpu.kernels.winograd import Winograd
 
 #: Tiles of a block: data and sums of 64 channels are 0.4 MB for 3x3 filters. A multiple of 6 and of 12, see
-#: `tasks.winograd`.
+#: `codegen.winograd`.
 BLOCK = 24
 #: Output channels, at most, that are summed up before they are transformed.
 CHUNK = 64
 #: Floats between the matrices of a patch's elements. Without them all elements of a tile fall into two sets of the
 #: first-level cache, and the whole takes a tenth longer.
 GAP = 16
-#: Pixels of a row of which a narrow convolution computes the results at once.
+#: Pixels of a row of which a convolution to few channels computes the results at once.
 PIXELS = 4
+
+_own = threading.local()
 
 
 def _integers(*names: str) -> list[tuple[str, type]]:
     return [(name, ctypes.c_int64) for name in names]
 
 
-class WinogradCall(ctypes.Structure):
-    """What `tasks.winograd` is called with."""
+class WinogradArgs(ctypes.Structure):
+    """What `codegen.winograd` is called with."""
 
     _fields_ = _integers(
         "source",  # address of features, whose channels lie side by side
@@ -61,8 +67,8 @@ class WinogradCall(ctypes.Structure):
     )
 
 
-class NarrowCall(ctypes.Structure):
-    """What `tasks.narrow` is called with."""
+class FewChannelsArgs(ctypes.Structure):
+    """What `codegen.few_channels` is called with."""
 
     _fields_ = _integers(
         "source",  # address of features, whose channels lie side by side
@@ -88,8 +94,8 @@ class NarrowCall(ctypes.Structure):
     )
 
 
-class DeformCall(ctypes.Structure):
-    """What `tasks.deform` is called with. Pixels of all images follow one another everywhere."""
+class DeformArgs(ctypes.Structure):
+    """What `codegen.deform` is called with. Pixels of all images follow one another everywhere."""
 
     _fields_ = _integers(
         "source",  # address of features, whose channels lie side by side
@@ -121,7 +127,7 @@ def winograd_scratch(algorithm: Winograd, channels_in: int) -> int:
     return n * n * (BLOCK * (channels_in + CHUNK) + 2 * GAP + max(channels_in, 2 * CHUNK))
 
 
-def narrow_scratch(taps: int, outputs: int, channels_in: int) -> int:
+def few_channels_scratch(taps: int, outputs: int, channels_in: int) -> int:
     """Floats that a task needs for results and patches at the borders."""
     return PIXELS * outputs + taps * (PIXELS + taps - 1) * channels_in
 
@@ -130,3 +136,29 @@ def deform_scratch(groups: int, group_channels: int, channels_out: int) -> int:
     """Floats that a task needs for sampled values, sums, and the places and weights of what a pixel samples."""
     positions = 9 * groups
     return BLOCK * (positions * group_channels + channels_out) + 8 * positions
+
+
+def scratch(floats: int) -> Tensor:
+    """Memory of this thread, kept from call to call: fresh memory would cost a page fault for each 4 KB."""
+    memory = getattr(_own, "memory", None)
+    if memory is None or memory.numel() < floats:
+        memory = _own.memory = torch.empty(floats, dtype=torch.float32, device="cpu")
+    return memory
+
+
+def parameters(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """A layer's own, as kernels read them."""
+    return weight.detach().float().contiguous(), bias.detach().float().contiguous()
+
+
+def channels_last(x: Tensor, channels: int) -> Tensor:
+    """Features whose channels lie side by side; those of a slice of more channels do already.
+
+    Raises:
+        ValueError: they are not float32, or not so many, so that a kernel would read what is not theirs.
+    """
+    if x.dim() != 4 or x.size(1) != channels or x.dtype != torch.float32 or x.device.type != "cpu":
+        raise ValueError(
+            f"expected float32 features (n, {channels}, h, w) on the CPU, got {tuple(x.shape)}, {x.dtype}, {x.device}"
+        )
+    return x if x.stride(1) == 1 else x.contiguous(memory_format=torch.channels_last)

@@ -2,5 +2,5 @@
 
 - ``vector_code``: writing loops and vectors.
 - ``products``: the innermost loop.
-- ``winograd``, ``narrow``, ``deform``: a task each, of which every thread runs one.
+- ``winograd``, ``few_channels``, ``deform``: a task each, of which every thread runs one.
 """

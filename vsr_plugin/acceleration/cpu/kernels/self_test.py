@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vsr_plugin.acceleration.cpu.kernels import jit
 from vsr_plugin.acceleration.cpu.kernels.deform_conv import DeformConv
-from vsr_plugin.acceleration.cpu.kernels.narrow_conv import NarrowConv
+from vsr_plugin.acceleration.cpu.kernels.few_channels_conv import FewChannelsConv
 from vsr_plugin.acceleration.cpu.kernels.winograd import ALGORITHMS
 from vsr_plugin.acceleration.cpu.kernels.winograd_conv import WinogradConv
 from vsr_plugin.ops.deform_conv import modulated_deform_conv2d
@@ -20,10 +20,10 @@ _TOLERANCE = 1e-4
 _WORTH_COMPILING = 2**25
 
 
-def trials() -> dict[str, tuple[Tensor, Tensor]]:
+def comparisons() -> dict[str, tuple[Tensor, Tensor]]:
     """What the kernels give, and what PyTorch's operators give, for odd sizes and random numbers.
 
-    They are those that the networks have, so that nothing is compiled for the trial alone.
+    They are those that the networks have, so that nothing is compiled for the test alone.
 
     Raises:
         RuntimeError: they cannot be compiled here.
@@ -43,7 +43,7 @@ def trials() -> dict[str, tuple[Tensor, Tensor]]:
             results[f"{taps}x{taps}, {name}"] = conv(x, residual=added), wanted
         few = {3: 3, 7: 2}[taps]
         expected = F.conv2d(x.double(), weight[:few].double(), bias[:few].double(), padding=taps // 2)
-        results[f"{taps}x{taps} to {few} channels"] = NarrowConv(weight[:few], bias[:few])(x), expected
+        results[f"{taps}x{taps} to {few} channels"] = FewChannelsConv(weight[:few], bias[:few])(x), expected
     x, displacements, factors = random(2, 64, 5, 7), 3 * random(2, 144, 5, 7), random(2, 72, 5, 7)
     weight, bias = random(64, 64, 3, 3) / 24, random(64)
     expected = modulated_deform_conv2d(
@@ -60,7 +60,7 @@ def obstacle() -> str | None:
     if lanes is None:
         return reason
     try:
-        results = trials()
+        results = comparisons()
     except (RuntimeError, ImportError, AttributeError, OSError, TypeError, ValueError) as error:
         return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     for name, (ours, expected) in results.items():

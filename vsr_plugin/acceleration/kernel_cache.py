@@ -24,7 +24,7 @@ def folder() -> Path:
     return Path(kernels) / "vsr_plugin"
 
 
-def kept(description: Iterable[str], compile_it: Callable[[], bytes]) -> bytes:
+def cached(description: Iterable[str], compile_it: Callable[[], bytes]) -> bytes:
     """What an earlier process compiled, or else what ``compile_it`` gives, which is kept for later ones.
 
     Args:

@@ -25,7 +25,7 @@ from vsr_plugin.ops.flow_warp import flow_warp
 _TOLERANCE = {torch.float16: 1e-2, torch.bfloat16: 8e-2}
 
 
-def trials(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[Tensor, Tensor]]:
+def comparisons(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[Tensor, Tensor]]:
     """What each kernel gives, and what PyTorch's operators in float32 give, for odd sizes and random numbers.
 
     Raises:
@@ -114,7 +114,7 @@ def obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
         return "they are for compute capability 8.0 and later"
     try:
         with torch.cuda.device(device):
-            tried = trials(device, dtype)
+            tried = comparisons(device, dtype)
             errors = {
                 name: float((got - right).abs().max() / right.abs().max()) for name, (got, right) in tried.items()
             }

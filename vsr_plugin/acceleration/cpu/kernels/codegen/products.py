@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from vsr_plugin.acceleration.cpu.kernels.tasks.vector_code import VectorCode, integer
+from vsr_plugin.acceleration.cpu.kernels.codegen.vector_code import VectorCode, integer
 
 #: Rounds of the loop that are written out; what is summed over must be a multiple of them.
 _UNROLLED = 4

@@ -6,19 +6,19 @@ the sum of a vector's lanes in the end. A task takes rows of the output until no
 
 from llvmlite import ir
 
-from vsr_plugin.acceleration.cpu.kernels.call import PIXELS, NarrowCall
-from vsr_plugin.acceleration.cpu.kernels.tasks.vector_code import FLOATS, INT, INTS, VectorCode, integer
+from vsr_plugin.acceleration.cpu.kernels.codegen.vector_code import FLOATS, INT, INTS, VectorCode, integer
+from vsr_plugin.acceleration.cpu.kernels.kernel_args import PIXELS, FewChannelsArgs
 
 
 def emit(taps: int, outputs: int, lanes: int) -> ir.Module:
-    """A module with the function ``run(NarrowCall *)``, one task.
+    """A module with the function ``run(FewChannelsArgs *)``, one task.
 
     Args:
         taps: the side of the filter.
         outputs: output channels.
         lanes: floats in a vector; the number of input channels must be a multiple.
     """
-    module = ir.Module(f"narrow_{taps}")
+    module = ir.Module(f"few_channels_{taps}")
     _emit_task(module, taps, outputs, lanes, _emit_pixels(module, taps, outputs, lanes))
     return module
 
@@ -57,7 +57,7 @@ def _emit_pixels(module: ir.Module, taps: int, outputs: int, lanes: int) -> ir.F
 def _emit_task(module: ir.Module, taps: int, outputs: int, lanes: int, pixels: ir.Function) -> None:
     code = VectorCode(module, "run", [INTS], lanes, public=True)
     build = code.build
-    given, place = code.fields(code.function.args[0], NarrowCall)
+    given, place = code.fields(code.function.args[0], FewChannelsArgs)
     source, target, weights, bias, scratch = (
         build.inttoptr(given[name], FLOATS) for name in ("source", "target", "weights", "bias", "scratch")
     )

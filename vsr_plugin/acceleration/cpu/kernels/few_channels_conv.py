@@ -1,14 +1,19 @@
-"""Convolutions of channels-last features to very few channels: packing weights, calling."""
+"""Convolutions of channels-last features to very few channels: packing weights, launching."""
 
 import torch
 from torch import Tensor
 
-from vsr_plugin.acceleration.cpu.kernels import jit, team
-from vsr_plugin.acceleration.cpu.kernels.call import NarrowCall, narrow_scratch
-from vsr_plugin.acceleration.cpu.kernels.calling import channels_last, lanes_for, parameters, scratch
+from vsr_plugin.acceleration.cpu.kernels import jit, parallel
+from vsr_plugin.acceleration.cpu.kernels.kernel_args import (
+    FewChannelsArgs,
+    channels_last,
+    few_channels_scratch,
+    parameters,
+    scratch,
+)
 
 
-class NarrowConv:
+class FewChannelsConv:
     """A convolution of stride 1 to very few channels, in float32; the number of columns stays.
 
     Args:
@@ -21,7 +26,7 @@ class NarrowConv:
 
     def __init__(self, weight: Tensor, bias: Tensor):
         self.outputs, self.channels, self.taps, _ = weight.shape
-        lanes = lanes_for(self.channels)
+        lanes = jit.lanes_for(self.channels)
         if lanes is None:
             raise RuntimeError(f"no kernel for weights {tuple(weight.shape)}")
         self.lanes = lanes
@@ -31,10 +36,10 @@ class NarrowConv:
 
     @staticmethod
     def suits(weight: Tensor, padding: tuple[int, int]) -> bool:
-        """Whether there is a kernel for such a convolution here; whether it works, ``trial`` tells."""
+        """Whether there is a kernel for such a convolution here; whether it works, ``self_test`` tells."""
         c_out, c_in, taps, columns = weight.shape
         known = taps == columns and taps % 2 == 1 and padding == (taps // 2, taps // 2)
-        return known and c_out <= 3 and lanes_for(c_in) is not None
+        return known and c_out <= 3 and jit.lanes_for(c_in) is not None
 
     def __call__(self, x: Tensor, padding: tuple[int, int] | None = None) -> Tensor:
         """Convolve.
@@ -57,8 +62,8 @@ class NarrowConv:
         if not x.numel() or not out.numel():
             return out.zero_()
         threads = min(torch.get_num_threads(), n * rows)
-        floats = narrow_scratch(self.taps, self.outputs, self.channels)
-        call = NarrowCall(
+        floats = few_channels_scratch(self.taps, self.outputs, self.channels)
+        call = FewChannelsArgs(
             source=x.data_ptr(),
             target=out.data_ptr(),
             weights=self.packed.data_ptr(),
@@ -78,5 +83,5 @@ class NarrowConv:
             above=above,
             channels_in=self.channels,
         )
-        team.run(jit.compiled("narrow", self.taps, self.outputs, self.lanes), call, threads)
+        parallel.run(jit.compiled("few_channels", self.taps, self.outputs, self.lanes), call, threads)
         return out

@@ -11,9 +11,8 @@ from typing import ClassVar
 
 from llvmlite import ir
 
-from vsr_plugin.acceleration.cpu.kernels.call import BLOCK, CHUNK, GAP, WinogradCall
-from vsr_plugin.acceleration.cpu.kernels.tasks.products import rows_at_once, sum_products
-from vsr_plugin.acceleration.cpu.kernels.tasks.vector_code import (
+from vsr_plugin.acceleration.cpu.kernels.codegen.products import rows_at_once, sum_products
+from vsr_plugin.acceleration.cpu.kernels.codegen.vector_code import (
     FLOAT,
     FLOATS,
     INT,
@@ -21,6 +20,7 @@ from vsr_plugin.acceleration.cpu.kernels.tasks.vector_code import (
     VectorCode,
     integer,
 )
+from vsr_plugin.acceleration.cpu.kernels.kernel_args import BLOCK, CHUNK, GAP, WinogradArgs
 from vsr_plugin.acceleration.cpu.kernels.winograd import ALGORITHMS, Winograd
 
 #: Lines of 64 bytes that are fetched before each run of the innermost loop, from the next block's input and from where
@@ -29,7 +29,7 @@ LINES_AHEAD = 4
 
 
 def emit(taps: int, lanes: int, registers: int) -> ir.Module:
-    """A module with the function ``run(WinogradCall *)``, one task.
+    """A module with the function ``run(WinogradArgs *)``, one task.
 
     Args:
         taps: the side of the filter.
@@ -177,7 +177,7 @@ def _emit_task(
     n, m = algorithm.patch, algorithm.tile
     code = VectorCode(module, "run", [INTS], lanes, public=True)
     build = code.build
-    given, place = code.fields(code.function.args[0], WinogradCall)
+    given, place = code.fields(code.function.args[0], WinogradArgs)
     source, target, residual, filters, bias, scratch = (
         build.inttoptr(given[name], FLOATS) for name in ("source", "target", "residual", "filters", "bias", "scratch")
     )
