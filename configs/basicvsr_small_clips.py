@@ -13,6 +13,8 @@ _base_ = [
 data_root = "work_dirs/train_demo/data"
 total_batch_size = 2
 max_iters = 1000
+data_root_followed = data_root
+max_iters_followed = max_iters
 
 model = dict(
     generator=dict(mid_channels=24, num_blocks=3, spynet_pretrained="basicvsr_reds4"), frozen=["generator.spynet"]

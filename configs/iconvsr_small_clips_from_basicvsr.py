@@ -7,6 +7,7 @@ keyframes this network is the BasicVSR that it was started from.
 _base_ = "./iconvsr_small_clips.py"
 
 max_iters = 200
+max_iters_followed = max_iters
 
 model = dict(
     generator=dict(

@@ -5,19 +5,20 @@ import os
 import sys
 from pathlib import Path
 
+import torch.nn as nn
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
 
 import vsr_plugin  # noqa: F401 (makes MMagic importable)
 from vsr_plugin.cli.command import HelpFormatter, run_command
-from vsr_plugin.errors import VSRError
+from vsr_plugin.errors import VSRError, WeightsError
 from vsr_plugin.evaluation import report_table
 from vsr_plugin.evaluation.extra_metrics import DEFINITIONS, check_metrics
 from vsr_plugin.ops.device import pick_device
-from vsr_plugin.training.choose_sets import choose_test_sets, quality_metrics
 from vsr_plugin.training.launching import add_config_arguments, build_runner, forget_pretrained, read_config
 from vsr_plugin.training.scaling import scale_of, set_scale
+from vsr_plugin.training.testing import choose_test_sets, quality_metrics
 from vsr_plugin.weights import load_into
 from vsr_plugin.weights.loading import load_architecture
 
@@ -66,6 +67,21 @@ def prepare(cfg: Config, args: argparse.Namespace, scale: int) -> list[str]:
     return notes
 
 
+def load_weights(net: nn.Module, args: argparse.Namespace) -> None:
+    """Load the checkpoint.
+
+    Raises:
+        WeightsError: it does not fit; a config that its training left beside it is named.
+    """
+    try:
+        load_into(net, args.checkpoint)
+    except WeightsError as error:
+        left = [path for path in sorted(Path(args.checkpoint).parent.glob("*.py")) if not path.samefile(args.config)]
+        if not left or not Path(args.checkpoint).is_file():
+            raise
+        raise WeightsError(f"{error}; its training left a config beside it, take that: {left[0]}") from None
+
+
 def main() -> int:
     args = parse_args()
     device = pick_device(args.device)
@@ -81,7 +97,7 @@ def main() -> int:
     notes = prepare(cfg, args, scale)
     runner = build_runner(cfg)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    load_into(model.generator, args.checkpoint)
+    load_weights(model.generator, args)
     if args.device != "auto":
         runner.model.to(device)
     if is_main_process():

@@ -26,7 +26,7 @@ from vsr_plugin.training.launching import (
     read_config,
 )
 from vsr_plugin.training.optim_wrapper import PRECISIONS
-from vsr_plugin.training.settings import check_count
+from vsr_plugin.training.step_train_loop import check_count
 
 AUTO = "auto"
 #: The environment variable in which tools/dist_train.sh hands on how it was called, quoted for a shell.
@@ -112,13 +112,15 @@ def set_start(cfg: Config, resume: str | None) -> int:
 
 
 def hint(args: argparse.Namespace, cfg: Config, begun: float) -> str:
-    """The command that goes on with a stopped run: the one that was typed, and where to resume.
+    """The command that goes on with a stopped run, if it has a checkpoint: the one that was typed, and where to resume.
 
     Args:
         args: what was parsed of the command.
         cfg: the experiment.
         begun: time at which the run began.
     """
+    if args.resume in (None, AUTO) and latest_checkpoint(cfg.work_dir) is None:
+        return "no checkpoint was saved so far, so the same command begins anew"
     typed = shlex.split(os.environ.get(TYPED_COMMAND, ""))
     words = without_resume(typed or ["python", *sys.argv], args.resume)
     words.append("--resume")
@@ -175,7 +177,7 @@ if __name__ == "__main__":
     sys.exit(
         run_command(
             main,
-            state="the last checkpoint is whole",
+            state="a checkpoint is whole or not there",
             save_memory="use --preset gpu_8gb, or --cfg-options train_cfg.micro_batch_size=1",
         )
     )

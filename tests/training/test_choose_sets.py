@@ -2,7 +2,7 @@ import pytest
 from mmengine.config import Config
 
 from vsr_plugin.errors import VSRError
-from vsr_plugin.training.choose_sets import choose_test_sets, quality_metrics
+from vsr_plugin.training.testing import choose_test_sets, quality_metrics
 
 
 def loader(*roots: object) -> dict:

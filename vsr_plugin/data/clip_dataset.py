@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -78,8 +78,7 @@ class ClipDataset(Dataset):
         self.num_input_frames, self.gt_size, self.interval = num_input_frames, gt_size, interval
         which = dict(ann_file=ann_file, include=include, exclude=exclude)
         pairs = find_pairs(self.gt_root, self.lq_root, **which, degradation=degradation, scale=scale)
-        self.pairs = self._leave_out_short(pairs)
-        self._check()
+        self.pairs = self._check(self._leave_out_short(pairs))
         self.pipeline = Compose([TRANSFORMS.build(t) if isinstance(t, dict) else t for t in pipeline])
 
     @property
@@ -99,7 +98,9 @@ class ClipDataset(Dataset):
         seed = getattr(index, "seed", None)
         with contextlib.nullcontext() if seed is None else drawn_from(seed):
             pair = self.pairs[index]
-            self._check_pair(pair)
+            pair.check()
+            if self._is_small(pair):
+                raise self._too_small(pair)
             frames, window = self._draw_frames(pair), self._draw_window(pair)
             lrs, gts = pair.read(frames, window)
             sample = dict(img=list(lrs), gt=list(gts), key=pair.name, frames=frames)
@@ -128,45 +129,52 @@ class ClipDataset(Dataset):
         lengths = self._in_threads(lambda pair: pair.num_frames, pairs)
         if self.num_input_frames is None:
             return pairs
-        short = [f"{pair.name} ({length})" for pair, length in zip(pairs, lengths, strict=True) if length < self._span]
-        if len(short) == len(pairs):
+        if max(lengths) < self._span:
             raise DataError(
                 f"{self.gt_root}: no clip has {self._span} frames, as num_input_frames={self.num_input_frames} with "
                 f"interval={self.interval} needs; the longest has {max(lengths)}"
             )
-        if short:
-            more = f" and {len(short) - 20} more" if len(short) > 20 else ""
-            self._say(
-                f"{self.gt_root}: {len(short)} clips are left out, shorter than {self._span} frames: "
-                f"{', '.join(short[:20])}{more}",
-                logging.WARNING,
-            )
-        return [pair for pair, length in zip(pairs, lengths, strict=True) if length >= self._span]
+        short = {p: length for p, length in zip(pairs, lengths, strict=True) if length < self._span}
+        return self._leave_out(pairs, short, f"shorter than {self._span} frames")
 
-    def _check(self) -> None:
-        step = -(-len(self.pairs) // _CHECKED_AT_START)
-        pairs = self.pairs[::step]
-        self._in_threads(self._check_pair, pairs)
-        cropped = [pair for pair in pairs if pair.crops_gt]
+    def _check(self, pairs: list[ClipPair]) -> list[ClipPair]:
+        """Look at clips, of large sets at some, and leave out those that are too small to cut from."""
+        looked_at = pairs[:: -(-len(pairs) // _CHECKED_AT_START)]
+        self._in_threads(ClipPair.check, looked_at)
+        small = {pair: f"{pair.gt.width}x{pair.gt.height}" for pair in looked_at if self._is_small(pair)}
+        if len(small) == len(pairs):
+            raise self._too_small(pairs[0])
+        pairs = self._leave_out(pairs, small, f"smaller than gt_size={self.gt_size}")
+        looked_at = [pair for pair in looked_at if pair not in small]
+        cropped = [pair for pair in looked_at if pair.crops_gt]
         if cropped:
             self._say(
                 f"{self.gt_root}: ground truth of {len(cropped)} clips ({cropped[0].name}, ...) is cropped at the "
                 f"bottom and on the right to a multiple of {self.scale}"
             )
-        if self.num_input_frames is not None and any(isinstance(pair.gt, VideoClip) for pair in pairs):
+        if self.num_input_frames is not None and any(isinstance(pair.gt, VideoClip) for pair in looked_at):
             self._say(
                 f"{self.gt_root}: videos are decoded from their beginning for every sample; "
                 "for long ones pack them first (tools/prepare_data.py)"
             )
+        return pairs
 
-    def _check_pair(self, pair: ClipPair) -> None:
-        pair.check()
-        if self.gt_size is not None and min(pair.lr_size) * self.scale < self.gt_size:
-            gt = pair.gt
-            raise DataError(
-                f"clip {pair.name} ({gt.path}): frames of {gt.width}x{gt.height} are smaller than "
-                f"gt_size={self.gt_size}; choose a smaller one or exclude the clip"
-            )
+    def _leave_out(self, pairs: list[ClipPair], unfit: Mapping[ClipPair, object], why: str) -> list[ClipPair]:
+        if not unfit:
+            return pairs
+        shown = ", ".join(f"{pair.name} ({what})" for pair, what in list(unfit.items())[:20])
+        more = f" and {len(unfit) - 20} more" if len(unfit) > 20 else ""
+        self._say(f"{self.gt_root}: {len(unfit)} clips are left out, {why}: {shown}{more}", logging.WARNING)
+        return [pair for pair in pairs if pair not in unfit]
+
+    def _is_small(self, pair: ClipPair) -> bool:
+        return self.gt_size is not None and min(pair.lr_size) * self.scale < self.gt_size
+
+    def _too_small(self, pair: ClipPair) -> DataError:
+        return DataError(
+            f"clip {pair.name} ({pair.gt.path}): frames of {pair.gt.width}x{pair.gt.height} are smaller than "
+            f"gt_size={self.gt_size}; choose a smaller one or exclude the clip"
+        )
 
     @staticmethod
     def _in_threads(work: Callable, pairs: list[ClipPair]) -> list:

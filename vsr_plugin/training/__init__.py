@@ -8,12 +8,10 @@ from vsr_plugin.training.hooks import (
     TrainingCurve,
     ValidationPictures,
 )
-from vsr_plugin.training.multi_set_test_loop import MultiSetTestLoop
-from vsr_plugin.training.optim_wrapper import GuardedOptimWrapper
-from vsr_plugin.training.parts_constructor import PartsConstructor
-from vsr_plugin.training.sequence_preprocessor import SequencePreprocessor
+from vsr_plugin.training.optim_wrapper import GuardedOptimWrapper, PartsConstructor
 from vsr_plugin.training.step_train_loop import StepTrainLoop
-from vsr_plugin.training.video_restorer import VideoRestorer
+from vsr_plugin.training.testing import MultiSetTestLoop
+from vsr_plugin.training.video_restorer import SequencePreprocessor, VideoRestorer
 
 __all__ = [
     "AtomicBackend",

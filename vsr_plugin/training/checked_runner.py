@@ -1,115 +1,20 @@
 """mmengine's runner, with one line for whatever cannot be built from the config or loaded into what was built."""
 
+import functools
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook
-from mmengine.optim import OptimWrapper
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import Runner
 
 from vsr_plugin.errors import VSRError, WeightsError
 from vsr_plugin.training.video_restorer import UNNAMED_CHECKPOINT
 
 #: What constructors raise about their arguments.
 _FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-
-
-class CheckedRunner(Runner):
-    """Guards the building only: an error of the training itself keeps its traceback.
-
-    mmengine builds models and hooks at once, but loops, data loaders, optimiser and schedule when they are used first.
-    """
-
-    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the training loop and its data loader.
-
-        Raises:
-            VSRError: a part does not exist or does not take its arguments.
-        """
-        with building(f"{self.cfg.filename}: train_cfg or train_dataloader"):
-            return super().build_train_loop(loop)
-
-    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the validation loop, its data loader and its metrics.
-
-        Raises:
-            VSRError: a part does not exist or does not take its arguments.
-        """
-        with building(f"{self.cfg.filename}: val_cfg, val_dataloader or val_evaluator"):
-            return super().build_val_loop(loop)
-
-    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the test loop, its data loaders and its metrics.
-
-        Raises:
-            VSRError: a part does not exist or does not take its arguments.
-        """
-        with building(f"{self.cfg.filename}: test_cfg, test_dataloader or test_evaluator"):
-            return super().build_test_loop(loop)
-
-    def build_optim_wrapper(self, optim_wrapper: Any) -> OptimWrapper:
-        """Build the optimiser.
-
-        Raises:
-            VSRError: a part does not exist or does not take its arguments.
-        """
-        with building(f"{self.cfg.filename}: optim_wrapper"):
-            return super().build_optim_wrapper(optim_wrapper)
-
-    def build_param_scheduler(self, scheduler: Any) -> Any:
-        """Build the schedule.
-
-        Raises:
-            VSRError: a part does not exist or does not take its arguments.
-        """
-        with building(f"{self.cfg.filename}: param_scheduler"):
-            return super().build_param_scheduler(scheduler)
-
-    def build_evaluator(self, evaluator: Any) -> Evaluator:
-        """Build metrics.
-
-        Raises:
-            VSRError: a part does not exist or does not take its arguments.
-        """
-        with building(f"{self.cfg.filename}: an evaluator"):
-            return super().build_evaluator(evaluator)
-
-    def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
-        """Build the hooks.
-
-        Raises:
-            VSRError: one does not exist or does not take its arguments.
-        """
-        with building(f"{self.cfg.filename}: default_hooks or custom_hooks"):
-            super().register_hooks(default_hooks, custom_hooks)
-        for hook in self.hooks:
-            if isinstance(hook, CheckpointHook):
-                # It keeps whatever it does not know for the day that it saves.
-                unknown = hook.args.keys() - inspect.signature(self.save_checkpoint).parameters.keys()
-                if unknown:
-                    raise VSRError(
-                        f"{self.cfg.filename}: default_hooks or custom_hooks cannot be built: CheckpointHook has no "
-                        f"argument {min(unknown)!r}; correct the name"
-                    )
-
-    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict:
-        """Load a checkpoint into the model.
-
-        Raises:
-            WeightsError: its weights do not fit.
-        """
-        try:
-            return super().load_checkpoint(filename, *args, **kwargs)
-        except WeightsError as error:
-            # The model is given tensors and does not know where they are from.
-            text = str(error)
-            if not text.startswith(UNNAMED_CHECKPOINT):
-                raise
-            raise WeightsError(f"{filename}{text.removeprefix(UNNAMED_CHECKPOINT)}") from error
 
 
 @contextmanager
@@ -135,3 +40,61 @@ def plain_text(error: BaseException) -> str:
     text = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
     text = " ".join(re.sub(r"^(?:class `\w+` in \S+: )+", "", text).split())
     return text or type(error).__name__
+
+
+def _checked(build: Callable, settings: str) -> Callable:
+    """A method of the runner that builds something; arguments that do not fit are a ``VSRError`` naming settings."""
+
+    @functools.wraps(build)
+    def checked(runner: Runner, *args: Any, **kwargs: Any) -> Any:
+        with building(f"{runner.cfg.filename}: {settings}"):
+            return build(runner, *args, **kwargs)
+
+    return checked
+
+
+class CheckedRunner(Runner):
+    """Guards the building only: an error of the training itself keeps its traceback.
+
+    mmengine builds models and hooks at once, but loops, data loaders, optimiser and schedule when they are used first.
+    """
+
+    build_train_loop = _checked(Runner.build_train_loop, "train_cfg or train_dataloader")
+    build_val_loop = _checked(Runner.build_val_loop, "val_cfg, val_dataloader or val_evaluator")
+    build_test_loop = _checked(Runner.build_test_loop, "test_cfg, test_dataloader or test_evaluator")
+    build_optim_wrapper = _checked(Runner.build_optim_wrapper, "optim_wrapper")
+    build_param_scheduler = _checked(Runner.build_param_scheduler, "param_scheduler")
+    build_evaluator = _checked(Runner.build_evaluator, "an evaluator")
+    _register_hooks = _checked(Runner.register_hooks, "default_hooks or custom_hooks")
+
+    def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
+        """Build the hooks.
+
+        Raises:
+            VSRError: one does not exist or does not take its arguments.
+        """
+        self._register_hooks(default_hooks, custom_hooks)
+        for hook in self.hooks:
+            if isinstance(hook, CheckpointHook):
+                # It keeps whatever it does not know for the day that it saves.
+                unknown = hook.args.keys() - inspect.signature(self.save_checkpoint).parameters.keys()
+                if unknown:
+                    raise VSRError(
+                        f"{self.cfg.filename}: default_hooks or custom_hooks cannot be built: CheckpointHook has no "
+                        f"argument {min(unknown)!r}; correct the name"
+                    )
+
+    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict:
+        """Load a checkpoint into the model.
+
+        Raises:
+            WeightsError: its weights do not fit.
+        """
+        try:
+            return super().load_checkpoint(filename, *args, **kwargs)
+        except WeightsError as error:
+            # The model is given tensors and does not know where they are from.
+            text = str(error)
+            if not text.startswith(UNNAMED_CHECKPOINT):
+                raise
+            raise WeightsError(f"{filename}{text.removeprefix(UNNAMED_CHECKPOINT)}") from error

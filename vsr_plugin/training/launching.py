@@ -17,8 +17,8 @@ from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.mmagic_host import import_quietly
 from vsr_plugin.training.checked_runner import CheckedRunner, building
 from vsr_plugin.training.scaling import check_scale, scale_of, set_scale
-from vsr_plugin.training.settings import check_count
 from vsr_plugin.training.shared_settings import follow_file, follow_options
+from vsr_plugin.training.step_train_loop import check_count
 
 #: Files that change a few settings of any experiment.
 PRESETS = Path(__file__).parents[2] / "configs" / "presets"
@@ -162,7 +162,7 @@ def load_config(path: Path) -> Config:
     if not path.is_file():
         raise VSRError(f"{path}: no such config; those of this package are in configs/")
     try:
-        return follow_file(Config.fromfile(path), path)
+        return follow_file(Config.fromfile(path))
     except Exception as error:  # a config is a program and fails as programs do
         raise VSRError(f"{path}: the config cannot be read: {type(error).__name__}: {error}") from error
 

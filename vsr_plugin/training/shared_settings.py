@@ -1,16 +1,13 @@
-"""Settings that many places of an experiment follow: the folders of its data sets, and the number of its steps.
+"""Settings that many places of an experiment are made of: the folders of its data sets, and the number of its steps.
 
-mmengine fills ``data_root`` and ``max_iters`` into paths and schedules while it reads the file that names them. Where
-they are replaced later, on the command line or in a config that inherits, nothing would follow without this module.
+mmengine fills ``data_root`` and ``max_iters`` into paths and schedules while it reads the file that sets them. Such a
+file notes what it filled in (``data_root_followed = data_root``); where the setting is replaced later, in a config that
+inherits or on the command line, all that was made of it follows.
 """
 
-import ast
 import os
-import re
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -18,132 +15,62 @@ from mmengine.config import Config, ConfigDict
 from vsr_plugin.errors import VSRError
 
 STEPS = "max_iters"
+_NOTED = "_followed"
 _LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
-#: As mmengine's configs name environment variables, with a default.
-_VARIABLE = re.compile(r"\{\{['\"]?\s*\$(\w+)\s*:\s*(\S*?)\s*['\"]?\}\}")
 
 
-def follow_file(cfg: Config, path: Path) -> Config:
-    """Have an experiment follow the roots and ``max_iters`` that its file replaces in those that it inherits from.
-
-    Args:
-        cfg: the experiment as mmengine reads it, changed in place.
-        path: its file.
-
-    Returns:
-        ``cfg``.
-    """
-    return _follow(cfg, path, {})
+def follow_file(cfg: Config) -> Config:
+    """Let an experiment follow what its file replaces of the noted settings that it inherits; returns it."""
+    noted = [name.removesuffix(_NOTED) for name in cfg if name.endswith(_NOTED)]
+    replaced = {name: (cfg[name + _NOTED], cfg[name]) for name in noted if cfg[name] != cfg[name + _NOTED]}
+    cfg.merge_from_dict({name + _NOTED: now for name, (_, now) in replaced.items()})
+    if steps := replaced.pop(STEPS, None):
+        _set_steps(cfg, *steps)
+    # Paths that the file sets itself lie in the new root already.
+    _move(cfg, dict(replaced.values()), keep=tuple(new for _, new in replaced.values()))
+    return cfg
 
 
 def follow_options(cfg: Config, options: Mapping[str, Any]) -> None:
-    """Have an experiment follow the roots and ``max_iters`` among options that are merged into it afterwards.
+    """Let an experiment follow the roots and ``max_iters`` among options that are merged into it afterwards.
 
     A changed ``train_cfg.max_iters`` that the learning rate does not follow is warned of.
 
     Raises:
         VSRError: there is no such root, or a value cannot be used.
     """
-    moves = {}
-    for name, root in options.items():
-        if name.endswith("_root") and "." not in name:
-            moves[_old_root(cfg, name, root)] = root
-    _move(cfg, moves)
+    roots = {name: root for name, root in options.items() if name.endswith("_root") and "." not in name}
+    _move(cfg, {_old_root(cfg, name, root): root for name, root in roots.items()})
     if STEPS in options:
         steps = options[STEPS]
         if not cfg.get("train_cfg"):
             raise VSRError(f"{STEPS}={steps}: {cfg.filename} has no train_cfg, so there are no steps to set")
         if not isinstance(steps, int) or steps < 1:
             raise VSRError(f"{STEPS}={steps}: must be a number of steps, from 1 on")
-        _set_steps(cfg, steps)
+        before, cfg.train_cfg.max_iters = cfg.train_cfg.get(STEPS), steps
+        _set_steps(cfg, before, steps)
     _warn_of_schedule(cfg, options)
 
 
-def _follow(cfg: Config, path: Path, known: dict[Path, Config]) -> Config:
-    steps, now = cfg.get(STEPS), _steps(cfg)
-    differ = None not in (steps, now) and steps != now
-    replaced = _replaced_roots(path)
-    if not differ and not replaced:
-        return cfg  # as nearly always; mmengine takes a quarter of a second to read what is inherited
-    inherited = [_read(base, known) for base in _all_bases(path)]
-    moves = {}
-    for name in replaced:
-        root = cfg.get(name)
-        if isinstance(root, str):
-            moves |= {c[name]: root for c in inherited if isinstance(c.get(name), str) and c[name] != root}
-    _move(cfg, moves, keep=tuple(moves.values()))
-    origins = [c for c in inherited if _steps(c) == now]
-    # A file that sets train_cfg.max_iters itself means it.
-    if differ and origins and all(c.get(STEPS) != steps for c in origins):
-        _set_steps(cfg, steps)
-    return cfg
-
-
-def _read(base: Path, known: dict[Path, Config]) -> Config:
-    if base not in known:
-        known[base] = _follow(Config.fromfile(base, import_custom_modules=False), base, known)
-    return known[base]
-
-
-def _replaced_roots(path: Path) -> set[str]:
-    """Roots that are set in more than one of a config and what it inherits from."""
-    names = Counter(name for file in [path, *_all_bases(path)] for name in set(_assigned(file)))
-    return {name for name, times in names.items() if times > 1 and name.endswith("_root")}
-
-
-def _all_bases(path: Path) -> list[Path]:
-    """Files that a config inherits from, at any depth."""
-    found = {}
-    for name in _assigned(path).get("_base_", []):
-        if "::" not in name:  # of another package, which does not name our folders
-            base = (path.parent / name).resolve()
-            found |= dict.fromkeys([base, *_all_bases(base)])
-    return list(found)
-
-
-def _assigned(path: Path) -> dict[str, list[str] | None]:
-    """Names that a config sets by itself; for ``_base_``, the paths."""
-    if path.suffix != ".py":
-        return {}
-    text = _VARIABLE.sub(lambda match: os.environ.get(match[1], match[2]), path.read_text(encoding="utf-8"))
-    lines = [line for line in ast.parse(text).body if isinstance(line, ast.Assign)]
-    names = {line.targets[0].id: line.value for line in lines if isinstance(line.targets[0], ast.Name)}
-    return {name: _paths(value) if name == "_base_" else None for name, value in names.items()}
-
-
-def _paths(value: ast.expr) -> list[str]:
-    try:
-        paths = ast.literal_eval(value)
-    except ValueError:  # computed, which mmengine allows and nobody does
-        return []
-    return [paths] if isinstance(paths, str) else list(paths)
-
-
-def _steps(cfg: Config) -> int | None:
-    return (cfg.get("train_cfg") or {}).get(STEPS)
-
-
-def _schedulers(cfg: Config) -> Iterator[tuple[str, ConfigDict]]:
+def _schedulers(cfg: Config) -> dict[str, ConfigDict]:
     """Schedulers of the learning rate by the keys that lead to them."""
     schedule = cfg.get("param_scheduler") or []
     if isinstance(schedule, dict):
-        yield "param_scheduler", schedule
-    else:
-        yield from ((f"param_scheduler.{i}", scheduler) for i, scheduler in enumerate(schedule))
+        return {"param_scheduler": schedule}
+    return {f"param_scheduler.{i}": scheduler for i, scheduler in enumerate(schedule)}
 
 
-def _set_steps(cfg: Config, steps: int) -> None:
+def _set_steps(cfg: Config, before: int | None, steps: int) -> None:
     """Change the length of a training, and of the schedules that end with it."""
-    before, cfg.train_cfg.max_iters = _steps(cfg), steps
-    for _, scheduler in _schedulers(cfg):
-        scheduler.update({key: steps for key in ("T_max", "end") if scheduler.get(key) == before})
+    for part in (cfg.train_cfg, *_schedulers(cfg).values()):
+        part.update({key: steps for key in (STEPS, "T_max", "end") if part.get(key) == before is not None})
 
 
 def _warn_of_schedule(cfg: Config, options: Mapping[str, Any]) -> None:
-    steps, before = options.get(f"train_cfg.{STEPS}"), _steps(cfg)
+    steps, before = options.get(f"train_cfg.{STEPS}"), (cfg.get("train_cfg") or {}).get(STEPS)
     if steps in (None, before) or any(key.endswith(".T_max") for key in options):
         return
-    for key, scheduler in _schedulers(cfg):
+    for key, scheduler in _schedulers(cfg).items():
         if scheduler.get("T_max") == before:
             print(
                 f"warning: train_cfg.{STEPS}={steps} leaves {key}.T_max={before}, so the learning rate ends elsewhere "
@@ -200,7 +127,6 @@ def _move(cfg: Config, moves: Mapping[str, str], keep: tuple[str, ...] = ()) -> 
                     return os.path.join(new, part[len(old.rstrip("/")) :].lstrip("/"))
         return part
 
-    if moves:
-        for loader in _LOADERS:
-            if loader in cfg:
-                cfg[loader] = moved(cfg[loader])
+    for loader in _LOADERS if moves else ():
+        if loader in cfg:
+            cfg[loader] = moved(cfg[loader])

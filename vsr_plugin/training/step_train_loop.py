@@ -9,9 +9,19 @@ from torch.utils.data import DataLoader
 
 from vsr_plugin.data.draws import mix, seed_everything
 from vsr_plugin.data.resumable_sampler import ResumableSampler
-from vsr_plugin.errors import VSRError
+from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.registry import LOOPS
-from vsr_plugin.training.settings import check_count
+
+
+def check_count(name: str, value: object) -> int:
+    """A setting that counts something, as a whole number from 1 on.
+
+    Raises:
+        TrainingError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 1 or value % 1:
+        raise TrainingError(f"{name} {value!r}: use a whole number from 1 on")
+    return int(value)
 
 
 @LOOPS.register_module()

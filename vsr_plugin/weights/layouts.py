@@ -2,18 +2,20 @@
 
 MMagic and this package keep a network's tensors under ``state_dict`` with the prefix ``generator.``, beside
 counters and buffers of the training model; BasicSR under ``params`` or ``params_ema`` with names of its own; plain
-state dicts and those of ``DistributedDataParallel`` (``module.``) occur too.
+state dicts, those under ``model``, and those of ``DistributedDataParallel`` (``module.``) and of ``torch.compile``
+(``_orig_mod.``) occur too.
 """
 
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from vsr_plugin.errors import WeightsError
 
 #: Containers of the tensors, best first: an exponential moving average is what its author evaluated.
-_CONTAINERS = ("state_dict", "params_ema", "params")
+_CONTAINERS = ("state_dict", "params_ema", "params", "model_state_dict", "model")
 #: Prefixes of the network inside a training model, best first.
 _NETWORK_PREFIXES = ("generator_ema.", "generator.")
 
@@ -55,7 +57,7 @@ def normalise(checkpoint: object, source: str) -> dict[str, Tensor]:
         source: name of the file, for the error.
 
     Raises:
-        WeightsError: there are no named tensors in it.
+        WeightsError: there are no named tensors in it, or one holds numbers that are not finite.
     """
     tensors = checkpoint
     for container in _CONTAINERS:
@@ -66,10 +68,18 @@ def normalise(checkpoint: object, source: str) -> dict[str, Tensor]:
         tensors = {key: value for key, value in tensors.items() if isinstance(value, Tensor) and isinstance(key, str)}
     if not isinstance(tensors, dict) or not tensors:
         raise WeightsError(f"{source}: no named tensors in this file; it is not a checkpoint of a network")
+    # What torch.compile wraps, the whole or a part.
+    tensors = {key.replace("_orig_mod.", ""): tensor for key, tensor in tensors.items()}
     if all(key.startswith("module.") for key in tensors):
         tensors = _strip_prefix(tensors, "module.")
     for prefix in _NETWORK_PREFIXES:
         if any(key.startswith(prefix) for key in tensors):
             tensors = _strip_prefix(tensors, prefix)
             break
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise WeightsError(
+                f"{source}: the tensor {key} holds numbers that are not finite, so every pixel would be black: the "
+                "training that it is from has failed; take an earlier checkpoint"
+            )
     return {_from_basicsr(key): tensor for key, tensor in tensors.items() if key != "step_counter"}

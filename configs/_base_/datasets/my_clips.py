@@ -6,6 +6,7 @@ LR frames are made on the fly (BI). Videos train faster when packed once: tools/
 _base_ = "./training.py"
 
 my_clips_root = "data/my_clips"
+my_clips_root_followed = my_clips_root  # where this is replaced, the sets that lie there follow
 
 train_dataloader = dict(
     dataset=dict(

@@ -6,6 +6,7 @@ The official folders are expected (docs/data.md); LR frames are made on the fly 
 _base_ = ["./training.py", "./test_bi.py"]
 
 data_root = "data/REDS"
+data_root_followed = data_root  # where this is replaced, the sets that lie there follow
 
 # Clips of validation that were appended to train_sharp keep their roles: 240, 241, 246 and 257 are REDSval4.
 reds4 = ["000", "011", "015", "020"]

@@ -6,6 +6,7 @@ Which degradation they are under stands in vimeo90k_bi.py and vimeo90k_bd.py.
 _base_ = "./training.py"
 
 vimeo90k_root = "data/vimeo90k"
+vimeo90k_root_followed = vimeo90k_root  # where this is replaced, the sets that lie there follow
 
 train_dataloader = dict(
     dataset=dict(

@@ -3,6 +3,7 @@
 _base_ = "./basicvsr_300k.py"
 
 max_iters = 30_000
+max_iters_followed = max_iters
 optim_wrapper = dict(optimizer=dict(lr=1e-4))
 param_scheduler = dict(T_max=max_iters)
 train_cfg = dict(max_iters=max_iters, val_interval=1000)
