@@ -23,6 +23,8 @@ from vsr_plugin.weights import load_net
         (IconVSRNet, dict(mid_channels=12, num_blocks=1, padding=2)),
         (IconVSRNet, dict(mid_channels=8, num_blocks=2, padding=3)),
         (IconVSRNet, dict(mid_channels=8, num_blocks=2, padding=0)),
+        (BasicVSRNet, dict(mid_channels=8, num_blocks=1, spynet_width=4)),
+        (SPyNet, dict(width=6)),
         (EDVRFeatureExtractor, dict(mid_channels=12, num_frames=7, deform_groups=6, num_blocks_extraction=3)),
         (EDVRFeatureExtractor, dict(mid_channels=8, num_frames=3, in_channels=1, with_tsa=False)),
     ],

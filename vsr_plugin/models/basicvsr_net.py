@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
 from vsr_plugin.models.propagation import Bidirectional
 from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.registry import MODELS
@@ -27,6 +28,7 @@ class BasicVSRNet(VSRNet):
         alignment: ``'none'``, ``'image'``, ``'feature'``, or one of your own.
         forgetting: share of its propagated features that a still pixel loses per frame, against drift in long shots.
         scale: HR pixels per LR pixel and side: 2, 3, 4 or 8. Weights are published for 4 only.
+        spynet_width: see :class:`~vsr_plugin.models.alignment.SPyNet`; for experiments that are to be quick.
 
     Raises:
         ComponentError: components do not exist or do not go together, ``forgetting`` is not in [0, 1), or there
@@ -53,6 +55,7 @@ class BasicVSRNet(VSRNet):
         alignment: str | Mapping[str, Any] = "feature",
         forgetting: float = 0.0,
         scale: int = 4,
+        spynet_width: int = PUBLISHED_WIDTH,
     ):
         super().__init__(
             mid_channels,
@@ -63,6 +66,6 @@ class BasicVSRNet(VSRNet):
             with_cp=with_cp,
             init_cfg=init_cfg,
         )
-        self.build_flow(spynet_pretrained)
+        self.build_flow(spynet_pretrained, spynet_width)
         self.build_branches(num_blocks)
         self.build_upsampling(mid_channels, scale)

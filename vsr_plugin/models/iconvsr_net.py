@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vsr_plugin.models.aggregation import InformationRefill
+from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
 from vsr_plugin.models.propagation import Coupled
 from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.registry import MODELS
@@ -32,6 +33,7 @@ class IconVSRNet(InformationRefill, VSRNet):
         alignment: ``'none'``, ``'image'``, ``'feature'``, or one of your own.
         forgetting: share of its propagated features that a still pixel loses per frame, against drift in long shots.
         scale: HR pixels per LR pixel and side: 2, 3, 4 or 8. Weights are published for 4 only.
+        spynet_width: see :class:`~vsr_plugin.models.alignment.SPyNet`; for experiments that are to be quick.
 
     Raises:
         ComponentError: components do not exist or do not go together, ``forgetting`` is not in [0, 1), or there
@@ -63,6 +65,7 @@ class IconVSRNet(InformationRefill, VSRNet):
         alignment: str | Mapping[str, Any] = "feature",
         forgetting: float = 0.0,
         scale: int = 4,
+        spynet_width: int = PUBLISHED_WIDTH,
     ):
         super().__init__(
             mid_channels,
@@ -73,7 +76,7 @@ class IconVSRNet(InformationRefill, VSRNet):
             with_cp=with_cp,
             init_cfg=init_cfg,
         )
-        self.build_flow(spynet_pretrained)
+        self.build_flow(spynet_pretrained, spynet_width)
         self.build_refill(mid_channels, keyframe_stride, padding, edvr_pretrained)
         self.build_branches(num_blocks)
         self.build_upsampling(mid_channels, scale)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vsr_plugin.errors import ComponentError
 from vsr_plugin.models.alignment import ALIGNMENTS, Alignment, FeatureAlignment, SPyNet
+from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
 from vsr_plugin.models.base_module import VSRModule, pretrained
 from vsr_plugin.models.propagation import PROPAGATIONS, Propagation, Recurrence, ResidualBlocksWithInputConv, forget
 from vsr_plugin.models.propagation.forgetting import check_forgetting
@@ -81,7 +82,7 @@ class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
     @property
     def is_published(self) -> bool:
         """Whether it is the published network, which other implementations have too."""
-        return self.has_published_components and self.scale == 4
+        return self.has_published_components and self.scale == 4 and self.spynet.width == PUBLISHED_WIDTH
 
     @property
     def components(self) -> str:
@@ -89,14 +90,14 @@ class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
         scale = "" if self.scale == 4 else f", scale: {self.scale}"
         return f"propagation: {self.propagation}, alignment: {self.alignment}{scale}"
 
-    def build_flow(self, spynet_pretrained: str | None) -> None:
+    def build_flow(self, spynet_pretrained: str | None, width: int) -> None:
         """Add the flow network S, if the alignment needs one; ``spynet_pretrained`` is loaded by ``init_weights()``.
 
         Raises:
             ComponentError: there are weights for a flow network that there is no use for.
         """
         if self.alignment.needs_flow:
-            self.spynet = SPyNet(init_cfg=pretrained(spynet_pretrained))
+            self.spynet = SPyNet(init_cfg=pretrained(spynet_pretrained), width=width)
         elif spynet_pretrained is not None:
             raise ComponentError(
                 f"{type(self.alignment).__name__} uses no optical flow; leave `spynet_pretrained` out, "

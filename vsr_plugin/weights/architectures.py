@@ -11,6 +11,11 @@ from vsr_plugin.ops.pixel_shuffle import SHUFFLES
 #: Where a network holds another one that is published by itself.
 PARTS = {"SPyNet": "spynet.", "EDVRFeatureExtractor": "edvr."}
 
+#: The first tensor of a flow network.
+_FLOW = "basic_module.0.basic_module.0.conv.weight"
+#: Its channels in the published flow network.
+_PUBLISHED_WIDTH = 32
+
 #: Parts of a whole EDVR that its feature extractor does not have.
 _EDVR_TAIL = ("reconstruction.", "upsample1.", "upsample2.", "conv_hr.", "conv_last.")
 
@@ -83,6 +88,12 @@ def scale_of(tensors: dict[str, Tensor]) -> int | None:
     return None
 
 
+def _flow_width(tensors: dict[str, Tensor], prefix: str, argument: str) -> dict[str, int]:
+    """The argument for the width of a flow network, where it is not the published one."""
+    width = tensors[prefix + _FLOW].size(0) if prefix + _FLOW in tensors else _PUBLISHED_WIDTH
+    return {} if width == _PUBLISHED_WIDTH else {argument: width}
+
+
 def _network(tensors: dict[str, Tensor]) -> Architecture:
     sizes = dict(
         mid_channels=tensors["forward_resblocks.main.0.weight"].size(0),
@@ -98,6 +109,7 @@ def _network(tensors: dict[str, Tensor]) -> Architecture:
     # What fits no scale is told later, tensor by tensor.
     if (scale := scale_of(tensors)) not in (4, None):
         sizes["scale"] = scale
+    sizes |= _flow_width(tensors, "spynet.", "spynet_width")
     if alignment not in ("feature", None):
         sizes["alignment"] = alignment
     return Architecture(net, sizes, tensors, own_component=None if alignment else "alignment")
@@ -119,8 +131,8 @@ def recognise(tensors: dict[str, Tensor], source: str) -> Architecture:
         if "pcd_alignment.cas_dcnpack.weight" in tensors:
             tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(_EDVR_TAIL)}
             return Architecture("EDVRFeatureExtractor", _extractor_arguments(tensors), tensors)
-        if "basic_module.0.basic_module.0.conv.weight" in tensors:
-            return Architecture("SPyNet", {}, tensors)
+        if _FLOW in tensors:
+            return Architecture("SPyNet", _flow_width(tensors, "", "width"), tensors)
     except KeyError as error:
         raise WeightsError(f"{source}: the tensor {error} is missing; the file is incomplete") from None
     except (IndexError, ValueError, ZeroDivisionError):

@@ -24,6 +24,7 @@ from vsr_plugin.acceleration.cuda.kernel_components import (
 from vsr_plugin.acceleration.cuda.kernels import CHANNELS, kernels_work
 from vsr_plugin.models.aggregation.pcd_alignment import PCDAlignment
 from vsr_plugin.models.aggregation.tsa_fusion import TSAFusion
+from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
 from vsr_plugin.models.propagation.recurrence import Inputs
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack
 
@@ -235,7 +236,8 @@ def _convert_flow(net: nn.Module, dtype: torch.dtype) -> torch.dtype | None:
     if dtype == torch.float32 or not net.alignment.needs_flow:
         return torch.float32
     device = net.spynet.mean.device
-    if flow_kernels_work(device) and torch.backends.cudnn.allow_tf32:
+    published = net.spynet.width == PUBLISHED_WIDTH
+    if published and flow_kernels_work(device) and torch.backends.cudnn.allow_tf32:
         use_flow_kernels(net.spynet)
         return None
     return torch.float16 if _multiplies_in_tf32(device) else torch.float32

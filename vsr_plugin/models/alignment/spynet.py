@@ -15,19 +15,19 @@ from vsr_plugin.ops.flow_warp import flow_warp
 from vsr_plugin.registry import MODELS
 
 NUM_LEVELS = 6
+#: Channels behind the first convolution of a level, by which the others go, in the published network.
+PUBLISHED_WIDTH = 32
 
 
 class SPyNetBasicModule(nn.Module):
     """Five 7x7 convolutions that refine the flow of one pyramid level."""
 
-    def __init__(self):
+    def __init__(self, width: int = PUBLISHED_WIDTH):
         super().__init__()
-        widths = (8, 32, 64, 32, 16, 2)
+        widths = (8, width, 2 * width, width, width // 2)
         self.basic_module = nn.Sequential(
-            *(
-                ConvModule(c_in, c_out, 7, padding=3, act_cfg=None if c_out == 2 else dict(type="ReLU"))
-                for c_in, c_out in pairwise(widths)
-            )
+            *(ConvModule(c_in, c_out, 7, padding=3, act_cfg=dict(type="ReLU")) for c_in, c_out in pairwise(widths)),
+            ConvModule(widths[-1], 2, 7, padding=3, act_cfg=None),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,11 +45,14 @@ class SPyNet(VSRModule):
 
     Args:
         init_cfg: ``dict(type='Pretrained', checkpoint='spynet')`` for the published weights.
+        width: channels behind the first convolution of each level, at least 2; the others are twice, once and half as
+            wide.
     """
 
-    def __init__(self, init_cfg: dict | None = None):
+    def __init__(self, init_cfg: dict | None = None, *, width: int = PUBLISHED_WIDTH):
         super().__init__(init_cfg)
-        self.basic_module = nn.ModuleList(SPyNetBasicModule() for _ in range(NUM_LEVELS))
+        self.width = width
+        self.basic_module = nn.ModuleList(SPyNetBasicModule(width) for _ in range(NUM_LEVELS))
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
 
