@@ -5,7 +5,8 @@ So our ``BasicVSRNet`` and MMagic's live side by side, and a config under
 names. ``dict(type='mmagic.BasicVSRNet')`` asks for MMagic's where both have the name; from
 MMagic's own configs, ``dict(type='vsr_plugin.BasicVSRNet')`` asks for ours.
 
-mmengine imports this module by itself when it meets the scope.
+mmengine imports this module by itself when it meets the scope. MMagic is imported by what looks beyond our own names:
+a net is built and run without it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from mmagic import registry as mmagic
-from mmengine.registry import Registry
+from mmengine import registry as mmengine
+from mmengine.registry import DefaultScope, Registry
 
 __all__ = [
     "DATASETS",
@@ -45,11 +46,29 @@ SCOPE = "vsr_plugin"
 
 
 class ChildRegistry(Registry):
-    """A registry that lets its ancestors import their modules before it falls back on them.
+    """A child of mmengine's root, and of MMagic's registry as soon as somebody asks for its parent.
 
-    mmengine's own looks only at what an ancestor happens to have imported so far. Ours come
-    first, so that a net of this package is built without the seconds that MMagic's zoo takes.
+    It lets its ancestors import their modules before it falls back on them; mmengine's own looks only at what an
+    ancestor happens to have imported so far. Ours come first, so that a net of this package is built without the
+    seconds that MMagic's zoo takes.
     """
+
+    @property
+    def parent(self) -> Registry:
+        """MMagic's registry of the same name.
+
+        Raises:
+            ImportError: If MMagic cannot be imported.
+        """
+        if self._parent.scope != "mmagic":
+            import_module("mmagic.registry")
+            self._parent = self._parent.children["mmagic"]
+            self._parent.children[SCOPE] = self
+        return self._parent
+
+    @parent.setter
+    def parent(self, root: Registry) -> None:
+        self._parent = root
 
     def get(self, key: str) -> type | None:
         """Return what is registered under `key` here or in an ancestor, None if nothing is.
@@ -78,38 +97,42 @@ class ChildRegistry(Registry):
         mmengine would take the default scope of the moment. MMagic's inferencers set that to theirs, so that
         our model would be given MMagic's network of the same name.
         """
-        with super().switch_scope_and_registry(scope or SCOPE) as registry:
-            yield registry
+        if scope in (None, SCOPE):
+            with DefaultScope.overwrite_default_scope(SCOPE):
+                yield self
+        else:
+            with super().switch_scope_and_registry(scope) as registry:
+                yield registry
 
 
 def _child_of(parent: Registry, *rooms: str) -> ChildRegistry:
     locations: list[Any] = [f"{SCOPE}.{room}" for room in rooms]
-    return ChildRegistry(parent.name, parent=parent, scope=SCOPE, locations=locations)
+    return ChildRegistry(parent.name, build_func=parent.build_func, parent=parent, scope=SCOPE, locations=locations)
 
 
 # All that mmengine's Runner asks the scope for stand here, also those that we add nothing to:
 # where one is missing, it warns at every build and then takes mmengine's own.
-MODELS = _child_of(mmagic.MODELS, "models", "training")
-MODEL_WRAPPERS = _child_of(mmagic.MODEL_WRAPPERS, "models")
-WEIGHT_INITIALIZERS = _child_of(mmagic.WEIGHT_INITIALIZERS, "models")
-TASK_UTILS = _child_of(mmagic.TASK_UTILS, "models")
+MODELS = _child_of(mmengine.MODELS, "models", "training")
+MODEL_WRAPPERS = _child_of(mmengine.MODEL_WRAPPERS, "models")
+WEIGHT_INITIALIZERS = _child_of(mmengine.WEIGHT_INITIALIZERS, "models")
+TASK_UTILS = _child_of(mmengine.TASK_UTILS, "models")
 
-DATASETS = _child_of(mmagic.DATASETS, "data")
-DATA_SAMPLERS = _child_of(mmagic.DATA_SAMPLERS, "data")
-TRANSFORMS = _child_of(mmagic.TRANSFORMS, "data")
+DATASETS = _child_of(mmengine.DATASETS, "data")
+DATA_SAMPLERS = _child_of(mmengine.DATA_SAMPLERS, "data")
+TRANSFORMS = _child_of(mmengine.TRANSFORMS, "data")
 
-METRICS = _child_of(mmagic.METRICS, "evaluation")
-EVALUATORS = _child_of(mmagic.EVALUATORS, "evaluation")
+METRICS = _child_of(mmengine.METRICS, "evaluation")
+EVALUATORS = _child_of(mmengine.EVALUATOR, "evaluation")
 
-RUNNERS = _child_of(mmagic.RUNNERS, "training")
-RUNNER_CONSTRUCTORS = _child_of(mmagic.RUNNER_CONSTRUCTORS, "training")
-LOOPS = _child_of(mmagic.LOOPS, "training")
-HOOKS = _child_of(mmagic.HOOKS, "training")
-LOG_PROCESSORS = _child_of(mmagic.LOG_PROCESSORS, "training")
-OPTIMIZERS = _child_of(mmagic.OPTIMIZERS, "training")
-OPTIM_WRAPPERS = _child_of(mmagic.OPTIM_WRAPPERS, "training")
-OPTIM_WRAPPER_CONSTRUCTORS = _child_of(mmagic.OPTIM_WRAPPER_CONSTRUCTORS, "training")
-PARAM_SCHEDULERS = _child_of(mmagic.PARAM_SCHEDULERS, "training")
+RUNNERS = _child_of(mmengine.RUNNERS, "training")
+RUNNER_CONSTRUCTORS = _child_of(mmengine.RUNNER_CONSTRUCTORS, "training")
+LOOPS = _child_of(mmengine.LOOPS, "training")
+HOOKS = _child_of(mmengine.HOOKS, "training")
+LOG_PROCESSORS = _child_of(mmengine.LOG_PROCESSORS, "training")
+OPTIMIZERS = _child_of(mmengine.OPTIMIZERS, "training")
+OPTIM_WRAPPERS = _child_of(mmengine.OPTIM_WRAPPERS, "training")
+OPTIM_WRAPPER_CONSTRUCTORS = _child_of(mmengine.OPTIM_WRAPPER_CONSTRUCTORS, "training")
+PARAM_SCHEDULERS = _child_of(mmengine.PARAM_SCHEDULERS, "training")
 
-VISUALIZERS = _child_of(mmagic.VISUALIZERS, "visualization")
-VISBACKENDS = _child_of(mmagic.VISBACKENDS, "visualization")
+VISUALIZERS = _child_of(mmengine.VISUALIZERS, "visualization")
+VISBACKENDS = _child_of(mmengine.VISBACKENDS, "visualization")

@@ -4,17 +4,13 @@ from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn as nn
-from mmcv.cnn import ConvModule
 from torch import Tensor
 
 from vsr_plugin.acceleration.fused_blocks import FusedResidualBlocksWithInputConv, FusedResidualChain
 from vsr_plugin.acceleration.fused_conv import FusedConv
 from vsr_plugin.models.alignment import Alignment
+from vsr_plugin.models.conv_module import ConvModule
 from vsr_plugin.models.propagation import ResidualBlockNoBN, ResidualBlocksWithInputConv
-
-
-def _slope(activation: nn.Module) -> float:
-    return activation.negative_slope if isinstance(activation, nn.LeakyReLU) else 0
 
 
 def _fused(module: nn.Module, dtype: torch.dtype) -> nn.Module | None:
@@ -24,7 +20,7 @@ def _fused(module: nn.Module, dtype: torch.dtype) -> nn.Module | None:
     if isinstance(module, nn.Sequential) and len(module) and all(isinstance(m, ResidualBlockNoBN) for m in module):
         return FusedResidualChain.of(module, dtype)
     if isinstance(module, ConvModule):
-        return FusedConv.of(module.conv, dtype, _slope(module.activate) if module.with_activation else None)
+        return FusedConv.of(module.conv, dtype, module.slope)
     if isinstance(module, nn.Conv2d):
         return FusedConv.of(module, dtype)
     return None

@@ -1,38 +1,54 @@
 """Common base of the registered modules: pretrained weights by published name or by path."""
 
-from mmengine.model import BaseModule
+import copy
+
+import torch.nn as nn
 
 from vsr_plugin.weights import load_into, warm_start
 
 
-class VSRModule(BaseModule):
-    """``mmengine``'s ``BaseModule`` whose weights go through this package's loader.
+class VSRModule(nn.Module):
+    """A module that ``mmengine`` initialises like its ``BaseModule``, with this package's loader of weights.
 
     With ``init_cfg=dict(type='Pretrained', checkpoint=...)`` the checkpoint may be a published name
     (``'spynet'``, ``'edvrm_reds'``, ``'basicvsr_reds4'``, ...), a path or an address, in any published key
     layout, and is read as data only. ``dict(type='WarmStart', checkpoint=...)`` gives an IconVSR the weights of a
-    BasicVSR, see :func:`vsr_plugin.weights.warm_start`; its parts are initialised before. Nothing is loaded by the
-    constructor: the runner, or the user, calls ``init_weights()``.
+    BasicVSR, see :func:`vsr_plugin.weights.warm_start`; its parts are initialised before. Other types are mmengine's.
+    Nothing is loaded by the constructor: the runner, or the user, calls ``init_weights()``.
+
+    It is no ``BaseModule``, because importing that takes longer than importing the nets.
+
+    Attributes:
+        init_cfg: how to initialise, ``None`` for what the constructor draws.
+        is_init: whether that has been done, which ``mmengine`` asks for.
     """
 
+    def __init__(self, init_cfg: dict | list[dict] | None = None) -> None:
+        super().__init__()
+        self.init_cfg = copy.deepcopy(init_cfg)
+        self.is_init = False
+
     def init_weights(self) -> None:
-        """Initialise this module and its children as their ``init_cfg`` say.
+        """Initialise this module and its children as their ``init_cfg`` say; a second call does nothing.
 
         Raises:
             WeightsError: a checkpoint cannot be found, read or matched to the module.
         """
-        kind = self.init_cfg.get("type") if self.init_cfg else None
-        if kind == "Pretrained":
-            load_into(self, self.init_cfg["checkpoint"])
-            self._is_init = True
-        elif kind == "WarmStart":
+        if self.is_init:
+            return
+        steps = [self.init_cfg] if isinstance(self.init_cfg, dict) else self.init_cfg or []
+        loading = [step for step in steps if step["type"] in ("Pretrained", "WarmStart")]
+        if others := [step for step in steps if step not in loading]:
+            from mmengine.model import initialize
+
+            initialize(self, others)
+        if not any(step["type"] == "Pretrained" for step in loading):
             for child in self.children():
-                if isinstance(child, BaseModule):
+                if hasattr(child, "init_weights") and not getattr(child, "is_init", False):
                     child.init_weights()
-            warm_start(self, self.init_cfg["checkpoint"])
-            self._is_init = True
-        else:
-            super().init_weights()
+        for step in loading:
+            {"Pretrained": load_into, "WarmStart": warm_start}[step["type"]](self, step["checkpoint"])
+        self.is_init = True
 
 
 def pretrained(checkpoint: str | None) -> dict | None:

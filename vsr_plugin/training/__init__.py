@@ -12,6 +12,7 @@ from vsr_plugin.training.optim_wrapper import GuardedOptimWrapper, PartsConstruc
 from vsr_plugin.training.step_train_loop import StepTrainLoop
 from vsr_plugin.training.testing import MultiSetTestLoop
 from vsr_plugin.training.video_restorer import SequencePreprocessor, VideoRestorer
+from vsr_plugin.weights.mmengine_names import load_from_published
 
 __all__ = [
     "AtomicBackend",
@@ -26,4 +27,5 @@ __all__ = [
     "TrainingCurve",
     "ValidationPictures",
     "VideoRestorer",
+    "load_from_published",
 ]

@@ -3,10 +3,10 @@
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from mmcv.cnn import ConvModule
 from torch import Tensor
 
 from vsr_plugin.models.aggregation.layers import conv_lrelu, upsample_x2
+from vsr_plugin.models.conv_module import ConvModule
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack
 
 
@@ -31,9 +31,7 @@ class PCDAlignment(nn.Module):
         )
         self.offset_conv3 = nn.ModuleDict({level: conv_lrelu(c, c) for level in ("l2", "l1")})
         self.dcn_pack = nn.ModuleDict({level: ModulatedDCNPack(c, deform_groups) for level in coarse_to_fine})
-        self.feat_conv = nn.ModuleDict(
-            {"l2": conv_lrelu(2 * c, c), "l1": ConvModule(2 * c, c, 3, padding=1, act_cfg=None)}
-        )
+        self.feat_conv = nn.ModuleDict({"l2": conv_lrelu(2 * c, c), "l1": ConvModule(2 * c, c)})
         self.cas_offset_conv1 = conv_lrelu(2 * c, c)
         self.cas_offset_conv2 = conv_lrelu(c, c)
         self.cas_dcnpack = ModulatedDCNPack(c, deform_groups)

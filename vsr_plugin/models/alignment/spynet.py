@@ -6,10 +6,10 @@ from itertools import pairwise
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from mmcv.cnn import ConvModule
 from torch import Tensor
 
 from vsr_plugin.models.base_module import VSRModule
+from vsr_plugin.models.conv_module import ConvModule
 from vsr_plugin.ops.batching import batch_pixels
 from vsr_plugin.ops.flow_warp import flow_warp
 from vsr_plugin.registry import MODELS
@@ -26,8 +26,8 @@ class SPyNetBasicModule(nn.Module):
         super().__init__()
         widths = (8, width, 2 * width, width, width // 2)
         self.basic_module = nn.Sequential(
-            *(ConvModule(c_in, c_out, 7, padding=3, act_cfg=dict(type="ReLU")) for c_in, c_out in pairwise(widths)),
-            ConvModule(widths[-1], 2, 7, padding=3, act_cfg=None),
+            *(ConvModule(c_in, c_out, 7, slope=0) for c_in, c_out in pairwise(widths)),
+            ConvModule(widths[-1], 2, 7),
         )
 
     def forward(self, x: Tensor) -> Tensor:
