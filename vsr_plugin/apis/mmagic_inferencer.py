@@ -16,7 +16,7 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.mmagic_host import import_quietly
 
 _mmagic = import_quietly("mmagic.apis")
-tell_mmagic(_mmagic.MMagicInferencer, Path(import_quietly("mmagic").__file__).parent / ".mim" / "configs")
+tell_mmagic(_mmagic.MMagicInferencer, Path(import_quietly("mmagic").__file__).resolve().parent / ".mim" / "configs")
 
 
 class MMagicInferencer(_mmagic.MMagicInferencer):
