@@ -22,7 +22,7 @@ setup(
     packages=find_packages(include=["vsr_plugin", "vsr_plugin.*"]),
     package_data={"vsr_plugin.acceleration.cuda.kernels": ["*.cu"]},
     python_requires=">=3.10",
-    install_requires=["av>=17", "tqdm"],
+    install_requires=["av>=17", "filelock", "tqdm"],
     # Compiles the kernels that restoring on a CPU is more than twice as fast with; GPUs do not need it.
     extras_require={"cpu": ["llvmlite>=0.45"]},
     entry_points={"console_scripts": ["vsr-plugin = vsr_plugin.__main__:main"]},

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from vsr_plugin.errors import MediaError
+
+#: The file in a folder by which :func:`locked` keeps others out of it.
+LOCK_NAME = ".lock"
 
 
 def _check_parent(target: Path) -> None:
@@ -115,6 +119,34 @@ def write_text(path: Path, text: str) -> None:
     """
     with NewFile(path) as file:
         file.write(text.encode())
+
+
+@contextmanager
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep other processes that ask for the same out of a folder; the lock of one that was killed is gone with it.
+
+    Args:
+        folder: An existing folder; a hidden file is made in it.
+        wait: Until another process lets go of it.
+
+    Raises:
+        BlockingIOError: another process has the lock.
+        OSError: there are no locks on this disk, or the folder cannot be written.
+    """
+    # Imported here because media are read and written without it, too.
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK_NAME, timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise BlockingIOError(errno.EWOULDBLOCK, "another process is at work there", str(folder)) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file
+            (folder / LOCK_NAME).unlink()
+        lock.release()
 
 
 class PartialFile:

@@ -5,19 +5,17 @@ on inside a long piece. A segment counts when its record is there, which is writ
 depends on when a process was killed, so that a resumed job does what an uninterrupted one would have done.
 """
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.files import NewFile, write_text
+from vsr_plugin.files import LOCK_NAME, NewFile, locked, write_text
 from vsr_plugin.media.segmented import Segment
 
 _JOB, _RESOURCES, _COMPLETE = "job.json", "resources.json", "complete.json"
@@ -52,7 +50,7 @@ class JobFolder:
         if output.is_dir() and not self.path.is_dir():
             # Because that folder may be a disk of its own, to which nothing can be renamed.
             self.path = output / name
-        self._lock: int | None = None
+        self._lock: ExitStack | None = None
         self._made = False
 
     # -- beginning and end, for one process ------------------------------------------------------------------------
@@ -100,11 +98,12 @@ class JobFolder:
         if not self.path.is_dir():
             self.path.mkdir()
             self._made = True
-        self._lock = os.open(self.path, os.O_RDONLY)
+        lock = ExitStack()
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.enter_context(locked(self.path))
         except BlockingIOError as error:
             raise MediaError(f"{self.output}: another process is at work on it; wait for it or stop it") from error
+        self._lock = lock
 
     def _read_settings(self) -> dict | None:
         try:
@@ -128,7 +127,7 @@ class JobFolder:
         for entry in self.path.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
-            else:
+            elif entry.name != LOCK_NAME:
                 entry.unlink()
         for name in ("records", "segments", "pieces", "tails"):
             (self.path / name).mkdir()
@@ -184,7 +183,7 @@ class JobFolder:
     def release(self) -> None:
         """Let other processes have the folder."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
     # -- work, for all processes -----------------------------------------------------------------------------------

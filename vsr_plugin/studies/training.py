@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -23,6 +21,7 @@ from vsr_plugin.data.clips.packing import PackedWriter
 from vsr_plugin.data.degraded_clip import clip_path, crop, read_frames
 from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.evaluation.regions import REGIONS
+from vsr_plugin.files import locked
 from vsr_plugin.studies.options import StudyOptions
 from vsr_plugin.training.launching import read_experiment
 from vsr_plugin.visualization.training_curve import read_curves
@@ -127,7 +126,7 @@ class Training:
         work_dir.mkdir(parents=True, exist_ok=True)
         checkpoint = work_dir / f"iter_{settings['steps']}.pth"
         begin = time.perf_counter()
-        with _one_at_a_time(work_dir):
+        with locked(work_dir, wait=True):
             if not (checkpoint.is_file() and _reports(work_dir)):
                 # A run that was stopped in the validation at its end would not validate again.
                 checkpoint.unlink(missing_ok=True)
@@ -199,17 +198,6 @@ class Training:
         name, frames = f"{clip_path(self.held_out).stem}.npy", settings["held_out"]["frames"]
         _pack(folder / "val" / name, self.held_out, self.options.start, frames, self.options.size_of(self.held_out))
         return folder
-
-
-@contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Let one process at a time into the block; the lock of one that was killed is gone with it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _reports(work_dir: Path) -> list[Path]:

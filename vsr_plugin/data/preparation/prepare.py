@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +18,7 @@ from vsr_plugin.data.preparation.planning import Request, lr_origins, plan
 from vsr_plugin.data.preparation.processes import Processes
 from vsr_plugin.data.preparation.table import describe
 from vsr_plugin.errors import DataError, MediaError, VSRError, give_hint
+from vsr_plugin.files import locked
 
 _MANY = 20
 #: What a person can do after a run that did not end.
@@ -168,16 +167,12 @@ def _list(lines: Sequence[str], report: Callable[[str], None]) -> None:
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
     """Keep other runs out of a folder, which is made."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(out, os.O_RDONLY)
-    except OSError as error:
-        raise MediaError(f"{out}: cannot be made ({error.strerror}); choose another --out") from error
-    try:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            out.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(out))
         except BlockingIOError as error:
             raise DataError(f"{out}: another run is at work there; wait for it or stop it") from error
+        except OSError as error:
+            raise MediaError(f"{out}: cannot be made ({error.strerror}); choose another --out") from error
         yield
-    finally:
-        os.close(descriptor)
