@@ -43,7 +43,7 @@ def shrink(name: str, work_dir: Path, recipe: str | None = None) -> Config:
     cfg = read_experiment(CONFIGS / f"{name}.py", recipe)
     cfg.work_dir, cfg.launcher, cfg.log_level = str(work_dir), "none", "ERROR"
     cfg.experiment_name = f"{Path(name).name}-{work_dir.name}"
-    generator = dict(mid_channels=8, num_blocks=1, init_cfg=None, spynet_pretrained=None)
+    generator = dict(mid_channels=8, num_blocks=1, spynet_width=4, init_cfg=None, spynet_pretrained=None)
     if cfg.model.generator.type == "IconVSRNet":
         generator["edvr_pretrained"] = None
     cfg.merge_from_dict(dict(model=dict(generator=generator), train_cfg=dict(max_iters=2, val_interval=2)))

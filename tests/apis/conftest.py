@@ -78,7 +78,7 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a small BasicVSR, for what does not depend on them."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "small.pth"
-    torch.save(BasicVSRNet(mid_channels=4, num_blocks=1).state_dict(), path)
+    torch.save(BasicVSRNet(mid_channels=4, num_blocks=1, spynet_width=4).state_dict(), path)
     return path
 
 

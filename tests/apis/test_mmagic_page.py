@@ -21,7 +21,7 @@ SMALL = [
     "train_cfg.max_iters=2",
     *(f"train_dataloader.{change}" for change in ("batch_size=1", "num_workers=0", "persistent_workers=False")),
     *(f"train_dataloader.dataset.{change}" for change in ("gt_size=32", "num_input_frames=2")),
-    *(f"model.generator.{change}" for change in ("mid_channels=4", "num_blocks=1", "init_cfg=None")),
+    *(f"model.generator.{change}" for change in ("mid_channels=4", "num_blocks=1", "spynet_width=4", "init_cfg=None")),
     "model.generator.spynet_pretrained=None",
 ]
 

@@ -70,7 +70,7 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
 def test_mmagics_tools_train_and_test(
     experiment: Callable[..., Path], tool: Callable[..., int], tmp_path: Path
 ) -> None:
-    config = experiment("experiment", "mid_channels=4, num_blocks=1")
+    config = experiment("experiment", "mid_channels=4, num_blocks=1, spynet_width=4")
     assert tool("train", config, "--work-dir", tmp_path / "run") == 0
     saved = torch.load(tmp_path / "run" / "iter_3.pth", weights_only=True)
     assert saved["meta"]["iter"] == 3

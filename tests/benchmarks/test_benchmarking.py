@@ -53,7 +53,7 @@ def test_workers_take_turns(offline_material, monkeypatch):
 @torch.no_grad()
 def test_bounded_memory_is_the_exact_strategy(monkeypatch):
     torch.manual_seed(0)
-    net = BasicVSRNet(mid_channels=4, num_blocks=1).eval()
+    net = BasicVSRNet(mid_channels=4, num_blocks=1, spynet_width=4).eval()
     plans = []
     run = contenders.restore_sequence
     monkeypatch.setattr(contenders, "restore_sequence", lambda *args, **kw: plans.append(args[2]) or run(*args, **kw))
@@ -78,7 +78,7 @@ def test_a_precision_that_the_processor_lacks_is_left_out_and_said(computes, mon
 
 @pytest.mark.parametrize("net_class", [BasicVSRNet, IconVSRNet])
 def test_profile_covers_the_whole_run(net_class):
-    net = net_class(mid_channels=8, num_blocks=1).eval()
+    net = net_class(mid_channels=8, num_blocks=1, spynet_width=4).eval()
     lrs = torch.rand(1, 3, 3, 16, 24)
     work = profiling.count_work(net, lrs)
     # Both branches: an input convolution and one block of two.

@@ -10,7 +10,7 @@ from vsr_plugin.ops.resize import bicubic_downsample, bicubic_resize
 
 def test_figures_are_those_of_frames_cut_to_multiples_of_the_scale():
     torch.manual_seed(0)
-    net = BasicVSRNet(mid_channels=8, num_blocks=1).eval()
+    net = BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4).eval()
     rng = np.random.default_rng(0)
     gt = [rng.integers(0, 256, (32, 50, 3), np.uint8) for _ in range(2)]
     rows = list(measure_sizes(net, gt, [2, 3]))

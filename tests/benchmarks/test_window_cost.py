@@ -7,7 +7,7 @@ from vsr_plugin.models import BasicVSRNet
 
 def test_a_window_of_the_whole_length_costs_nothing_and_short_ones_differ():
     torch.manual_seed(0)
-    net = BasicVSRNet(mid_channels=8, num_blocks=1).eval()
+    net = BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4).eval()
     rng = np.random.default_rng(0)
     gt = [rng.integers(0, 256, (32, 48, 3), np.uint8) for _ in range(6)]
     _, costs = measure_windows(net, gt, [(6, 0), (2, 0)])

@@ -30,8 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 NETS = {
-    "basicvsr": lambda: BasicVSRNet(mid_channels=8, num_blocks=1),
-    "iconvsr": lambda: IconVSRNet(mid_channels=8, num_blocks=1, keyframe_stride=3),
+    "basicvsr": lambda: BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4),
+    "iconvsr": lambda: IconVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, keyframe_stride=3),
 }
 
 

@@ -44,7 +44,7 @@ def test_networks_of_another_scale(tmp_path, scale, run_whole) -> None:
 
     from vsr_plugin.export import export_onnx
 
-    net = lively(BasicVSRNet(mid_channels=8, num_blocks=1, scale=scale))
+    net = lively(BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, scale=scale))
     torch.save(net.state_dict(), tmp_path / "weights.pth")
     export_onnx(tmp_path / "weights.pth", tmp_path / "whole.onnx")
     lrs = torch.rand(1, 3, 3, 13, 10)
@@ -200,7 +200,7 @@ def test_other_components_are_refused(components: dict[str, str], tmp_path: Path
     from vsr_plugin.export import export_onnx
 
     weights = tmp_path / "study.pth"
-    torch.save(BasicVSRNet(mid_channels=8, num_blocks=1, **components).state_dict(), weights)
+    torch.save(BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, **components).state_dict(), weights)
     with pytest.raises(ExportError, match=r"study\.pth: only networks of the published components are exp") as caught:
         export_onnx(weights, tmp_path / "x.onnx")
     assert "\n" not in str(caught.value)

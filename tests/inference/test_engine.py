@@ -67,7 +67,9 @@ def both_ways(request, monkeypatch):
     """The same network with its branches at once and in turn."""
     monkeypatch.setattr(AtOnce, "pairs", 0)
     torch.manual_seed(1)
-    at_once, in_turn = (cls(mid_channels=8, num_blocks=1, **request.param).eval() for cls in (AtOnce, BasicVSRNet))
+    at_once, in_turn = (
+        cls(mid_channels=8, num_blocks=1, spynet_width=4, **request.param).eval() for cls in (AtOnce, BasicVSRNet)
+    )
     in_turn.load_state_dict(at_once.state_dict())
     return at_once, in_turn
 

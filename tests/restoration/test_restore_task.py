@@ -28,7 +28,7 @@ from vsr_plugin.restoration.shots import PieceCutter, PiecePlan
 @pytest.fixture(scope="module")
 def net():
     torch.manual_seed(0)
-    return BasicVSRNet(mid_channels=4, num_blocks=1).eval()
+    return BasicVSRNet(mid_channels=4, num_blocks=1, spynet_width=4).eval()
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def test_stopped_and_resumed(net, clip, tmp_path, strategy):
 @pytest.mark.parametrize("strategy", [dict(strategy="exact"), dict(strategy="window", window=8, overlap=4)], ids=str)
 def test_iconvsr_stopped_resumed_and_shared(media, tmp_path, strategy):
     torch.manual_seed(0)
-    iconvsr = IconVSRNet(mid_channels=8, num_blocks=1).eval()
+    iconvsr = IconVSRNet(mid_channels=8, num_blocks=1, spynet_width=4).eval()
     rng = np.random.default_rng(0)
     wide = cv2.resize(rng.integers(0, 256, (4, 24, 3), np.uint8), (64, 16), interpolation=cv2.INTER_CUBIC)
     pictures = [np.ascontiguousarray(wide[:, i : i + 24]) for i in range(20)]

@@ -31,7 +31,10 @@ def clip(tmp_path_factory):
 def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
-    for net in (BasicVSRNet(mid_channels=4, num_blocks=1), IconVSRNet(mid_channels=4, num_blocks=1)):
+    for net in (
+        BasicVSRNet(mid_channels=4, num_blocks=1, spynet_width=4),
+        IconVSRNet(mid_channels=4, num_blocks=1, spynet_width=4),
+    ):
         torch.save(net.state_dict(), folder / f"{type(net).__name__}.pth")
     return folder
 

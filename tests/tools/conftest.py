@@ -38,7 +38,7 @@ def start(processes, weights, tmp_path_factory):
 def weights(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "small.pth"
-    torch.save(dict(state_dict=BasicVSRNet(mid_channels=4, num_blocks=1).state_dict()), path)
+    torch.save(dict(state_dict=BasicVSRNet(mid_channels=4, num_blocks=1, spynet_width=4).state_dict()), path)
     return path
 
 

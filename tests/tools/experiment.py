@@ -17,7 +17,7 @@ _base_ = [
 
 custom_imports = dict(imports={imports})
 total_batch_size = 2
-model = dict(generator=dict(mid_channels=4, num_blocks=1, spynet_pretrained=None))
+model = dict(generator=dict(mid_channels=4, num_blocks=1, spynet_width=4, spynet_pretrained=None))
 train_dataloader = dict(
     batch_size=total_batch_size, num_workers=1, pin_memory=False,
     dataset=dict(gt_root="{clips}/train", num_input_frames=3, gt_size=32),

@@ -115,7 +115,7 @@ def test_resuming_with_other_settings_or_input_is_refused(restore_error, stopped
         assert f"--resume cannot go on with other settings or another input: {message};" in error
     torch.manual_seed(1)
     other = clip.parent / "other.pth"
-    torch.save(dict(state_dict=BasicVSRNet(mid_channels=4, num_blocks=1).state_dict()), other)
+    torch.save(dict(state_dict=BasicVSRNet(mid_channels=4, num_blocks=1, spynet_width=4).state_dict()), other)
     assert "weights was" in restore_error(clip, stopped, "--resume", weights=other)
     media.make_clip(clip, n=150, size=(16, 24))
     assert "input content was" in restore_error(clip, stopped, "--resume")

@@ -173,7 +173,7 @@ def test_overwrite_replaces_the_result(restore, images, tmp_path):
 
 def test_keyframe_stride(restore, images, tmp_path):
     torch.manual_seed(0)
-    net = IconVSRNet(mid_channels=8, num_blocks=1)
+    net = IconVSRNet(mid_channels=8, num_blocks=1, spynet_width=4)
     for parameter in [*net.edvr.parameters(), *net.backward_fusion.parameters()]:
         parameter.data *= 2  # so that keyframes show in eight bits
     weights = tmp_path / "iconvsr.pth"

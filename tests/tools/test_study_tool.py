@@ -23,7 +23,7 @@ def frames(tmp_path_factory):
 def iconvsr(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "iconvsr.pth"
-    torch.save(IconVSRNet(mid_channels=4, num_blocks=1).state_dict(), path)
+    torch.save(IconVSRNet(mid_channels=4, num_blocks=1, spynet_width=4).state_dict(), path)
     return path
 
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 CONFIG = """
 _base_ = ["{root}/configs/_base_/models/basicvsr.py", "{root}/configs/_base_/runtime.py"]
-model = dict(generator=dict(mid_channels={channels}, num_blocks={blocks}))
+model = dict(generator=dict(mid_channels={channels}, num_blocks={blocks}, spynet_width={spynet_width}))
 
 def loader(gt_root):
     dataset = dict(type="ClipDataset", gt_root=gt_root, degradation="BI", pipeline=[dict(type="PackInputs")])
@@ -52,7 +52,8 @@ def write_config(tmp_path):
     def write(channels: int = 4, blocks: int = 1, **sets: str) -> Path:
         path = tmp_path / "experiment.py"
         gt_roots = [str(tmp_path / name) for name in sets]
-        text = CONFIG.format(root=ROOT, channels=channels, blocks=blocks, gt_roots=gt_roots, sets=list(sets.items()))
+        sizes = dict(channels=channels, blocks=blocks, spynet_width=32 if channels == 64 else 4)
+        text = CONFIG.format(root=ROOT, **sizes, gt_roots=gt_roots, sets=list(sets.items()))
         path.write_text(text)
         return path
 
@@ -156,7 +157,7 @@ def test_metrics_are_checked_before_anything_is_loaded(run_tool, two_sets):
 
 def test_weights_of_another_network(run_tool, two_sets, tmp_path):
     torch.manual_seed(0)
-    torch.save(IconVSRNet(mid_channels=4, num_blocks=1, padding=1).state_dict(), tmp_path / "icon.pth")
+    torch.save(IconVSRNet(mid_channels=4, num_blocks=1, spynet_width=4, padding=1).state_dict(), tmp_path / "icon.pth")
     status, _, err = run_tool("test", two_sets, tmp_path / "icon.pth", "--work-dir", tmp_path / "other-net")
     assert status == 1
     assert err.splitlines()[-1].endswith("icon.pth: weights of IconVSRNet, not of BasicVSRNet")

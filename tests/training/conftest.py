@@ -61,7 +61,7 @@ def experiment(tmp_path: Path) -> Callable[..., Config]:
                 work_dir=str(tmp_path / "run"),
                 model=dict(
                     type="VideoRestorer",
-                    generator=dict(type="BasicVSRNet", mid_channels=4, num_blocks=1),
+                    generator=dict(type="BasicVSRNet", mid_channels=4, num_blocks=1, spynet_width=4),
                     pixel_loss=dict(type="CharbonnierLoss"),
                 ),
                 total_batch_size=2,

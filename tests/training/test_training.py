@@ -96,7 +96,7 @@ def test_a_resumed_run_is_the_identical_run(experiment: Callable[..., Config], p
 def test_frozen_parts_do_not_move_until_their_step_and_rates_are_the_papers(
     experiment: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    generator = dict(type="IconVSRNet", mid_channels=4, num_blocks=1, keyframe_stride=2, padding=1)
+    generator = dict(type="IconVSRNet", mid_channels=4, num_blocks=1, spynet_width=4, keyframe_stride=2, padding=1)
     cfg = experiment(**{"train_cfg.max_iters": 6})
     cfg.model.generator = generator
     cfg.optim_wrapper.paramwise_cfg.lr_mults = {"generator.spynet": 0.125, "generator.edvr": 0.5}

@@ -14,7 +14,7 @@ LOSS = dict(type="CharbonnierLoss")
 
 def restorer(**options: object) -> VideoRestorer:
     torch.manual_seed(0)
-    return VideoRestorer(dict(type="BasicVSRNet", mid_channels=4, num_blocks=1), LOSS, **options)
+    return VideoRestorer(dict(type="BasicVSRNet", mid_channels=4, num_blocks=1, spynet_width=4), LOSS, **options)
 
 
 def samples(n: int, t: int) -> list[DataSample]:

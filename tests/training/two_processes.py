@@ -14,7 +14,9 @@ def gradients(rank: int, processes: int) -> dict[str, torch.Tensor]:
     model = MODELS.build(
         dict(
             type="VideoRestorer",
-            generator=dict(type="IconVSRNet", mid_channels=4, num_blocks=1, keyframe_stride=2, padding=1),
+            generator=dict(
+                type="IconVSRNet", mid_channels=4, num_blocks=1, spynet_width=4, keyframe_stride=2, padding=1
+            ),
             pixel_loss=dict(type="CharbonnierLoss"),
         )
     )

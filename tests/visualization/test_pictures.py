@@ -81,7 +81,7 @@ class TestRefill:
     @pytest.fixture(scope="class")
     def net(self):
         torch.manual_seed(0)
-        return IconVSRNet(mid_channels=8, num_blocks=1, keyframe_stride=2, padding=1).eval()
+        return IconVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, keyframe_stride=2, padding=1).eval()
 
     @pytest.fixture(scope="class")
     def lrs(self):
@@ -116,4 +116,4 @@ class TestRefill:
         with pytest.raises(VSRError, match=r"frame 1 of the sequence is no keyframe between others; those are \[2\]"):
             refill_stages(net, lrs, 1)
         with pytest.raises(VSRError, match="BasicVSRNet has no keyframe"):
-            refill_stages(BasicVSRNet(mid_channels=8, num_blocks=1), lrs, 2)
+            refill_stages(BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4), lrs, 2)

@@ -17,8 +17,8 @@ from vsr_plugin.weights.zoo import locate
 OFFICIAL = ["basicvsr_reds4", "basicvsr_vimeo90k_bi", "basicvsr_vimeo90k_bd"]
 
 SMALL = {
-    "basicvsr": lambda: BasicVSRNet(mid_channels=8, num_blocks=2),
-    "iconvsr": lambda: IconVSRNet(mid_channels=8, num_blocks=2),
+    "basicvsr": lambda: BasicVSRNet(mid_channels=8, num_blocks=2, spynet_width=4),
+    "iconvsr": lambda: IconVSRNet(mid_channels=8, num_blocks=2, spynet_width=4),
     "spynet": lambda: SPyNet(),
     "edvr": lambda: EDVRFeatureExtractor(mid_channels=8, deform_groups=4, num_blocks_extraction=2),
     "edvr_without_tsa": lambda: EDVRFeatureExtractor(mid_channels=8, num_frames=3, with_tsa=False),
