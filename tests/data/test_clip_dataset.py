@@ -238,6 +238,16 @@ def test_short_clips_are_left_out_and_named(roots, said):
         build(gt_root=roots / "gt", degradation="BI", num_input_frames=6, interval=2)
 
 
+def test_small_clips_are_left_out_and_named(tmp_path, said):
+    write_packed(tmp_path / "large.npy", make_frames(2))
+    write_packed(tmp_path / "small.npy", make_frames(2, 16, 48))
+    data = build(gt_root=tmp_path, degradation="BI", gt_size=32)
+    assert [pair.name for pair in data.pairs] == ["large"]
+    assert f"{tmp_path}: 1 clips are left out, smaller than gt_size=32: small (48x16)" in said()
+    with pytest.raises(DataError, match=r"clip large .* frames of 48x32 are smaller than gt_size=36"):
+        build(gt_root=tmp_path, degradation="BI", gt_size=36)
+
+
 def test_ground_truth_is_cropped_to_a_multiple_and_that_is_said(tmp_path, said):
     gt = make_frames(2, 18, 23)
     write_packed(tmp_path / "c.npy", gt)

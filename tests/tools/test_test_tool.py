@@ -168,6 +168,18 @@ def test_weights_of_another_size(run_tool, two_sets, weights, tmp_path):
     status, _, err = run_tool("test", two_sets, weights, *options)
     assert status == 1
     assert "does not fit BasicVSRNet: tensors 8 missing" in err.splitlines()[-1]
+    assert "its training" not in err
+
+
+def test_the_config_that_a_training_left_beside_its_weights_is_named(run_tool, two_sets, weights, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "iter_5.pth").write_bytes(weights.read_bytes())
+    (run / "small.py").touch()
+    options = ["--work-dir", tmp_path / "base", "--cfg-options", "model.generator.num_blocks=2"]
+    status, _, err = run_tool("test", two_sets, run / "iter_5.pth", *options)
+    assert status == 1
+    assert err.splitlines()[-1].endswith(f"its training left a config beside it, take that: {run / 'small.py'}")
 
 
 def test_a_checkpoint_that_is_not_there(run_tool, two_sets):

@@ -191,6 +191,16 @@ def test_an_interrupted_run_of_several_processes_names_its_script(straight: Path
     assert hinted_command(output) == [*map(str, command), "--resume"]
 
 
+@pytest.mark.parametrize("typed", [[], ["--resume"]])
+def test_a_run_interrupted_before_its_first_checkpoint_claims_none(load_tool, monkeypatch, tmp_path, typed) -> None:
+    monkeypatch.setattr(sys, "argv", ["tools/train.py", "a.py", *typed, "--work-dir", str(tmp_path)])
+    tool, cfg = load_tool("train"), Config(dict(work_dir=str(tmp_path), launcher="none"))
+    arguments = tool.parse_args(), cfg, time.time()
+    assert tool.hint(*arguments) == "no checkpoint was saved so far, so the same command begins anew"
+    torch.save({}, tmp_path / "iter_10.pth")
+    assert tool.hint(*arguments).endswith(f"train.py a.py --work-dir {tmp_path} --resume")
+
+
 @pytest.mark.parametrize(
     "typed", [["--resume", "old/iter_5.pth"], ["--resume=old/iter_5.pth"], ["--res", "old/iter_5.pth"]]
 )
@@ -291,9 +301,7 @@ def test_weights_without_their_training_are_not_resumed(run_tool, straight: Path
     assert line.startswith(f"error: {plain}: holds weights, not a training to go on with")
     # What it advises works.
     words = [*arguments, *shlex.split(line.partition(" add ")[2])]
-    process = run_command(sys.executable, TOOL, *words, "train_cfg.max_iters=1", "optim_wrapper.optimizer.lr=1e-9")
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, output
+    finish(start(*words, "train_cfg.max_iters=1", "optim_wrapper.optimizer.lr=1e-9"))
     before, after = load_net(plain).state_dict(), load_net(tmp_path / "iter_1.pth").state_dict()
     for key, tensor in before.items():
         torch.testing.assert_close(after[key], tensor, rtol=0, atol=1e-6, msg=key)

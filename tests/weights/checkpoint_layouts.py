@@ -104,6 +104,10 @@ LAYOUTS: dict[str, Callable[[dict[str, Tensor]], dict]] = {
     "ours": dict,
     "state_dict": lambda t: {"state_dict": t},
     "ddp": lambda t: prefixed(t, "module."),
+    "model": lambda t: {"model": t, "epoch": 3},
+    "model_state_dict": lambda t: {"model_state_dict": t, "optimizer_state_dict": {}},
+    "compiled": lambda t: {"model": prefixed(t, "_orig_mod.")},
+    "compiled_ddp": lambda t: prefixed(prefixed(t, "_orig_mod."), "module."),
     "ddp_in_state_dict": lambda t: {"state_dict": prefixed(t, "module."), "epoch": 3},
     "mmagic": lambda t: {
         "meta": {"epoch": 1, "iter": 300000, "mmedit_version": "0.6.0", "CLASSES": None},

@@ -10,7 +10,8 @@ import torch
 from checkpoint_layouts import to_basicsr
 from torch import nn
 
-from vsr_plugin.models import EDVRFeatureExtractor
+from vsr_plugin.errors import WeightsError
+from vsr_plugin.models import BasicVSRNet, EDVRFeatureExtractor
 from vsr_plugin.weights import load_net, read_checkpoint
 from vsr_plugin.weights.architectures import recognise
 from vsr_plugin.weights.layouts import normalise
@@ -54,6 +55,14 @@ def test_networks_load_from_every_layout(
 def test_older_file_format(small_net: nn.Module, tmp_path: Path, check_same: Callable) -> None:
     torch.save(small_net.state_dict(), tmp_path / "weights.pth", _use_new_zipfile_serialization=False)
     check_same(load_net(tmp_path / "weights.pth"), small_net)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused(value: float, layout: Callable) -> None:
+    tensors = BasicVSRNet(mid_channels=4, num_blocks=1, spynet_width=4).state_dict()
+    tensors["conv_last.bias"][1] = value
+    with pytest.raises(WeightsError, match=r"^x: the tensor \S*conv_last.bias holds numbers that are not finite"):
+        normalise(layout(tensors), "x")
 
 
 def test_no_layout_keeps_foreign_keys(small_net: nn.Module, layout: Callable) -> None:
