@@ -6,6 +6,7 @@ Ours alone: `profile`; and in dB `windows` (their cost), `drift`, `sizes`, `inte
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -31,6 +32,7 @@ from vsr_plugin.cli.command import run_command
 from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
 from vsr_plugin.errors import VSRError
 from vsr_plugin.models.propagation.forgetting import USUAL_RATE, with_forgetting
+from vsr_plugin.report import table_lines
 from vsr_plugin.weights import load_net
 
 
@@ -266,24 +268,33 @@ def run_drift(args: argparse.Namespace) -> None:
 def run_sizes(args: argparse.Namespace) -> None:
     net = load_net(args.weights)
     print(f"weights: {args.weights}, x{net.scale}; PSNR in dB on the Y channel, means over frames\n")
-    print("| clip | LR | enlarged | bicubic | restored | gain |\n| --- | --- | --- | --- | --- | --- |")
-    for clip in args.clips:
-        gt = load_gt(clip, args.frames, *args.crop)
-        if min(gt[0].shape[:2]) < max(args.scales):
-            raise VSRError(f"--scales {max(args.scales)}: crops of {clip} are too small for it; choose a smaller one")
-        for scale, (h, w), bicubic, restored in measure_sizes(net, gt, args.scales):
-            gain = f"{restored - bicubic:+.2f}"
-            print(f"| {clip} | {w}x{h} | x{scale} | {bicubic:.2f} | {restored:.2f} | {gain} |", flush=True)
+
+    def rows() -> Iterator[list[str]]:
+        for clip in args.clips:
+            gt = load_gt(clip, args.frames, *args.crop)
+            if min(gt[0].shape[:2]) < max(args.scales):
+                way_out = "choose a smaller one"
+                raise VSRError(f"--scales {max(args.scales)}: crops of {clip} are too small for it; {way_out}")
+            for scale, (h, w), bicubic, restored in measure_sizes(net, gt, args.scales):
+                figures = [f"{bicubic:.2f}", f"{restored:.2f}", f"{restored - bicubic:+.2f}"]
+                yield [clip, f"{w}x{h}", f"x{scale}", *figures]
+
+    for line in table_lines(["clip", "LR", "enlarged", "bicubic", "restored", "gain"], rows()):
+        print(line, flush=True)
 
 
 def run_interlaced(args: argparse.Namespace) -> None:
     net = load_net(args.weights)
     print(f"weights: {args.weights}, x{net.scale}; PSNR in dB on the Y channel, means over frames\n")
-    print("| clip | --deinterlace | bicubic | restored |\n| --- | --- | --- | --- |")
-    for clip in args.clips:
-        gt = load_gt(clip, args.frames, *args.crop, net.scale)
-        for name, bicubic, restored in measure_interlaced(net, gt[: len(gt) // 4 * 4]):
-            print(f"| {clip} | {name} | {bicubic:.2f} | {restored:.2f} |", flush=True)
+
+    def rows() -> Iterator[list[str]]:
+        for clip in args.clips:
+            gt = load_gt(clip, args.frames, *args.crop, net.scale)
+            for name, bicubic, restored in measure_interlaced(net, gt[: len(gt) // 4 * 4]):
+                yield [clip, name, f"{bicubic:.2f}", f"{restored:.2f}"]
+
+    for line in table_lines(["clip", "--deinterlace", "bicubic", "restored"], rows()):
+        print(line, flush=True)
 
 
 def run_data(args: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.ops.device import pick_device
 from vsr_plugin.progress import part_progress
 from vsr_plugin.studies import STUDIES, Outcome, Study, StudyOptions, run_study
-from vsr_plugin.studies.report_files import markdown_table
+from vsr_plugin.studies.run import markdown_table
 
 ALL = "all"
 

@@ -11,7 +11,7 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.studies import STUDIES, StudyOptions, run_study
-from vsr_plugin.studies.frame_psnr import frame_psnr
+from vsr_plugin.studies.study import frame_psnr
 from vsr_plugin.studies.trained import TrainedStudy, Variant, count_trained
 from vsr_plugin.studies.training import Training
 from vsr_plugin.weights import load_net

@@ -24,6 +24,7 @@ from vsr_plugin.data.preparation.prepare import prepare
 from vsr_plugin.data.sample_clips import sample_clip
 from vsr_plugin.media import open_source
 from vsr_plugin.mmagic_host import import_quietly
+from vsr_plugin.report import table_text
 
 #: Contenders: what they are, and where they read ground truth and LR (``None``: made while reading).
 CONTENDERS: dict[str, tuple[str, str, str | None]] = {
@@ -224,15 +225,21 @@ def table(results: Sequence[Result]) -> str:
     by the processor's time, which other processes on the machine disturb less.
     """
     titles = "page cache | contender | ms/sample | 10 % to 90 % | times | CPU ms | by CPU time"
-    lines = [f"| {titles} |", "| " + " | ".join(["---"] * 7) + " |"]
+    rows = []
     first: Result | None = None
     for result in results:
         if first is None or result.cache != first.cache:
             first = result
         low, high = np.quantile(result.seconds, (0.1, 0.9))
-        lines.append(
-            f"| {result.cache} | {CONTENDERS[result.contender][0]} | {1e3 * result.median:.1f} "
-            f"| {1e3 * low:.1f} to {1e3 * high:.1f} | {first.median / result.median:.1f} "
-            f"| {1e3 * result.median_cpu:.1f} | {first.median_cpu / result.median_cpu:.1f} |"
+        rows.append(
+            [
+                result.cache,
+                CONTENDERS[result.contender][0],
+                f"{1e3 * result.median:.1f}",
+                f"{1e3 * low:.1f} to {1e3 * high:.1f}",
+                f"{first.median / result.median:.1f}",
+                f"{1e3 * result.median_cpu:.1f}",
+                f"{first.median_cpu / result.median_cpu:.1f}",
+            ]
         )
-    return "\n".join(lines)
+    return table_text(titles.split(" | "), rows)

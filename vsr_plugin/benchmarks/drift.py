@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch.nn as nn
@@ -9,6 +10,7 @@ import torch.nn as nn
 from vsr_plugin.benchmarks.inputs import psnr_per_frame
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.ops.resize import bicubic_downsample, bicubic_upsample
+from vsr_plugin.report import table_lines
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,9 @@ def measure_drift(
 
 def table(courses: Iterable[Course], length: int) -> Iterator[str]:
     """Lines of a table with a row for each course, as they come."""
-    for number, course in enumerate(courses):
-        if number == 0:
-            t = len(course.psnr)
-            spans = [f"{i} to {min(i + length, t) - 1}" for i in range(0, t, length)]
-            yield "| | " + " | ".join(spans) + " | all |"
-            yield "| --- |" + " --- |" * (len(spans) + 1)
-        figures = [*course.stretches(length), float(course.psnr.mean())]
-        yield f"| {course.label} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |"
+    courses = iter(courses)
+    first = next(courses)
+    t = len(first.psnr)
+    spans = [f"{i} to {min(i + length, t) - 1}" for i in range(0, t, length)]
+    figures = ((course.label, *course.stretches(length), course.psnr.mean()) for course in chain([first], courses))
+    return table_lines(["", *spans, "all"], ([label, *(f"{x:.2f}" for x in row)] for label, *row in figures))

@@ -15,6 +15,7 @@ from torch import Tensor
 from vsr_plugin.acceleration.cuda.graphs import steps_in_turn
 from vsr_plugin.acceleration.cuda.tuning import cuda_seconds
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack
+from vsr_plugin.report import table_text
 
 #: Steps of a network and what they are called; those within others are taken out of the outer ones.
 COMPONENTS = {
@@ -197,19 +198,14 @@ def table(shares: list[Share], peak: float) -> str:
     Work is counted as direct convolutions have it, so kernels that get by with fewer multiplications exceed the peak.
     """
     total = sum(share.seconds for share in shares)
-    lines = ["| component | ms/frame | share | GFLOP | GFLOP/s | of peak |", "| --- | --- | --- | --- | --- | --- |"]
+    rows = []
     for share in sorted(shares, key=lambda s: -s.seconds):
-        rate = f"{share.rate:.0f} | {share.rate / peak:.0%}" if share.gflop else " | "
-        lines.append(
-            f"| {share.component} | {1e3 * share.seconds:.4g} | {share.seconds / total:.1%} | {share.gflop:.1f} "
-            f"| {rate} |"
-        )
+        rate = [f"{share.rate:.0f}", f"{share.rate / peak:.0%}"] if share.gflop else ["", ""]
+        times = [f"{1e3 * share.seconds:.4g}", f"{share.seconds / total:.1%}"]
+        rows.append([share.component, *times, f"{share.gflop:.1f}", *rate])
     gflop = sum(share.gflop for share in shares)
-    lines.append(
-        f"| all | {1e3 * total:.4g} | 100 % | {gflop:.1f} | {gflop / total:.0f} | {gflop / total / peak:.0%} |"
-    )
-    lines.append(
-        f"\npeak {peak:.0f} GFLOP/s, by PyTorch's own operators: floor {1e3 * gflop / peak:.3g} ms per frame without "
-        "saving multiplications"
-    )
-    return "\n".join(lines)
+    rate = [f"{gflop / total:.0f}", f"{gflop / total / peak:.0%}"]
+    rows.append(["all", f"{1e3 * total:.4g}", "100 %", f"{gflop:.1f}", *rate])
+    floor = f"floor {1e3 * gflop / peak:.3g} ms per frame without saving multiplications"
+    titles = ["component", "ms/frame", "share", "GFLOP", "GFLOP/s", "of peak"]
+    return f"{table_text(titles, rows)}\n\npeak {peak:.0f} GFLOP/s, by PyTorch's own operators: {floor}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vsr_plugin.benchmarks.implementations import Setting
 from vsr_plugin.benchmarks.remote import remote
+from vsr_plugin.report import table_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +93,7 @@ def table(results: Sequence[Result]) -> str:
     titles = (
         "input | contender | s/frame | spread | times | CPU s | by CPU time | MB | PSNR-Y | max diff. | dB to first"
     )
-    lines = [f"| {titles} |", "| " + " | ".join(["---"] * 11) + " |"]
+    rows = []
 
     def shown(value: float | None, form: str) -> str:
         return "" if value is None else format(value, form)
@@ -101,11 +102,19 @@ def table(results: Sequence[Result]) -> str:
     for result in results:
         if first is None or result.case != first.case:
             first = result
-        lines.append(
-            f"| {result.case} | {result.contender} | {result.median:#.4g} "
-            f"| {min(result.seconds):#.4g} to {max(result.seconds):#.4g} | {first.median / result.median:.2f} "
-            f"| {min(result.cpu_seconds):#.4g} | {min(first.cpu_seconds) / min(result.cpu_seconds):.2f} "
-            f"| {result.memory_mb:.0f} | {shown(result.psnr, '.3f')} "
-            f"| {shown(result.max_difference, '.1e')} | {shown(result.db_to_reference, '.1f')} |"
+        rows.append(
+            [
+                str(result.case),
+                result.contender,
+                f"{result.median:#.4g}",
+                f"{min(result.seconds):#.4g} to {max(result.seconds):#.4g}",
+                f"{first.median / result.median:.2f}",
+                f"{min(result.cpu_seconds):#.4g}",
+                f"{min(first.cpu_seconds) / min(result.cpu_seconds):.2f}",
+                f"{result.memory_mb:.0f}",
+                shown(result.psnr, ".3f"),
+                shown(result.max_difference, ".1e"),
+                shown(result.db_to_reference, ".1f"),
+            ]
         )
-    return "\n".join(lines)
+    return table_text(titles.split(" | "), rows)

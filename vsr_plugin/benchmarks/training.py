@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from vsr_plugin.benchmarks.remote import remote
+from vsr_plugin.report import table_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,15 +133,22 @@ def table(results: Sequence[Result]) -> str:
     step, and ``rel. diff.`` the largest difference of any step's loss from the first contender's.
     """
     titles = "contender | s/step | spread | times | CPU s | by CPU time | MB | of its memory | loss | rel. diff."
-    lines = [f"| {titles} |", "| " + " | ".join(["---"] * 10) + " |"]
+    rows = []
     first = results[0]
     for result in results:
         differences = (abs(a - b) / abs(b) for a, b in zip(result.losses, first.losses, strict=True))
-        lines.append(
-            f"| {CONTENDERS[result.contender].words} | {result.median:.3f} "
-            f"| {min(result.seconds):.3f} to {max(result.seconds):.3f} | {first.median / result.median:.2f} "
-            f"| {min(result.cpu_seconds):.3f} | {min(first.cpu_seconds) / min(result.cpu_seconds):.2f} "
-            f"| {result.memory_mb:.0f} | {result.memory_mb / first.memory_mb:.0%} "
-            f"| {result.losses[0]:.6f} | {max(differences):.1e} |"
+        rows.append(
+            [
+                CONTENDERS[result.contender].words,
+                f"{result.median:.3f}",
+                f"{min(result.seconds):.3f} to {max(result.seconds):.3f}",
+                f"{first.median / result.median:.2f}",
+                f"{min(result.cpu_seconds):.3f}",
+                f"{min(first.cpu_seconds) / min(result.cpu_seconds):.2f}",
+                f"{result.memory_mb:.0f}",
+                f"{result.memory_mb / first.memory_mb:.0%}",
+                f"{result.losses[0]:.6f}",
+                f"{max(differences):.1e}",
+            ]
         )
-    return "\n".join(lines)
+    return table_text(titles.split(" | "), rows)

@@ -13,6 +13,7 @@ from statistics import fmean
 from vsr_plugin.evaluation.extra_metrics import definitions_of
 from vsr_plugin.evaluation.quality import Protocol
 from vsr_plugin.files import write_whole
+from vsr_plugin.report import aligned_lines
 
 #: Which frames of a clip can be scored.
 SCORED = ("all", "centre")
@@ -162,9 +163,7 @@ def report_table(reports: Iterable[QualityReport]) -> str:
         means = report.means()
         cells = [_shown(name, means.get(name)) for name in names]
         rows.append([report.dataset, str(len(report.clips)), str(report.num_frames), *cells, report.short_protocol])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["| " + " | ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)) + " |" for row in rows]
-    lines.insert(1, "| " + " | ".join("-" * n for n in widths) + " |")
+    lines = aligned_lines(*rows)
     sets_of: dict[str, list[str]] = {}
     for report in reports:
         sets_of.setdefault(report.protocol_line, []).append(report.dataset)

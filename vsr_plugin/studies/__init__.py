@@ -1,15 +1,11 @@
 """The paper's studies: each compares variants of one component, and writes a table and a plot."""
 
-from vsr_plugin.studies.alignment import AlignmentStudy
 from vsr_plugin.studies.complexity import ComplexityStudy
-from vsr_plugin.studies.components import ComponentsStudy
-from vsr_plugin.studies.coupling import CouplingStudy
 from vsr_plugin.studies.keyframes import KeyframesStudy
-from vsr_plugin.studies.options import StudyOptions
-from vsr_plugin.studies.propagation import PropagationStudy
 from vsr_plugin.studies.run import Outcome, run_study
 from vsr_plugin.studies.segments import SegmentsStudy
-from vsr_plugin.studies.study import Part, Report, Study, Table
+from vsr_plugin.studies.study import Part, Report, Study, StudyOptions, Table
+from vsr_plugin.studies.trained import AlignmentStudy, ComponentsStudy, CouplingStudy, PropagationStudy
 
 _ALL = (
     SegmentsStudy, KeyframesStudy, ComplexityStudy, AlignmentStudy, PropagationStudy, CouplingStudy, ComponentsStudy

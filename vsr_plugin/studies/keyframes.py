@@ -15,8 +15,7 @@ from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.ops.indices import keyframe_indices
 from vsr_plugin.restoration.fingerprint import of_net
-from vsr_plugin.studies.frame_psnr import PROTOCOL, describe_clip, frame_psnr
-from vsr_plugin.studies.study import Part, Report, Study, Table
+from vsr_plugin.studies.study import PROTOCOL, Part, Report, Study, Table, describe_clip, frame_psnr
 from vsr_plugin.studies.training import Training
 from vsr_plugin.weights import PUBLISHED, load_net, locate_published
 

@@ -12,8 +12,7 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models.propagation import PROPAGATIONS
 from vsr_plugin.restoration.fingerprint import of_net
-from vsr_plugin.studies.frame_psnr import PROTOCOL, describe_clip, frame_psnr
-from vsr_plugin.studies.study import Part, Report, Study, Table
+from vsr_plugin.studies.study import PROTOCOL, Part, Report, Study, Table, describe_clip, frame_psnr
 from vsr_plugin.weights import load_net
 
 if TYPE_CHECKING:

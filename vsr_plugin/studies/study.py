@@ -1,4 +1,4 @@
-"""What a study is: parts that are measured one by one, and a report of all of them."""
+"""What a study is: choices, parts that are measured one by one, and a report of all of them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,68 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vsr_plugin.studies.options import StudyOptions
+import numpy as np
+import torch
+
+from vsr_plugin.benchmarks.inputs import CROPS
+from vsr_plugin.data.degraded_clip import DegradedClip, clip_path, degraded_clip
+from vsr_plugin.evaluation.quality import Protocol, frame_quality
+from vsr_plugin.media.source import open_source
+from vsr_plugin.restoration.fingerprint import of_input
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+#: As in the documentation's other figures.
+PROTOCOL = Protocol("Y", 0)
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """Choices; ``None`` leaves them to the study.
+
+    Args:
+        clips: sample clips by name, videos or folders; ground truth, of which LR frames are made by BI.
+        start: first frame taken of each clip.
+        frames: how many frames are taken of each clip.
+        size: at most this height and width of the ground truth, from the top left.
+        weights: published name or path.
+        device: where networks compute.
+        train_clips: clips to train on, for the studies that train.
+        steps: training steps.
+        seeds: how often each network is trained, with the seeds 0, 1, ...
+        paper_size: train networks of the paper's size with the paper's data and schedule.
+    """
+
+    clips: tuple[str, ...] | None = None
+    start: int = 30
+    frames: int | None = None
+    size: tuple[int, int] | None = None
+    weights: str | None = None
+    device: torch.device = torch.device("cpu")
+    train_clips: tuple[str, ...] | None = None
+    steps: int | None = None
+    seeds: int = 3
+    paper_size: bool = False
+
+    def read(self, clip: str, num_frames: int, scale: int) -> DegradedClip:
+        """The piece of a clip that is studied, degraded for a network of ``scale``.
+
+        Raises:
+            MediaError: there is no such clip, or it is too short.
+        """
+        part = dict(start=self.start, num_frames=num_frames, size=self.size_of(clip))
+        return degraded_clip(clip, **part, scale=scale)
+
+    def size_of(self, clip: str) -> tuple[int, int]:
+        """At most what height and width is taken of a clip's frames: of sample clips those of the documentation."""
+        return self.size or CROPS.get(clip, (288, 512))
+
+    def identify(self, clip: str, num_frames: int) -> dict:
+        """What of a clip a result depends on, for :class:`~vsr_plugin.studies.study.Part`."""
+        with open_source(clip_path(clip)) as source:
+            content = of_input(source)
+        return dict(clip=clip, content=content, start=self.start, frames=num_frames, size=list(self.size_of(clip)))
 
 
 @dataclass(frozen=True)
@@ -106,3 +164,18 @@ class Study(ABC):
     @abstractmethod
     def report(self, results: Sequence[tuple[Part, dict[str, Any]]]) -> Report:
         """Bring the results of all parts together."""
+
+
+def frame_psnr(restored: np.ndarray, gts: np.ndarray) -> list[float]:
+    """Y-PSNR in dB of frames ``(t, H, W, 3)`` of ``uint8``."""
+    return [frame_quality(frame, gt, PROTOCOL)[0] for frame, gt in zip(restored, gts, strict=True)]
+
+
+def describe_clip(settings: dict) -> str:
+    """A clip of a part's settings in a line for the protocol."""
+    height, width = settings["size"]
+    end = settings["start"] + settings["frames"] - 1
+    return (
+        f"{settings['clip']}: frames {settings['start']} to {end}, at most {width}x{height} from the top left, "
+        "degraded by BI and rounded to 8 bits"
+    )

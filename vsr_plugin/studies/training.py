@@ -22,7 +22,7 @@ from vsr_plugin.data.degraded_clip import clip_path, crop, read_frames
 from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.evaluation.regions import REGIONS
 from vsr_plugin.files import locked
-from vsr_plugin.studies.options import StudyOptions
+from vsr_plugin.studies.study import StudyOptions
 from vsr_plugin.training.launching import read_experiment
 from vsr_plugin.visualization.training_curve import read_curves
 
