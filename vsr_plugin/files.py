@@ -23,6 +23,30 @@ def _check_parent(target: Path) -> None:
         raise MediaError(f"{target}: cannot be written, {parent} {what}; create the folder first")
 
 
+def hidden_place(target: Path) -> Path:
+    """Where this process can prepare ``target`` on its disk: hidden in a folder that exists, else beside it."""
+    hidden = f".{target.resolve().name}.partial-{os.getpid()}"
+    return target / hidden if target.is_dir() else target.with_name(hidden)
+
+
+def make_working_folder(folder: Path, target: Path) -> None:
+    """Make an empty folder to prepare ``target`` in; what a killed process of that number has left there is removed.
+
+    Raises:
+        MediaError: the folder of the target does not exist or cannot be written.
+    """
+    _check_parent(target)
+    shutil.rmtree(folder, ignore_errors=True)
+    _make_folder(folder, target)
+
+
+def _make_folder(folder: Path, target: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise MediaError(f"{target}: cannot be written ({error.strerror}); choose another place or free it") from error
+
+
 def write_whole(target: Path, write: Callable[[Path], object], *, overwrite: bool = True) -> None:
     """Let ``write`` fill a hidden file beside ``target``, which becomes the target when it is whole.
 
@@ -231,16 +255,10 @@ class PartialFolder:
             raise MediaError(
                 f"{target}: exists and is not empty; pass --overwrite (in Python `overwrite`) or choose another name"
             )
-        hidden = f".{target.resolve().name}.partial-{os.getpid()}"
-        self.path = path or (target / hidden if self._existed else target.with_name(hidden))
-        try:
-            if path is None:
-                shutil.rmtree(self.path, ignore_errors=True)
-            self.path.mkdir(exist_ok=True)
-        except OSError as error:
-            raise MediaError(
-                f"{target}: cannot be written ({error.strerror}); choose another place or free it"
-            ) from error
+        self.path = path or hidden_place(target)
+        if path is None:
+            shutil.rmtree(self.path, ignore_errors=True)
+        _make_folder(self.path, target)
 
     def _entries(self) -> set[str]:
         # Hidden entries are what file managers and killed runs leave; they are in nobody's way.

@@ -17,7 +17,7 @@ from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference.crossfade import fade_frames
 from vsr_plugin.inference.planning import MemoryModel
 from vsr_plugin.media import Encoding, Frame, open_source
-from vsr_plugin.media.segmented import VideoSegments
+from vsr_plugin.media.video_segments import VideoSegments
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.restoration import RestoreOptions, restore_video
 from vsr_plugin.restoration.job import JobFolder

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vsr_plugin.data.sample_clips import SAMPLE_CLIPS, sample_clip
 from vsr_plugin.errors import MediaError
-from vsr_plugin.media.source import open_source
+from vsr_plugin.media import open_source
 from vsr_plugin.ops.frames import to_uint8
 from vsr_plugin.ops.resize import bicubic_downsample
 

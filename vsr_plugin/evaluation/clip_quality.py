@@ -15,7 +15,7 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.extra_metrics import check_metrics, extra_figures
 from vsr_plugin.evaluation.quality import Protocol, frame_quality
 from vsr_plugin.evaluation.quality_report import SCORED, ClipScores, QualityReport
-from vsr_plugin.media.natural_sort import natural_key
+from vsr_plugin.media import natural_key
 from vsr_plugin.ops.resize import bicubic_upsample
 from vsr_plugin.registry import METRICS
 

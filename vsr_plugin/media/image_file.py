@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.media.frame import Frame
 from vsr_plugin.media.orientation import Orientation
+from vsr_plugin.media.source import Frame
 
 _EXIF_ORIENTATION = 274
 _TIFF_BITS_PER_SAMPLE = 258

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.colour import IMAGE_COLOUR
-from vsr_plugin.media.frame import Frame
 from vsr_plugin.media.image_file import read_header, read_image
-from vsr_plugin.media.natural_sort import natural_key
-from vsr_plugin.media.source import IMAGE_SUFFIXES, FrameSource
+from vsr_plugin.media.source import Frame, FrameSource
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_DIGITS = re.compile(r"(\d+)", re.ASCII)
 
 
 class ImageFolderSource(FrameSource):
@@ -42,7 +44,9 @@ class ImageFolderSource(FrameSource):
 
     def _list_images(self, folder: Path) -> list[Path]:
         try:
-            names = sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=_by_name)
+            names = sorted(
+                (p for p in folder.iterdir() if not p.name.startswith(".")), key=lambda p: natural_key(p.name)
+            )
         except OSError as error:
             raise MediaError(f"{folder}: cannot be listed ({error.strerror}); check who may read it") from error
         images = [p for p in names if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
@@ -53,7 +57,7 @@ class ImageFolderSource(FrameSource):
             found = f"only {_some(others)}" if others else "it is empty"
             raise MediaError(f"{folder}: holds no images ({found}); put {known} files there")
         if others:
-            self._note(f"{folder}: {len(others)} other entries are ignored: {_some(others)}")
+            self.notes.add(f"{folder}: {len(others)} other entries are ignored: {_some(others)}")
         return images
 
     def _read_headers(self) -> None:
@@ -71,15 +75,15 @@ class ImageFolderSource(FrameSource):
             animated += header.num_pictures > 1
             turned += not header.orientation.is_upright
         if grey:
-            self._note(f"{grey} of {self.num_frames} images are grey; they are restored as RGB with equal channels")
+            self.notes.add(f"{grey} of {self.num_frames} images are grey; they are restored as RGB with equal channels")
         if self.has_alpha:
-            self._note("images with transparency: colour and alpha are handled apart")
+            self.notes.add("images with transparency: colour and alpha are handled apart")
         if self.bit_depth > 8:
-            self._note("images with 16 bits per sample are read with their full depth")
+            self.notes.add("images with 16 bits per sample are read with their full depth")
         if turned:
-            self._note(f"{turned} of {self.num_frames} images are turned upright as their EXIF data say")
+            self.notes.add(f"{turned} of {self.num_frames} images are turned upright as their EXIF data say")
         if animated:
-            self._note(f"{animated} files hold several pictures; the first of each is used")
+            self.notes.add(f"{animated} files hold several pictures; the first of each is used")
 
     def _check_size(self, file: Path, height: int, width: int) -> None:
         if (height, width) != (self.height, self.width):
@@ -99,11 +103,22 @@ class ImageFolderSource(FrameSource):
             self._check_size(file, *frame.rgb.shape[:2])
             yield frame
         if stop > len(self.files):
-            self._note(f"{len(self.files) - start} frames from {start} on exist, {num_frames} were asked for")
+            self.notes.add(f"{len(self.files) - start} frames from {start} on exist, {num_frames} were asked for")
 
 
-def _by_name(path: Path) -> tuple:
-    return natural_key(path.name)
+def natural_key(name: str) -> tuple:
+    """Return a sort key that compares runs of digits as numbers and the rest without case.
+
+    Names that differ only in case or in leading zeros fall back to their plain spelling, so the
+    order is the same on every run.
+
+    Example:
+        >>> sorted(['f10', 'f9', 'F1'], key=natural_key)
+        ['F1', 'f9', 'f10']
+    """
+    # split() alternates text, digits, text, ...: equal positions always hold equal types.
+    parts = _DIGITS.split(name.casefold())
+    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), name
 
 
 def _some(names: list[str], limit: int = 3) -> str:

@@ -1,27 +1,18 @@
 """Results made of segments: runs of frames encoded apart, in any order and by any process, then joined.
 
-What a segment holds depends on its frames and the settings alone, so the joined result does too.
+What a segment holds depends on its frames and the settings alone, so the joined result does too. A file that is written
+in one go is one segment, see :class:`vsr_plugin.media.sink.FrameSink`.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.files import PartialFile, write_text
-from vsr_plugin.media.encoding import Encoding
-from vsr_plugin.media.frame import Frame
-from vsr_plugin.media.packet_file import PacketFile, joined_packets, read_times, reordering
-from vsr_plugin.media.sink import check_frame, check_target
-from vsr_plugin.media.source import FrameSource
-from vsr_plugin.media.video_container import VideoContainer
-from vsr_plugin.media.video_encoder import VideoEncoder
+from vsr_plugin.media.source import Frame, FrameSource, Notes
 from vsr_plugin.media.video_file import MEDIA_FAULTS, reason
-from vsr_plugin.media.video_layout import VideoLayout
 
 
 @dataclass
@@ -40,7 +31,7 @@ class Segment:
     frames: int = 0
     end: int = 0
     first_pts: int = 0
-    notes: list[str] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
 
 
 class SegmentWriter(ABC):
@@ -51,13 +42,13 @@ class SegmentWriter(ABC):
         self.segment = Segment(first)
 
     def write(self, frame: Frame) -> None:
-        """Write an upscaled frame; see :meth:`FrameSink.write`.
+        """Write an upscaled frame; see :meth:`vsr_plugin.media.sink.FrameSink.write`.
 
         Raises:
             MediaError: the disk is full, or the encoder fails.
             ValueError: the shape or the dtype is not what the output was opened for.
         """
-        check_frame(frame, self._output.size)
+        _check_frame(frame, self._output.size)
         segment = self.segment
         index = segment.first + segment.frames
         pts = index if frame.pts is None else frame.pts
@@ -93,21 +84,38 @@ class SegmentWriter(ABC):
         """Remove what was written."""
 
 
+def _check_frame(frame: Frame, size: tuple[int, int]) -> None:
+    """Raise ``ValueError`` unless colour and alpha have ``size`` (rows, columns) and one dtype of 8 or 16 bits."""
+    if frame.rgb.shape != (*size, 3):
+        raise ValueError(f"frame.rgb must have shape {(*size, 3)}, got {frame.rgb.shape}")
+    if frame.rgb.dtype.name not in ("uint8", "uint16"):
+        raise ValueError(f"frame.rgb must be uint8 or uint16, got {frame.rgb.dtype}")
+    alpha = frame.alpha
+    if alpha is not None and (alpha.shape, alpha.dtype) != (size, frame.rgb.dtype):
+        raise ValueError(
+            f"frame.alpha must have shape {size} and the dtype of rgb ({frame.rgb.dtype}), "
+            f"got {alpha.shape} {alpha.dtype}"
+        )
+
+
 class SegmentedOutput(ABC):
     """A video or a folder that is made of segments kept in a working folder.
 
     Attributes:
+        kind: ``'video'`` or ``'folder'``.
         path: The output.
-        folder: The working folder, which exists, on the same disk.
+        folder: The working folder, on the same disk; it exists from :meth:`prepare` on.
         size: Rows and columns of the frames.
         notes: Lines worth telling a person; grows until :meth:`finish`.
     """
+
+    kind: str
 
     def __init__(
         self, path: Path, source: FrameSource, folder: Path, *, size: tuple[int, int], overwrite: bool
     ) -> None:
         self.path, self.folder, self.size = path, folder, size
-        self.notes: list[str] = []
+        self.notes = Notes()
         self._source, self._overwrite = source, overwrite
         self._mark = folder / "joined.json"
 
@@ -150,168 +158,3 @@ class SegmentedOutput(ABC):
             f"{self.path}: writing failed at frame {index} ({reason(error)}); "
             "nothing is left there, free space or choose another place"
         )
-
-    def _note(self, line: str) -> None:
-        if line not in self.notes:
-            self.notes.append(line)
-
-
-class VideoSegments(SegmentedOutput):
-    """Segments of packets, joined by copying them."""
-
-    def __init__(
-        self,
-        path: Path,
-        source: FrameSource,
-        folder: Path,
-        *,
-        size: tuple[int, int],
-        whole: bool,
-        overwrite: bool,
-        encoding: Encoding,
-    ) -> None:
-        super().__init__(path, source, folder, size=size, overwrite=overwrite)
-        self.layout = VideoLayout(path, source, size=size, whole=whole, encoding=encoding)
-        self.notes.extend(self.layout.notes)
-        self._audio = encoding.audio
-
-    def prepare(self) -> None:
-        partial = self._partial()
-        try:
-            container = VideoContainer(self.layout, partial.path, audio=self._audio)
-            container.abandon()
-            # Known here only: whether the packets need their parameter sets inside.
-            write_text(self.folder / "header.json", json.dumps(container.global_header))
-            for line in container.notes:
-                self._note(line)
-        except OSError as error:
-            raise self.failed(0, error) from error
-        finally:
-            partial.discard()
-
-    def _partial(self) -> PartialFile:
-        return PartialFile(self.path, overwrite=self._overwrite, path=self.folder / f"result{self.path.suffix}")
-
-    def open_segment(self, first: int, start: int | None) -> SegmentWriter:
-        try:
-            return _VideoSegment(self, first, self.layout.offset(start))
-        except MEDIA_FAULTS as error:
-            raise self.failed(first, error) from error
-
-    def segment_path(self, first: int) -> Path:
-        """Return where the packets of the segment that begins with frame ``first`` are."""
-        return self.folder / "segments" / f"{first:08d}.packets"
-
-    def global_header(self) -> bool:
-        """Return what :meth:`prepare` found out."""
-        return json.loads((self.folder / "header.json").read_text())
-
-    def finish(self, segments: list[Segment]) -> None:
-        partial = self._partial()
-        container = None
-        try:
-            container = VideoContainer(self.layout, partial.path, audio=self._audio)
-            self._join(segments, container)
-            for line in container.notes:
-                self._note(line)
-            write_text(self._mark, json.dumps(_identity(partial.path)))
-            partial.commit()
-        except MEDIA_FAULTS as error:
-            raise self.failed(sum(segment.frames for segment in segments), error) from error
-        finally:
-            if container is not None:
-                container.abandon()
-            partial.discard()
-
-    def _join(self, segments: list[Segment], container: VideoContainer) -> None:
-        layout = self.layout
-        first_pts = segments[0].first_pts
-        moved = 0 if layout.whole else first_pts * layout.source_unit
-        paths = [self.segment_path(segment.first) for segment in segments]
-        delay = max(reordering(read_times(path)) for path in paths)
-        container.begin(first_pts)
-        last = None
-        for packet in joined_packets(paths, delay):
-            packet.time_base = layout.unit
-            if layout.has_slots:
-                # What a segment began with may have been taken by the end of the one before.
-                packet.pts = packet.dts = last = layout.after(last, packet.pts)
-            until = packet.pts * layout.unit + moved
-            container.mux([packet], until=until)
-        container.close(segments[-1].end * layout.source_unit)
-
-    def is_finished(self) -> bool:
-        if not (self._mark.exists() and self.path.exists()):
-            return False
-        try:
-            return json.loads(self._mark.read_text()) == _identity(self.path)
-        except json.JSONDecodeError:  # of a disk that lost it
-            return False
-
-
-def _identity(path: Path) -> list[int]:
-    """Return what a file keeps when it is renamed."""
-    status = path.stat()
-    return [status.st_ino, status.st_size, status.st_mtime_ns]
-
-
-class _VideoSegment(SegmentWriter):
-    def __init__(self, output: VideoSegments, first: int, offset: int) -> None:
-        super().__init__(output, first)
-        self._offset = offset
-        path = output.segment_path(first)
-        path.parent.mkdir(exist_ok=True)
-        self._file = PacketFile(path)
-        try:
-            context = output.layout.new_encoder(global_header=output.global_header())
-            self._encoder = VideoEncoder(output.layout, context)
-        except BaseException:
-            self._file.discard()
-            raise
-
-    def _write(self, frame: Frame, index: int) -> None:
-        self._file.write(self._encoder.encode(frame, index, self._offset))
-
-    def _commit(self) -> None:
-        self._file.write(self._encoder.flush())
-        self._file.commit()
-
-    def discard(self) -> None:
-        self._file.discard()
-
-
-def open_segmented(
-    path: str | os.PathLike,
-    source: FrameSource,
-    folder: Path,
-    *,
-    size: tuple[int, int],
-    start: int = 0,
-    num_frames: int | None = None,
-    overwrite: bool = False,
-    encoding: Encoding | None = None,
-) -> SegmentedOutput:
-    """Set up an output that is made of segments; writes nothing yet.
-
-    Args:
-        path: The output, a video or a folder for PNG files.
-        source: Where the frames come from.
-        folder: A working folder on the disk of the output.
-        size: Rows and columns of the frames that will come.
-        start: As for :func:`open_sink`, like all that follow.
-        num_frames: See there.
-        overwrite: See there.
-        encoding: See there.
-
-    Raises:
-        MediaError: the output is the input, or codec, pixel format and size do not go together.
-    """
-    # Imported here because it builds on this module.
-    from vsr_plugin.media.segmented_images import PNGSegments
-
-    target, is_folder = check_target(path, source)
-    if is_folder:
-        return PNGSegments(target, source, folder, size=size, overwrite=overwrite)
-    whole = source.covers_all(start, num_frames)
-    encoding = encoding or Encoding()
-    return VideoSegments(target, source, folder, size=size, whole=whole, overwrite=overwrite, encoding=encoding)

@@ -1,19 +1,48 @@
-"""Where frames come from: what every source offers, and how a path becomes one."""
+"""Frames, and what every source of them offers."""
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.colour import Colour
-from vsr_plugin.media.frame import Frame
 from vsr_plugin.media.orientation import Orientation
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+class Notes(list[str]):
+    """Lines worth telling a person, in order, none twice."""
+
+    def add(self, *lines: str) -> None:
+        """Append those that are not there yet."""
+        self.extend(line for line in dict.fromkeys(lines) if line not in self)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A decoded picture with what a writer needs to put it back in its place.
+
+    Attributes:
+        rgb: ``(h, w, 3)``, ``uint8`` in 0..255 or ``uint16`` in 0..65535 (always the full 16-bit
+            range, whatever the depth of the source).
+        alpha: ``(h, w)`` of the same dtype, or ``None``. Only images carry one.
+        grey: The source image has a single colour channel; a folder sink writes it back as grey.
+        pts: Presentation timestamp in units of the source's ``time_base`` (video only).
+        duration: How long the picture is shown, in the same units (video only).
+        name: Stem of the image file (folder only).
+    """
+
+    rgb: np.ndarray
+    alpha: np.ndarray | None = None
+    grey: bool = False
+    pts: int | None = None
+    duration: int | None = None
+    name: str | None = None
 
 
 class FrameSource(ABC):
@@ -51,7 +80,7 @@ class FrameSource(ABC):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.notes: list[str] = []
+        self.notes = Notes()
 
     @abstractmethod
     def frames(self, start: int = 0, num_frames: int | None = None) -> Iterator[Frame]:
@@ -85,10 +114,6 @@ class FrameSource(ABC):
     def __exit__(self, *exc_info: object) -> None:
         return None
 
-    def _note(self, line: str) -> None:
-        if line not in self.notes:
-            self.notes.append(line)
-
     @staticmethod
     def _check_range(start: int, num_frames: int | None) -> None:
         if start < 0:
@@ -101,45 +126,3 @@ class FrameSource(ABC):
             f"{self.path}: has {available} frames, numbered from 0; none is left at start {start}, "
             "choose a smaller start"
         )
-
-
-def open_source(path: str | os.PathLike, *, assume_matrix: str | None = None, deinterlace: str = "auto") -> FrameSource:
-    """Open a video file, a folder of images or a single image for reading.
-
-    Args:
-        path: The input.
-        assume_matrix: ``'bt601'`` or ``'bt709'`` for videos that declare no colour matrix; by
-            default BT.709 from 720 lines or 1280 columns on, BT.601 below, as players do.
-        deinterlace: of videos: ``'auto'`` makes whole frames where the video says that it is interlaced; ``'on'`` of
-            all frames; ``'fields'`` one of every field, twice as many; ``'film'`` those of film that was made into
-            video, four of five; ``'off'`` leaves frames as they are.
-
-    Raises:
-        MediaError: the path does not exist, holds no images, or is not a video that decodes.
-
-    Example:
-        >>> with open_source('clip.mp4') as source:        # doctest: +SKIP
-        ...     for frame in source.frames(start=30, num_frames=5):
-        ...         print(frame.pts, frame.rgb.shape)
-    """
-    # Imported here because both build on this module.
-    from vsr_plugin.media.deinterlacing import DEINTERLACE
-    from vsr_plugin.media.image_folder import ImageFolderSource
-    from vsr_plugin.media.video_reader import VideoSource
-
-    if assume_matrix not in (None, "bt601", "bt709"):
-        raise ValueError(f"assume_matrix must be 'bt601', 'bt709' or None, got {assume_matrix!r}")
-    if deinterlace not in DEINTERLACE:
-        raise ValueError(f"deinterlace must be one of {', '.join(DEINTERLACE)}, got {deinterlace!r}")
-    source = Path(path)
-    try:
-        if not source.exists():
-            raise MediaError(f"{source}: no such file or folder; check the path")
-        is_folder = source.is_dir()
-    except OSError as error:
-        raise MediaError(f"{source}: cannot be read ({error.strerror}); check the path") from error
-    if is_folder or source.suffix.lower() in IMAGE_SUFFIXES:
-        if deinterlace not in ("auto", "off"):
-            raise MediaError(f"{source}: images are not deinterlaced; leave --deinterlace {deinterlace} out")
-        return ImageFolderSource(source)
-    return VideoSource(source, assume_matrix=assume_matrix, deinterlace=deinterlace)

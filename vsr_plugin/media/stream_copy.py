@@ -10,6 +10,7 @@ import av
 from av.error import ArgumentError, FFmpegError, InvalidDataError
 
 from vsr_plugin.errors import MediaError
+from vsr_plugin.media.source import Notes
 from vsr_plugin.media.video_file import open_input, reason
 
 
@@ -28,7 +29,7 @@ class StreamCopier:
         Raises:
             MediaError: the output container cannot hold a codec of the audio.
         """
-        self.notes: list[str] = []
+        self.notes = Notes()
         self._output = output
         self._input = open_input(path)
         self._streams: dict[int, av.stream.Stream] = {}
@@ -66,7 +67,7 @@ class StreamCopier:
             self._streams[stream.index] = self._add(stream)
             self._subtitles.add(stream.index)
         except (FFmpegError, ValueError, AttributeError):
-            self.notes.append(subtitles_left_out(target, f"{_codec(stream)} subtitles"))
+            self.notes.add(subtitles_left_out(target, f"{_codec(stream)} subtitles"))
 
     def _add(self, stream: av.stream.Stream) -> av.stream.Stream:
         copy = self._output.add_stream_from_template(stream)
@@ -82,7 +83,7 @@ class StreamCopier:
                     yield packet
         except FFmpegError as error:
             what = "audio and subtitles are" if self._subtitles else "the audio is"
-            self.notes.append(f"{what} cut off or damaged ({reason(error)}); what can be read is copied")
+            self.notes.add(f"{what} cut off or damaged ({reason(error)}); what can be read is copied")
 
     def trim(self, offset: Fraction) -> None:
         """Drop packets before ``offset`` seconds and move that moment to zero."""
@@ -128,9 +129,7 @@ class StreamCopier:
             # Hours of work must not fail for a line of text.
             if index not in self._subtitles:
                 raise
-            note = "some subtitles do not fit into the output; they are left out"
-            if note not in self.notes:
-                self.notes.append(note)
+            self.notes.add("some subtitles do not fit into the output; they are left out")
 
     def close(self) -> None:
         """Close the input."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +11,7 @@ from av.codec.context import Flags
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.orientation import scale_display_matrix
+from vsr_plugin.media.source import Notes
 from vsr_plugin.media.stream_copy import StreamCopier, subtitles_left_out
 from vsr_plugin.media.video_file import MEDIA_FAULTS, file_url, open_input, reason
 from vsr_plugin.media.video_layout import VideoLayout
@@ -26,7 +26,7 @@ class VideoContainer:
 
     Attributes:
         notes: Lines worth telling a person; grows until :meth:`close`.
-        encoder: The stream's encoder, open; callers that bring packets leave it unused.
+        encoder: The stream's encoder, open but unused: packets are encoded elsewhere.
     """
 
     def __init__(self, layout: VideoLayout, path: Path, *, audio: bool) -> None:
@@ -40,7 +40,7 @@ class VideoContainer:
         Raises:
             MediaError: codec, container and audio do not go together, or the file cannot be written.
         """
-        self.notes: list[str] = []
+        self.notes = Notes()
         self._layout = layout
         self._copier: StreamCopier | None = None
         self._container: av.container.OutputContainer | None = None
@@ -52,7 +52,7 @@ class VideoContainer:
             if self._copier is None or not self._copier.has_subtitles:
                 raise self._refused(error, audio) from error
             self.abandon()
-            self.notes = [subtitles_left_out(layout.target, "the subtitles")]
+            self.notes = Notes([subtitles_left_out(layout.target, "the subtitles")])
             try:
                 self._open(path, audio=audio, subtitles=False)
             except MEDIA_FAULTS as other:
@@ -68,7 +68,7 @@ class VideoContainer:
         if isinstance(layout.source, VideoSource):
             self._copy_side_information(layout.source, audio=audio, subtitles=subtitles)
         elif layout.source.has_alpha:
-            self.notes.append("a video has no transparency here; the images' alpha is dropped")
+            self.notes.add("a video has no transparency here; the images' alpha is dropped")
         self._container.start_encoding()
         self._is_open = True
 
@@ -111,10 +111,10 @@ class VideoContainer:
             if chapters:
                 self._container.set_chapters(chapters)
         if source.audio_indices and not audio:
-            self.notes.append("the audio is left out as asked")
+            self.notes.add("the audio is left out as asked")
         if (source.audio_indices and audio) or (source.has_subtitles and subtitles):
             self._copier = StreamCopier(source.path, self._container, layout.target, audio=audio, subtitles=subtitles)
-            self.notes.extend(self._copier.notes)
+            self.notes.add(*self._copier.notes)
 
     @property
     def global_header(self) -> bool:
@@ -126,15 +126,14 @@ class VideoContainer:
         if self._copier is not None and not self._layout.whole:
             self._copier.trim(first_pts * self._layout.source_unit)
 
-    def mux(self, packets: Iterable[av.Packet], until: Fraction) -> None:
-        """Write video packets, and audio and subtitles up to ``until`` seconds of the source.
+    def mux(self, packet: av.Packet, until: Fraction) -> None:
+        """Write a video packet, and audio and subtitles up to ``until`` seconds of the source.
 
         Raises:
             FFmpegError: the disk is full, or a packet does not fit.
         """
-        for packet in packets:
-            packet.stream = self._stream
-            self._container.mux_one(packet)
+        packet.stream = self._stream
+        self._container.mux_one(packet)
         if self._copier is not None:
             self._copier.copy_until(until)
 
@@ -146,7 +145,7 @@ class VideoContainer:
         """
         if self._copier is not None:
             self._copier.copy_until(None if self._layout.whole else end)
-            self.notes.extend(line for line in self._copier.notes if line not in self.notes)
+            self.notes.add(*self._copier.notes)
         self._close()
 
     def _close(self) -> None:

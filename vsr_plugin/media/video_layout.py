@@ -10,9 +10,8 @@ from av.codec.context import Flags
 
 from vsr_plugin.media.colour import output_colour
 from vsr_plugin.media.encoding import NO_COLOUR_TAGS, Encoding, choose_pix_fmt, encoder_options, find_codec
-from vsr_plugin.media.frame import Frame
 from vsr_plugin.media.image_folder import ImageFolderSource
-from vsr_plugin.media.source import FrameSource
+from vsr_plugin.media.source import FrameSource, Notes
 from vsr_plugin.media.video_reader import VideoSource
 
 _MUXERS = {
@@ -55,7 +54,7 @@ class VideoLayout:
     ) -> None:
         """Raises ``MediaError`` if codec, pixel format, quality or size do not go together."""
         self.target, self.source, self.size, self.whole = target, source, size, whole
-        self.notes: list[str] = []
+        self.notes = Notes()
         self.muxer = _MUXERS[target.suffix.lower()]
         self.codec = find_codec(encoding.codec).name
         self._options = encoder_options(self.codec, encoding)
@@ -67,15 +66,10 @@ class VideoLayout:
         self.pix_fmt, notes = choose_pix_fmt(
             find_codec(self.codec), encoding.pix_fmt, source.bit_depth, self.height, self.width
         )
-        for line in notes:
-            self._note(line)
+        self.notes.add(*notes)
         self.colour = output_colour(source.colour, self.pix_fmt)
         if self.codec in NO_COLOUR_TAGS:
-            self._note(f"{self.codec} cannot say which colour matrix it uses; players guess it from the size")
-
-    def _note(self, line: str) -> None:
-        if line not in self.notes:
-            self.notes.append(line)
+            self.notes.add(f"{self.codec} cannot say which colour matrix it uses; players guess it from the size")
 
     def _must_bake(self) -> bool:
         orientation = self.source.orientation
@@ -87,7 +81,7 @@ class VideoLayout:
             or (self.muxer in ("matroska", "webm") and not orientation.mirrors)
         )
         if not carried:
-            self._note("the frames are turned upright, because the output cannot carry the video's rotation")
+            self.notes.add("the frames are turned upright, because the output cannot carry the video's rotation")
         return not carried
 
     def _set_timing(self, encoding: Encoding) -> None:
@@ -97,7 +91,7 @@ class VideoLayout:
         if isinstance(source, ImageFolderSource):
             self.rate = _DEFAULT_RATE
             if encoding.frame_rate is None:
-                self._note(f"images have no frame rate; {_DEFAULT_RATE} frames per second are used")
+                self.notes.add(f"images have no frame rate; {_DEFAULT_RATE} frames per second are used")
             else:
                 # So that 23.976023976 is 24000/1001, and both parts fit into 32 bits.
                 self.rate = Fraction(encoding.frame_rate).limit_denominator(10_000)
@@ -105,7 +99,7 @@ class VideoLayout:
             self._reorder = True
             return
         if encoding.frame_rate is not None:
-            self._note("the frame rate is the video's own; the one asked for is for images")
+            self.notes.add("the frame rate is the video's own; the one asked for is for images")
         self.rate = source.average_rate
         self.unit = self.source_unit = source.time_base
         self._reorder = source.constant_rate
@@ -114,10 +108,10 @@ class VideoLayout:
             self.unit, self._frame_ticks = 1 / self.rate, 1
             self.has_slots = True
             if not source.constant_rate:
-                self._note(f"AVI has no variable frame rate; frames are put on a grid of {self.rate} per second")
+                self.notes.add(f"AVI has no variable frame rate; frames are put on a grid of {self.rate} per second")
         elif self.muxer in ("matroska", "webm"):
             if not self._is_in_milliseconds():
-                self._note(f"{self.target.suffix} stores timestamps in milliseconds; they are rounded to that")
+                self.notes.add(f"{self.target.suffix} stores timestamps in milliseconds; they are rounded to that")
         elif source.constant_rate and (1 / (self.rate * self.unit)).denominator != 1:
             # A constant rate whose timestamps were rounded, as Matroska does: a unit in which the
             # rate is exact keeps it exact.
@@ -176,10 +170,6 @@ class VideoLayout:
         if global_header:
             context.flags |= Flags.global_header
         return context
-
-    def pts(self, frame: Frame, index: int) -> int:
-        """Return a frame's time stamp in ``source_unit``; ``index`` counts from the first frame written."""
-        return index if frame.pts is None else frame.pts
 
     def offset(self, first_pts: int | None) -> int:
         """Return what to take off all timestamps, in ``source_unit``, given the first one (``None``: images)."""

@@ -15,9 +15,8 @@ from av.error import FFmpegError
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.colour import ToRGB, describe
 from vsr_plugin.media.deinterlacing import DEINTERLACE, whole_frames
-from vsr_plugin.media.frame import Frame
 from vsr_plugin.media.orientation import Orientation
-from vsr_plugin.media.source import FrameSource
+from vsr_plugin.media.source import Frame, FrameSource
 from vsr_plugin.media.video_file import (
     display_matrix,
     is_attached_picture,
@@ -90,7 +89,7 @@ class VideoSource(FrameSource):
         self.time_base = Fraction(stream.time_base)
         rate = known_rate(stream)
         if rate is None:
-            self._note(f"the video declares no frame rate; {_DEFAULT_RATE} frames per second are assumed")
+            self.notes.add(f"the video declares no frame rate; {_DEFAULT_RATE} frames per second are assumed")
         self.average_rate = rate or _DEFAULT_RATE
         self.constant_rate, self._counted = survey_timing(self.path, stream, self.average_rate)
         self.sample_aspect_ratio = stream.sample_aspect_ratio or None
@@ -112,23 +111,22 @@ class VideoSource(FrameSource):
         ]
         if others:
             kinds = ", ".join(f"{others.count(kind)} {kind}" for kind in sorted(set(others)))
-            self._note(f"further streams are not copied: {kinds}")
+            self.notes.add(f"further streams are not copied: {kinds}")
         if any(is_attached_picture(s) for s in container.streams.video):
-            self._note("the cover picture is not copied")
+            self.notes.add("the cover picture is not copied")
 
     def _read_frame(self, first: av.VideoFrame, assume_matrix: str | None) -> None:
         self.height, self.width = first.height, first.width
         components = first.format.components
         self.bit_depth = 8 if first.format.has_palette else max(c.bits for c in components)
         self.colour, notes = describe(first, assume_matrix)
-        for line in notes:
-            self._note(line)
+        self.notes.add(*notes)
         if any(c.is_alpha for c in components):
-            self._note("the video has an alpha channel; it is dropped")
+            self.notes.add("the video has an alpha channel; it is dropped")
         self.display_matrix = display_matrix(first)
         orientation = read_orientation(self.display_matrix)
         if orientation is None:
-            self._note("the video asks to be shown at an angle that is no quarter turn; it is left as it is")
+            self.notes.add("the video asks to be shown at an angle that is no quarter turn; it is left as it is")
             self.display_matrix, orientation = None, Orientation()
         self.orientation = orientation
 
@@ -138,9 +136,9 @@ class VideoSource(FrameSource):
         self._deinterlace, way = deinterlace, DEINTERLACE[deinterlace]
         if way.filters and (interlaced or deinterlace != "auto"):
             said = "is interlaced" if interlaced else "does not say that it is interlaced"
-            self._note(f"the video {said}; whole frames are made of {way.made_of} (--deinterlace {deinterlace})")
+            self.notes.add(f"the video {said}; whole frames are made of {way.made_of} (--deinterlace {deinterlace})")
         elif interlaced:
-            self._note("the video is interlaced; its frames are treated as progressive (--deinterlace off)")
+            self.notes.add("the video is interlaced; its frames are treated as progressive (--deinterlace off)")
         self._picture_rate = self.average_rate
         if way.ratio < 1 and not self.constant_rate:
             raise MediaError(
@@ -209,14 +207,14 @@ class VideoSource(FrameSource):
             if tally.frames <= start:
                 raise self._too_short(start, tally.frames)
             if stop is not None and tally.frames < stop:
-                self._note(f"{tally.frames - start} frames from {start} on exist, {num_frames} were asked for")
+                self.notes.add(f"{tally.frames - start} frames from {start} on exist, {num_frames} were asked for")
 
     def _whole_from_first_interlaced(self, pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         """Pass pictures on as they are, until one says that it is interlaced."""
         for number, picture in enumerate(pictures):
             if picture.interlaced_frame:
                 if number:
-                    self._note(
+                    self.notes.add(
                         f"frames from {number} on are interlaced; whole frames are made of them (--deinterlace auto)"
                     )
                 yield from whole_frames(chain([picture], pictures), "auto", self.path, self._picture_rate)
@@ -235,25 +233,27 @@ class VideoSource(FrameSource):
     def _report(self, tally: _Tally, timestamps: _Timestamps, last: Frame | None) -> None:
         expected = None if self._listed is None else self._listed - tally.discarded
         if expected is not None and tally.pictures < expected:
-            self._note(f"the video is cut off or damaged: {tally.pictures} of {expected} frames decode, those are used")
+            self.notes.add(
+                f"the video is cut off or damaged: {tally.pictures} of {expected} frames decode, those are used"
+            )
         elif expected is None and last is not None and self._is_cut_off(last):
-            self._note(
+            self.notes.add(
                 f"the video is cut off: it declares {float(self._declared_end):.2f} s, frames decode up to "
                 f"{float(last.pts * self.time_base):.2f} s; the {tally.frames} frames that do are used"
             )
         elif tally.faults:
-            self._note(
+            self.notes.add(
                 f"the video is damaged: {tally.faults} packets do not decode ({tally.last_fault}); "
                 f"the {tally.frames} frames that do are used"
             )
         if tally.corrupt:
-            self._note(f"{tally.corrupt} frames are damaged and shown as the decoder patched them")
+            self.notes.add(f"{tally.corrupt} frames are damaged and shown as the decoder patched them")
         if timestamps.missing:
-            self._note(
+            self.notes.add(
                 f"{timestamps.missing} frames have no timestamp; it is made from {self.average_rate} frames per second"
             )
         if timestamps.disordered:
-            self._note(f"{timestamps.disordered} frames have a timestamp out of order; it is replaced")
+            self.notes.add(f"{timestamps.disordered} frames have a timestamp out of order; it is replaced")
 
     def _is_cut_off(self, last: Frame) -> bool:
         """Whether the declared end is more than two frames after the start of the last one."""

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 import torch.nn as nn
 
 from vsr_plugin.errors import MediaError, give_hint
-from vsr_plugin.media import FrameSource, open_source
-from vsr_plugin.media.segmented import SegmentedOutput, open_segmented
+from vsr_plugin.media import FrameSource, open_segmented, open_source
+from vsr_plugin.media.segmented import SegmentedOutput
 from vsr_plugin.restoration.ground_truth import check_ground_truth
 from vsr_plugin.restoration.job import JobFolder
 from vsr_plugin.restoration.options import RestoreOptions, RestoreResult

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media import FrameSource
-from vsr_plugin.media.sink import check_not_read, check_target
+from vsr_plugin.media.open import check_not_read, check_target
 from vsr_plugin.restoration.options import RestoreOptions, quality_csv_path
 
 

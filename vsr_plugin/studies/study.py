@@ -14,7 +14,7 @@ import torch
 from vsr_plugin.benchmarks.inputs import CROPS
 from vsr_plugin.data.degraded_clip import DegradedClip, clip_path, degraded_clip
 from vsr_plugin.evaluation.quality import Protocol, frame_quality
-from vsr_plugin.media.source import open_source
+from vsr_plugin.media import open_source
 from vsr_plugin.restoration.fingerprint import of_input
 
 if TYPE_CHECKING:

@@ -1,0 +1,99 @@
+"""A folder of PNG files that is made of segments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from vsr_plugin.errors import MediaError
+from vsr_plugin.files import PartialFolder, sync
+from vsr_plugin.media.image_file import encode_png
+from vsr_plugin.media.image_folder import ImageFolderSource
+from vsr_plugin.media.segmented import Segment, SegmentedOutput, SegmentWriter
+from vsr_plugin.media.source import Frame, FrameSource
+
+
+class PNGSegments(SegmentedOutput):
+    """``00000000.png`` and so on for a video, the source's stems for images; in the working folder until the end.
+
+    Video frames are turned upright, since an image beside others carries no display matrix.
+    """
+
+    kind = "folder"
+
+    def __init__(
+        self, path: Path, source: FrameSource, folder: Path, *, size: tuple[int, int], overwrite: bool
+    ) -> None:
+        """Raises ``MediaError`` if two images share a stem."""
+        super().__init__(path, source, folder, size=size, overwrite=overwrite)
+        if isinstance(source, ImageFolderSource):
+            _check_stems(source)
+        if not source.orientation.is_upright:
+            self.notes.add("the frames are turned upright, as the video asks to be shown")
+        ratio = source.sample_aspect_ratio
+        if ratio not in (None, 1):
+            shape = f"{ratio.numerator}:{ratio.denominator}"
+            self.notes.add(f"the video's pixels are not square ({shape}); the images keep them as they are")
+        self.images = folder / "images"
+
+    def prepare(self) -> None:
+        self._partial()
+
+    def _partial(self) -> PartialFolder:
+        # A run that was killed while it moved its files goes on with that.
+        overwrite = self._overwrite or self._mark.exists()
+        return PartialFolder(self.path, overwrite=overwrite, path=self.images)
+
+    def open_segment(self, first: int, start: int | None) -> SegmentWriter:
+        return _PNGSegment(self, self._source, first)
+
+    def finish(self, segments: list[Segment]) -> None:
+        try:
+            partial = self._partial()
+            self._mark.touch()
+            others = partial.commit()
+        except OSError as error:
+            raise self.failed(sum(segment.frames for segment in segments), error) from error
+        for segment in segments:
+            self.notes.add(*segment.notes)
+        if others:
+            self.notes.add(f"{self.path}: {others} files that were there before are left as they were")
+
+    def is_finished(self) -> bool:
+        return self._mark.exists() and not self.images.exists()
+
+
+def _check_stems(source: ImageFolderSource) -> None:
+    seen: dict[str, str] = {}
+    for file in source.files:
+        if file.stem in seen:
+            raise MediaError(
+                f"{source.path}: {seen[file.stem]} and {file.name} would both become {file.stem}.png; "
+                "rename one of them"
+            )
+        seen[file.stem] = file.name
+
+
+class _PNGSegment(SegmentWriter):
+    def __init__(self, output: PNGSegments, source: FrameSource, first: int) -> None:
+        super().__init__(output, first)
+        self._turn, self._images = source.orientation.apply, output.images
+        self._written: list[Path] = []
+
+    def _write(self, frame: Frame, index: int) -> None:
+        alpha = None if frame.alpha is None else np.ascontiguousarray(self._turn(frame.alpha))
+        upright = replace(frame, rgb=np.ascontiguousarray(self._turn(frame.rgb)), alpha=alpha)
+        if frame.grey and alpha is not None and frame.rgb.dtype == np.uint16:
+            self.segment.notes.add("16-bit grey images with transparency are written as RGBA")
+        self._written.append(self._images / f"{f'{index:08d}' if frame.name is None else frame.name}.png")
+        self._written[-1].write_bytes(encode_png(upright))
+
+    def _commit(self) -> None:
+        # Every file is written in one go and written again with the same content if the segment is.
+        for path in self._written:
+            sync(path)
+
+    def discard(self) -> None:
+        pass

@@ -1,0 +1,159 @@
+"""A video that is made of segments: packets of encoders that know nothing of each other, joined by copying them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+
+from vsr_plugin.files import PartialFile, write_text
+from vsr_plugin.media.colour import FromRGB
+from vsr_plugin.media.encoding import Encoding
+from vsr_plugin.media.packet_file import PacketFile, joined_packets, read_times, reordering
+from vsr_plugin.media.segmented import Segment, SegmentedOutput, SegmentWriter
+from vsr_plugin.media.source import Frame, FrameSource
+from vsr_plugin.media.video_container import VideoContainer
+from vsr_plugin.media.video_file import MEDIA_FAULTS
+from vsr_plugin.media.video_layout import VideoLayout
+
+
+class VideoSegments(SegmentedOutput):
+    """See :class:`SegmentedOutput`, and :class:`VideoLayout` for ``whole`` and ``encoding``."""
+
+    kind = "video"
+
+    def __init__(
+        self,
+        path: Path,
+        source: FrameSource,
+        folder: Path,
+        *,
+        size: tuple[int, int],
+        whole: bool,
+        overwrite: bool,
+        encoding: Encoding,
+    ) -> None:
+        super().__init__(path, source, folder, size=size, overwrite=overwrite)
+        self.layout = VideoLayout(path, source, size=size, whole=whole, encoding=encoding)
+        self.notes.add(*self.layout.notes)
+        self._audio = encoding.audio
+
+    def prepare(self) -> None:
+        partial = self._partial()
+        try:
+            container = VideoContainer(self.layout, partial.path, audio=self._audio)
+            container.abandon()
+            # Known here only: whether the packets need their parameter sets inside.
+            write_text(self.folder / "header.json", json.dumps(container.global_header))
+            self.notes.add(*container.notes)
+        except OSError as error:
+            raise self.failed(0, error) from error
+        finally:
+            partial.discard()
+
+    def _partial(self) -> PartialFile:
+        return PartialFile(self.path, overwrite=self._overwrite, path=self.folder / f"result{self.path.suffix}")
+
+    def open_segment(self, first: int, start: int | None) -> SegmentWriter:
+        try:
+            return _VideoSegment(self, first, self.layout.offset(start))
+        except MEDIA_FAULTS as error:
+            raise self.failed(first, error) from error
+
+    def segment_path(self, first: int) -> Path:
+        """Return where the packets of the segment that begins with frame ``first`` are."""
+        return self.folder / "segments" / f"{first:08d}.packets"
+
+    def global_header(self) -> bool:
+        """Return what :meth:`prepare` found out."""
+        return json.loads((self.folder / "header.json").read_text())
+
+    def finish(self, segments: list[Segment]) -> None:
+        partial = self._partial()
+        container = None
+        try:
+            container = VideoContainer(self.layout, partial.path, audio=self._audio)
+            self._join(segments, container)
+            self.notes.add(*container.notes)
+            write_text(self._mark, json.dumps(_identity(partial.path)))
+            partial.commit()
+        except MEDIA_FAULTS as error:
+            raise self.failed(sum(segment.frames for segment in segments), error) from error
+        finally:
+            if container is not None:
+                container.abandon()
+            partial.discard()
+
+    def _join(self, segments: list[Segment], container: VideoContainer) -> None:
+        layout = self.layout
+        first_pts = segments[0].first_pts
+        moved = 0 if layout.whole else first_pts * layout.source_unit
+        paths = [self.segment_path(segment.first) for segment in segments]
+        delay = max(reordering(read_times(path)) for path in paths)
+        container.begin(first_pts)
+        last = None
+        for packet in joined_packets(paths, delay):
+            packet.time_base = layout.unit
+            if layout.has_slots:
+                # What a segment began with may have been taken by the end of the one before.
+                packet.pts = packet.dts = last = layout.after(last, packet.pts)
+            container.mux(packet, until=packet.pts * layout.unit + moved)
+        container.close(segments[-1].end * layout.source_unit)
+
+    def is_finished(self) -> bool:
+        if not (self._mark.exists() and self.path.exists()):
+            return False
+        try:
+            return json.loads(self._mark.read_text()) == _identity(self.path)
+        except json.JSONDecodeError:  # of a disk that lost it
+            return False
+
+
+def _identity(path: Path) -> list[int]:
+    """Return what a file keeps when it is renamed."""
+    status = path.stat()
+    return [status.st_ino, status.st_size, status.st_mtime_ns]
+
+
+class _VideoSegment(SegmentWriter):
+    """Encodes frames as a layout says; ``offset`` is taken off their timestamps, in units of the source."""
+
+    def __init__(self, output: VideoSegments, first: int, offset: int) -> None:
+        super().__init__(output, first)
+        self._layout, self._offset = output.layout, offset
+        self._last: int | None = None
+        path = output.segment_path(first)
+        path.parent.mkdir(exist_ok=True)
+        self._file = PacketFile(path)
+        try:
+            self._encoder = self._layout.new_encoder(global_header=output.global_header())
+            self._to_picture = FromRGB(self._layout.colour, self._layout.pix_fmt)
+        except BaseException:
+            self._file.discard()
+            raise
+
+    def _write(self, frame: Frame, index: int) -> None:
+        layout = self._layout
+        rgb = frame.rgb
+        if layout.bake:
+            rgb = np.ascontiguousarray(layout.source.orientation.apply(rgb))
+        picture = self._to_picture(rgb)
+        picture.time_base = layout.unit
+        pts = index if frame.pts is None else frame.pts
+        picture.pts = self._last = layout.after(self._last, layout.in_units(pts - self._offset))
+        picture.duration = max(1, layout.in_units(frame.duration or 1))
+        self._file.write(self._encoder.encode(picture))
+
+    def _commit(self) -> None:
+        packets: list[av.Packet] = self._encoder.encode(None)
+        if self._layout.codec == "libx265" and self.segment.frames <= 2:
+            # x265 takes the distance of decoding times from its third frame, and from unset memory without one.
+            for packet in packets:
+                packet.dts = packet.pts
+        self._file.write(packets)
+        self._file.commit()
+
+    def discard(self) -> None:
+        self._file.discard()
