@@ -3,18 +3,19 @@ import copy
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from reference_figures import REFERENCE, reference_frames
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.inference.crossfade import blend, fade_frames
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
+from vsr_plugin.inference.windows import blend, cut_windows, fade_frames
 from vsr_plugin.media import open_source
 from vsr_plugin.models import BasicVSRNet
 from vsr_plugin.ops.resize import bicubic_downsample, bicubic_upsample
-from vsr_plugin.restoration import RestoreOptions
+from vsr_plugin.restoration import RestoreOptions, restore_video
 from vsr_plugin.weights import load_net
 
 
@@ -39,23 +40,51 @@ def test_windows_restore_every_frame_once_with_its_context(small_net, t, window,
     clip = random_clip(t)
     restored = list(restore_frames(small_net, iter(clip), strategy="window", window=window, overlap=overlap))
     assert len(restored) == t
-    capacity, fade = window + 2 * overlap, fade_frames(window, overlap)
-    # The k-th window reads `capacity` frames from k * window on; joints are in the middle of what two windows read.
-    count = 1 if t <= capacity else 1 + -(-(t - capacity) // window)
-    joints = [k * window + overlap for k in range(1, count)]
+    parts, fade = list(cut_windows(clip, window, overlap)), fade_frames(window, overlap)
+    # Joints are in the middle of what two windows keep.
+    joints = [part.start + fade for part in parts[1:]]
     with torch.no_grad():
-        outputs = [
-            small_net(torch.stack(clip[k * window : k * window + capacity])[None])[0].clamp(0, 1) for k in range(count)
-        ]
+        outputs = [small_net(torch.stack(part.frames)[None])[0].clamp(0, 1) for part in parts]
     for i in range(t):
         k = sum(joint <= i for joint in joints)
-        expected = outputs[k][i - k * window]
+        own = [
+            out[i - part.start + part.keep.start] if i - part.start + part.keep.start in range(len(out)) else None
+            for out, part in zip(outputs, parts, strict=True)
+        ]
+        expected = own[k]
         for before, joint in enumerate(joints):
             if joint - fade <= i < joint + fade:
                 weight = (i - (joint - fade) + 0.5) / (2 * fade)
-                own = [outputs[k][i - k * window] for k in (before, before + 1)]
-                expected = (1 - weight) * own[0] + weight * own[1]
+                expected = (1 - weight) * own[before] + weight * own[before + 1]
         torch.testing.assert_close(restored[i], expected, atol=2e-5, rtol=0)
+
+
+def test_where_windows_are_cut():
+    """One rule for videos, iterables and evaluations: windows of one length, and the last two of one."""
+
+    def joints(n, window, overlap):
+        return [part.start for part in cut_windows(range(n), window, overlap)]
+
+    assert joints(200, 60, 15) == [0, 58, 118, 158]
+    assert joints(90, 60, 15) == [0]
+    assert joints(91, 60, 15) == [0, 44]
+    assert joints(40, 12, 0) == [0, 12, 24, 32]
+    assert joints(0, 12, 5) == []
+
+
+@pytest.mark.parametrize(("n", "options"), [(200, dict(window=60, overlap=15)), (23, dict(window=6, overlap=4))])
+def test_videos_and_iterables_are_cut_alike_and_come_out_alike(small_net, tmp_path, n, options):
+    rng = np.random.default_rng(0)
+    frames = list(rng.integers(0, 256, (n, 8, 12, 3), np.uint8))
+    (tmp_path / "in").mkdir()
+    for i, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / "in" / f"{i:04d}.png")
+    restore_video(tmp_path / "in", tmp_path / "out", small_net, RestoreOptions(strategy="window", **options))
+    for known in (None, n):
+        restored = restore_frames(small_net, iter(frames), strategy="window", num_frames=known, **options)
+        written = sorted((tmp_path / "out").iterdir())
+        for frame, path in zip(restored, written, strict=True):
+            assert np.array_equal(frame, np.asarray(Image.open(path)))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

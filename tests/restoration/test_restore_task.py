@@ -14,8 +14,8 @@ import torch
 
 from vsr_plugin.errors import MediaError, VSRError, hint_of
 from vsr_plugin.evaluation import frame_quality
-from vsr_plugin.inference.crossfade import fade_frames
 from vsr_plugin.inference.planning import MemoryModel
+from vsr_plugin.inference.windows import fade_frames
 from vsr_plugin.media import Encoding, Frame, open_source
 from vsr_plugin.media.video_segments import VideoSegments
 from vsr_plugin.models import BasicVSRNet, IconVSRNet

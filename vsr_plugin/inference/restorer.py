@@ -2,7 +2,6 @@
 
 import functools
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -12,13 +11,13 @@ import torch.nn as nn
 from torch import Tensor
 
 from vsr_plugin.acceleration import PRECISIONS, accelerate_with_fallback
-from vsr_plugin.inference.crossfade import blend, contribution, fade_frames
 from vsr_plugin.inference.frame_store import FrameStore
 from vsr_plugin.inference.output_size import OutputSize
 from vsr_plugin.inference.planning import MemoryModel, Plan, budget_in_bytes, default_budget, make_plan
 from vsr_plugin.inference.scene_cuts import split_shots
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.transfers import downloaded
+from vsr_plugin.inference.windows import blend, contribution, cut_windows
 from vsr_plugin.models.propagation.forgetting import with_forgetting
 from vsr_plugin.ops.frames import (
     Frame,
@@ -80,7 +79,7 @@ def restore_frames(
             To any other size the restored frames are resized bicubically before they are clipped and rounded.
         height: in place of it, rows of the output; the columns follow, see
             :class:`vsr_plugin.inference.output_size.OutputSize`.
-        num_frames: how many frames will come, if known; windows are then made of equal length.
+        num_frames: how many frames will come, if known; those that fit into the budget then stay in memory.
         work_dir: folder for what goes to disk; by default the system's folder for temporary files.
         progress: called during the work with the number of frames done since the last call, in halves: a frame
             counts once for the way backward in time and once for the way forward.
@@ -169,7 +168,7 @@ def _restore_shot(
             if on_plan is not None:
                 on_plan(plan)
             choose_for = functools.partial(choose, strategy="auto")
-            yield from _restore_windows(run, choose_for, incoming, first, plan, num_frames, progress)
+            yield from _restore_windows(run, choose_for, incoming, first, plan, progress)
             return
         # Frames take much less than what is computed from them: as many stay in memory as the plan for the
         # whole sequence could have.
@@ -192,39 +191,20 @@ def _restore_windows(
     incoming: Iterator[Frame],
     first: Frame,
     plan: Plan,
-    num_frames: int | None,
     progress: Callable[[float], None] | None,
 ) -> Iterator[Frame]:
-    overlap, capacity = plan.overlap, plan.segment
-    keep = capacity - 2 * overlap
-    if num_frames is not None and num_frames > capacity:
-        # Equal windows rather than full ones and a short last.
-        keep = -(-(num_frames - 2 * overlap) // -(-(num_frames - 2 * overlap) // keep))
-        capacity = keep + 2 * overlap
-    fade = fade_frames(keep, overlap)
-    held: deque[Frame] = deque()
-    start = 0  # position in `held` of the first frame that the window answers for
-    before: deque[np.ndarray] = deque()  # what the last window has contributed to the frames around `start`
-    while True:
-        for frame in islice(incoming, capacity - len(held)):
+    def checked() -> Iterator[Frame]:
+        for frame in incoming:
             check_same_kind(frame, first)
-            held.append(frame)
-        following = next(incoming, None)
-        stop = len(held) if following is None else capacity - overlap
-        after = 0 if following is None else fade
-        on_step = None if progress is None else functools.partial(_report, progress, range(start, stop))
+            yield frame
+
+    before: list[np.ndarray] = []  # what the last window has contributed to the frames around the joint
+    for part in cut_windows(checked(), plan.segment - 2 * plan.overlap, plan.overlap):
+        on_step = None if progress is None else functools.partial(_report, progress, part.keep)
+        restored = run(part.frames, choose(num_frames=len(part.frames)), first_frame=part.keep.start, on_step=on_step)
         # The frames beyond have served the backward branch; going forward through them would be wasted.
-        restored = islice(run(list(held), choose(num_frames=len(held)), on_step=on_step), stop + after)
-        kept = islice(restored, start - len(before) // 2, None)
-        for position, (_, hr) in enumerate(islice(kept, len(before))):
-            yield blend(before[position], contribution(hr).frame(), position, len(before), first)
-        own = islice(kept, stop - after - (start + len(before) // 2))
-        yield from downloaded((hr for _, hr in own), first)
-        before = deque(contribution(hr).frame() for _, hr in kept)
-        if following is None:
-            return
-        for _ in range(stop - overlap):
-            held.popleft()
-        check_same_kind(following, first)
-        held.append(following)
-        start = overlap
+        kept = islice((hr for _, hr in restored), len(part.keep) + len(part.tail))
+        for position, hr in enumerate(islice(kept, len(part.lead))):
+            yield blend(before[position], contribution(hr).frame(), position, len(part.lead), first)
+        yield from downloaded(islice(kept, len(part.core)), first)
+        before = [contribution(hr).frame() for hr in kept]

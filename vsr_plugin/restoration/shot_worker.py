@@ -8,10 +8,10 @@ from functools import partial
 
 import torch.nn as nn
 
-from vsr_plugin.inference.crossfade import ContributionFile, blend, contribution
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.transfers import FrameDownload
+from vsr_plugin.inference.windows import ContributionFile, blend, contribution
 from vsr_plugin.restoration.job import JobFolder
 from vsr_plugin.restoration.pipeline import BackgroundWriter
 from vsr_plugin.restoration.segment_task import SegmentMaker

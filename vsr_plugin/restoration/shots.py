@@ -3,18 +3,16 @@
 Where the cuts are depends on the frames and the plan alone: not on what was done before, nor on how many share it.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakSet
 
-import numpy as np
-
-from vsr_plugin.inference.crossfade import fade_frames
 from vsr_plugin.inference.frame_store import FrameStore
-from vsr_plugin.inference.scene_cuts import mark_cuts
+from vsr_plugin.inference.scene_cuts import split_shots
+from vsr_plugin.inference.windows import cut_windows, fade_frames
 from vsr_plugin.media import Frame
 
 #: A segment has so many frames where its piece has; each begins with a key frame.
@@ -132,21 +130,16 @@ class PieceCutter:
 
         Memory: three pieces of up to 128 MiB each, or two windows with their margins.
         """
-        shots = self._marked(frames)
-        yield from self._scenes(shots) if self._plan.window is None else self._windows(shots)
+        scenes = split_shots(iter(frames), lambda frame: frame.rgb) if self._plan.scene_cuts else [frames]
+        for scene in scenes:
+            scene = map(self._counted, scene)
+            yield from self._whole(scene) if self._plan.window is None else self._windows(scene)
 
-    def _marked(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
-        """Every frame with whether it begins a scene; the very first does."""
-        cuts = self._plan.scene_cuts
-        marked = mark_cuts(frames, view=lambda frame: frame.rgb) if cuts else ((frame, False) for frame in frames)
-        for frame, cut in marked:
-            yield self._count(frame, cut)
-
-    def _count(self, frame: Frame, cut: bool) -> tuple[Frame, bool]:
+    def _counted(self, frame: Frame) -> Frame:
         if self.num_frames == 0:
             self.first_pts = frame.pts
         self.num_frames += 1
-        return frame, cut or self.num_frames == 1
+        return frame
 
     def _begin(self, start: int, frame_bytes: int) -> Piece | None:
         number = self.num_pieces
@@ -160,67 +153,26 @@ class PieceCutter:
         self._open.add(piece.frames)
         return piece
 
-    def _scenes(self, shots: Iterator[tuple[Frame, bool]]) -> Iterator[Piece]:
-        piece = None
-        for frame, begins in shots:
-            if begins:
+    def _whole(self, scene: Iterator[Frame]) -> Iterator[Piece]:
+        for first in scene:
+            piece = self._begin(self.num_frames - 1, first.rgb.nbytes)
+            for frame in chain([first], scene):
                 if piece is not None:
-                    yield piece
-                piece = self._begin(self.num_frames - 1, frame.rgb.nbytes)
+                    piece.infos.append(FrameInfo.of(frame))
+                    piece.frames.append(frame.rgb)
             if piece is not None:
-                piece.infos.append(FrameInfo.of(frame))
-                piece.frames.append(frame.rgb)
-        if piece is not None:
-            yield piece
-
-    def _windows(self, shots: Iterator[tuple[Frame, bool]]) -> Iterator[Piece]:
-        scene = _Scene(0)
-        for frame, begins in shots:
-            if begins:
-                yield from self._of_scene(scene, ended=True)
-                scene = _Scene(self.num_frames - 1)
-            scene.held.append((FrameInfo.of(frame), frame.rgb))
-            yield from self._of_scene(scene, ended=False)
-        yield from self._of_scene(scene, ended=True)
-
-    def _of_scene(self, scene: "_Scene", *, ended: bool) -> Iterator[Piece]:
-        """Pieces that can be made of what is held of a scene, which has ``ended`` or goes on."""
-        window, overlap = self._plan.window, self._plan.overlap
-        while (left := len(scene.held) - scene.margin) > 0:
-            if not ended and left < max(2 * window + overlap, window + 2 * overlap):
-                return
-            if scene.margin == 0 and ended and left <= window + 2 * overlap:
-                kept = left
-            elif ended and left < 2 * window:
-                # The last two are of equal length, so that neither is too short to be any good.
-                kept = left if left <= window else -(-left // 2)
-            else:
-                kept = window
-            # Both sides of a joint contribute to the frames around it, which belong to the piece behind it.
-            before = self._plan.fade if scene.margin else 0
-            after = 0 if ended and kept == left else self._plan.fade
-            piece = self._begin(scene.start - before, scene.held[0][1].nbytes)
-            stop = scene.margin + kept
-            is_part, scene.begun = scene.begun or not ended or kept < left, True
-            if piece is not None:
-                piece.is_part = is_part
-                piece.margin, piece.lead, piece.tail = scene.margin - before, 2 * before, 2 * after
-                for i, (info, rgb) in enumerate(list(scene.held)[: stop + overlap]):
-                    piece.frames.append(rgb)
-                    if piece.margin <= i < stop - after:
-                        piece.infos.append(info)
                 yield piece
-            scene.start += kept
-            margin = min(stop, overlap)
-            for _ in range(stop - margin):
-                scene.held.popleft()
-            scene.margin = margin
 
-
-class _Scene:
-    """What is held of a scene: ``margin`` frames before the next one to be kept, whose number is ``start``."""
-
-    def __init__(self, start: int) -> None:
-        self.start, self.margin = start, 0
-        self.begun = False
-        self.held: deque[tuple[FrameInfo, np.ndarray]] = deque()
+    def _windows(self, scene: Iterator[Frame]) -> Iterator[Piece]:
+        begun = self.num_frames
+        taken = ((FrameInfo.of(frame), frame.rgb) for frame in scene)  # what else a frame has is read again if needed
+        for part in cut_windows(taken, self._plan.window, self._plan.overlap):
+            piece = self._begin(begun + part.start, part.frames[0][1].nbytes)
+            if piece is None:
+                continue
+            piece.is_part, piece.margin = part.is_part, part.keep.start
+            piece.lead, piece.tail = len(part.lead), len(part.tail)
+            piece.infos = [part.frames[i][0] for i in part.keep]
+            for _, rgb in part.frames:
+                piece.frames.append(rgb)
+            yield piece
