@@ -12,9 +12,9 @@ from pathlib import Path
 
 from vsr_plugin.cli.command import HelpFormatter, run_command
 from vsr_plugin.data.degradations import DEGRADATIONS
-from vsr_plugin.data.preparation.layouts import LAYOUTS, SPLITS
-from vsr_plugin.data.preparation.planning import Request
 from vsr_plugin.data.preparation.prepare import HINT, prepare
+from vsr_plugin.data.preparation.products import Request
+from vsr_plugin.data.preparation.sets import LAYOUTS, SPLITS
 from vsr_plugin.progress import clip_progress, frame_progress
 
 

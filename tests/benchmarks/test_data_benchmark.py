@@ -7,7 +7,7 @@ import torch
 
 from vsr_plugin.benchmarks import data
 from vsr_plugin.benchmarks.json_report import as_json
-from vsr_plugin.data.draws import drawn_from
+from vsr_plugin.data.seeding import seeded
 
 WORKLOAD = data.Workload(clips=2, clip_frames=6, size=(64, 96), frames=5, gt_size=32)
 
@@ -21,7 +21,7 @@ def folder(real_clip, tmp_path_factory):
 
 
 def load(folder, contender, seed):
-    with drawn_from(seed):
+    with seeded(seed):
         return data.build(contender, folder, WORKLOAD)[seed % 2]
 
 

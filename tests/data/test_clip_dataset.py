@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from vsr_plugin.data import ConcatClips, ResumableSampler
 from vsr_plugin.data.degradations import DEGRADATIONS, blur_downsample
-from vsr_plugin.data.draws import Draw
+from vsr_plugin.data.seeding import SeededIndex
 from vsr_plugin.errors import DataError
 from vsr_plugin.ops.resize import bicubic_downsample
 from vsr_plugin.registry import DATASETS
@@ -71,7 +71,7 @@ def test_samples_are_aligned_crops_of_consecutive_frames(roots):
     data = build(gt_root=roots / "gt", lq_root=roots / "BIx4", num_input_frames=3, gt_size=16)
     places, starts = set(), set()
     for seed in range(60):
-        sample = data[Draw(0, seed)]
+        sample = data[SeededIndex(0, seed)]
         assert len(sample["img"]) == len(sample["gt"]) == 3
         assert sample["frames"] == list(range(sample["frames"][0], sample["frames"][0] + 3))
         gt = make_frames(6, 48, 64, 0)[sample["frames"]]
@@ -92,7 +92,7 @@ def test_samples_are_aligned_crops_of_consecutive_frames(roots):
 
 def test_interval(roots):
     data = build(gt_root=roots / "gt", lq_root=roots / "BIx4", include=["a/*"], num_input_frames=3, interval=2)
-    assert {tuple(data[Draw(0, seed)]["frames"]) for seed in range(20)} == {(0, 2, 4), (1, 3, 5)}
+    assert {tuple(data[SeededIndex(0, seed)]["frames"]) for seed in range(20)} == {(0, 2, 4), (1, 3, 5)}
     assert data[1]["frames"] == [0, 2, 4]
 
 
@@ -113,7 +113,7 @@ def test_a_crop_is_the_same_from_every_kind_of_clip_and_from_lr_made_while_readi
         for lq in (None, "lr_images", "lr_packed")
     ]
     for seed in range(25):
-        samples = [data[Draw(0, seed)] for data in sets]
+        samples = [data[SeededIndex(0, seed)] for data in sets]
         for sample in samples:
             assert torch.equal(sample["inputs"], samples[0]["inputs"])
             assert torch.equal(sample["data_samples"].gt_img, samples[0]["data_samples"].gt_img)
@@ -131,7 +131,7 @@ def test_flips_turn_lr_and_gt_and_all_frames_alike(tmp_path):
     data = build(gt_root=tmp_path / "gt", lq_root=tmp_path / "lr", num_input_frames=3, gt_size=32, pipeline=FLIPS)
     seen = set()
     for seed in range(60):
-        sample = data[Draw(0, seed)]
+        sample = data[SeededIndex(0, seed)]
         img = np.stack(sample["img"])
         assert np.array_equal(img.repeat(4, 1).repeat(4, 2), np.stack(sample["gt"]))
         # The turn is known by which corner of the first frame came where; all frames had the same one.
@@ -147,14 +147,14 @@ def test_flips_turn_lr_and_gt_and_all_frames_alike(tmp_path):
 
 def test_a_draw_alone_decides_about_a_sample(roots):
     data = build(gt_root=roots / "gt", degradation="BI", num_input_frames=2, gt_size=16, pipeline=FLIPS)
-    sample = data[Draw(1, 7)]
+    sample = data[SeededIndex(1, 7)]
     state = random.getstate(), np.random.get_state()[1].copy()
-    data[Draw(0, 3)]
-    again = data[Draw(1, 7)]
+    data[SeededIndex(0, 3)]
+    again = data[SeededIndex(1, 7)]
     assert (random.getstate() == state[0], (np.random.get_state()[1] == state[1]).all()) == (True, True)
     assert sample["frames"] == again["frames"]
     assert np.array_equal(np.stack(sample["gt"]), np.stack(again["gt"]))
-    others = [data[Draw(1, seed)] for seed in range(8)]
+    others = [data[SeededIndex(1, seed)] for seed in range(8)]
     assert len({np.stack(other["gt"]).tobytes() for other in others}) > 6
     assert data[1]["key"] == "a/001"  # a plain index works too
 
@@ -186,7 +186,7 @@ def test_joined_sets_keep_the_draw(roots):
     joined, alone = ConcatClips([config, config]), DATASETS.build(config)
     assert len(joined) == 4
     for index in range(4):
-        assert np.array_equal(joined[Draw(index, 11)]["gt"], alone[Draw(index % 2, 11)]["gt"])
+        assert np.array_equal(joined[SeededIndex(index, 11)]["gt"], alone[SeededIndex(index % 2, 11)]["gt"])
 
 
 def test_annotations_and_patterns_choose(roots, tmp_path):

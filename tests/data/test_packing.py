@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vsr_plugin.data.clips import Window, find_clips
-from vsr_plugin.data.clips.packing import HEADER_BYTES, PackedWriter, packed_bytes
+from vsr_plugin.data.clips.packed import HEADER_BYTES, PackedWriter, packed_bytes
 from vsr_plugin.errors import MediaError
 
 

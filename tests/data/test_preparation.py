@@ -22,8 +22,8 @@ from published_sets import (
 from vsr_plugin.data.clip_dataset import ClipDataset
 from vsr_plugin.data.clips import find_clips, read_clip_names
 from vsr_plugin.data.degradations import blur_downsample
-from vsr_plugin.data.preparation.planning import Request
 from vsr_plugin.data.preparation.prepare import prepare
+from vsr_plugin.data.preparation.products import Request
 from vsr_plugin.errors import DataError, MediaError
 from vsr_plugin.ops.resize import bicubic_downsample
 

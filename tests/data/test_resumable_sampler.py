@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.utils.data import ConcatDataset, Dataset
 
-from vsr_plugin.data.draws import Draw, drawn_from, mix
 from vsr_plugin.data.resumable_sampler import ResumableSampler
+from vsr_plugin.data.seeding import SeededIndex, mixed_seed, seeded
 
 
 def first(sampler: ResumableSampler, n: int) -> list[tuple[int, int]]:
@@ -51,7 +51,7 @@ def test_seeds_differ_between_positions_and_runs() -> None:
 
 
 def test_a_draw_is_an_index_and_travels_to_workers() -> None:
-    draw = pickle.loads(pickle.dumps(Draw(3, seed=17)))
+    draw = pickle.loads(pickle.dumps(SeededIndex(3, seed=17)))
     assert [10, 11, 12, 13][draw] == 13
     assert draw.seed == 17
 
@@ -64,12 +64,12 @@ def test_concatenated_data_sets_pass_the_seed_on() -> None:
         def __getitem__(self, index: int) -> tuple[int, int]:
             return int(index), index.seed
 
-    assert ConcatDataset([Seeds(), Seeds()])[Draw(4, seed=9)] == (1, 9)
-    assert Draw(7, seed=9) % 3 == 1
-    assert (Draw(7, seed=9) % 3).seed == 9
+    assert ConcatDataset([Seeds(), Seeds()])[SeededIndex(4, seed=9)] == (1, 9)
+    assert SeededIndex(7, seed=9) % 3 == 1
+    assert (SeededIndex(7, seed=9) % 3).seed == 9
 
 
-def test_drawn_from_seeds_all_generators_and_puts_them_back() -> None:
+def test_seeded_seeds_all_generators_and_puts_them_back() -> None:
     def numbers() -> tuple[float, float, float]:
         return random.random(), float(np.random.rand()), float(torch.rand(()))
 
@@ -77,10 +77,10 @@ def test_drawn_from_seeds_all_generators_and_puts_them_back() -> None:
     outside = [numbers(), numbers()]
     random.seed(0), np.random.seed(0), torch.manual_seed(0)
     before = numbers()
-    with drawn_from(mix(1, 2)):
+    with seeded(mixed_seed(1, 2)):
         inside = numbers()
     assert [before, numbers()] == outside
-    with drawn_from(mix(1, 2)):
+    with seeded(mixed_seed(1, 2)):
         assert numbers() == inside
-    with drawn_from(mix(2, 1)):
+    with seeded(mixed_seed(2, 1)):
         assert numbers() != inside

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from unformatted_configs import leave_configs_unformatted
 
 import vsr_plugin  # noqa: F401
-from vsr_plugin.data.draws import Draw, drawn_from
+from vsr_plugin.data.seeding import SeededIndex, seeded
 from vsr_plugin.registry import DATASETS
 
 
@@ -31,7 +31,7 @@ class MovingNoise(Dataset):
         return self.length
 
     def __getitem__(self, index: int) -> dict:
-        with drawn_from(index.seed if isinstance(index, Draw) else int(index)):
+        with seeded(index.seed if isinstance(index, SeededIndex) else int(index)):
             top, left = np.random.randint(32, size=2)
         noise = torch.from_numpy(np.random.default_rng(int(index)).integers(0, 256, (3, 64, 64), np.uint8))
         gt = torch.stack([noise.roll((int(top) + i, int(left)), (1, 2))[:, :32, :32] for i in range(self.t)])

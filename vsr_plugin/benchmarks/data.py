@@ -17,11 +17,10 @@ import torch
 from torch.utils.data import Dataset
 
 from vsr_plugin.data.clip_dataset import ClipDataset
-from vsr_plugin.data.draws import drawn_from
-from vsr_plugin.data.preparation.making import PNGWriter
-from vsr_plugin.data.preparation.planning import Request
 from vsr_plugin.data.preparation.prepare import prepare
+from vsr_plugin.data.preparation.products import PNGWriter, Request
 from vsr_plugin.data.sample_clips import sample_clip
+from vsr_plugin.data.seeding import seeded
 from vsr_plugin.media import open_source
 from vsr_plugin.mmagic_host import import_quietly
 from vsr_plugin.report import table_text
@@ -202,7 +201,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _load(dataset: Dataset, k: int) -> tuple[float, float]:
-    with drawn_from(k):
+    with seeded(k):
         wall, cpu = time.perf_counter(), time.process_time()
         dataset[k % len(dataset)]
         return time.perf_counter() - wall, time.process_time() - cpu

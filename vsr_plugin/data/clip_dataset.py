@@ -17,8 +17,8 @@ from torch.utils.data import Dataset
 from vsr_plugin.data.clip_pair import ClipPair
 from vsr_plugin.data.clips import VideoClip, Window
 from vsr_plugin.data.degradations import DEGRADATIONS
-from vsr_plugin.data.draws import drawn_from
 from vsr_plugin.data.find_pairs import find_pairs
+from vsr_plugin.data.seeding import seeded
 from vsr_plugin.errors import DataError
 from vsr_plugin.registry import DATASETS, TRANSFORMS
 
@@ -32,8 +32,8 @@ class ClipDataset(Dataset):
 
     An item is what the pipeline makes of ``dict(img=[LR frames], gt=[GT frames], key=name of the clip, frames=[their
     numbers], img_channel_order='RGB', gt_channel_order='RGB')``, frames being uint8 arrays ``(h, w, 3)``. All
-    randomness comes from Python's and numpy's global generators; an index that is a :class:`~.draws.Draw` seeds them,
-    so that the sample depends on nothing else.
+    randomness comes from Python's and numpy's global generators; an index that is a :class:`~.seeding.SeededIndex`
+    seeds them, so that the sample depends on nothing else.
 
     What is wrong with the data is said when the data set is made, not in the middle of a run.
 
@@ -96,7 +96,7 @@ class ClipDataset(Dataset):
             DataError: a frame is damaged.
         """
         seed = getattr(index, "seed", None)
-        with contextlib.nullcontext() if seed is None else drawn_from(seed):
+        with contextlib.nullcontext() if seed is None else seeded(seed):
             pair = self.pairs[index]
             pair.check()
             if self._is_small(pair):

@@ -6,12 +6,12 @@ import torch
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
-from vsr_plugin.data.draws import Draw, mix
+from vsr_plugin.data.seeding import SeededIndex, mixed_seed
 from vsr_plugin.registry import DATA_SAMPLERS
 
 
 @DATA_SAMPLERS.register_module()
-class ResumableSampler(Sampler[Draw]):
+class ResumableSampler(Sampler[SeededIndex]):
     """Items in random order for ever, each pass over the data set in a new order.
 
     The sample at position ``p`` of a run, its index and the seed of its augmentation, is a function of ``p`` and
@@ -49,7 +49,7 @@ class ResumableSampler(Sampler[Draw]):
         if seed is not None:
             self.seed = seed
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[SeededIndex]:
         n, b = self.length, self._batch_size
         iteration, order, order_of = self._iteration, None, None
         while True:
@@ -58,13 +58,13 @@ class ResumableSampler(Sampler[Draw]):
                 turn, place = divmod(position, n)
                 if turn != order_of:
                     order, order_of = self._order(turn), turn
-                yield Draw(order[place], mix(self.seed, position))
+                yield SeededIndex(order[place], mixed_seed(self.seed, position))
             iteration += 1
 
     def _order(self, turn: int) -> list[int]:
         if not self.shuffle:
             return list(range(self.length))
-        generator = torch.Generator().manual_seed(mix(self.seed, turn, 1))
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, turn, 1))
         return torch.randperm(self.length, generator=generator).tolist()
 
     def __len__(self) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from vsr_plugin.data.clips.packing import PackedWriter
+from vsr_plugin.data.clips.packed import PackedWriter
 from vsr_plugin.data.degraded_clip import clip_path, crop, read_frames
 from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.evaluation.regions import REGIONS

@@ -7,8 +7,8 @@ from mmengine.dist import all_reduce_dict, get_rank
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
-from vsr_plugin.data.draws import mix, seed_everything
 from vsr_plugin.data.resumable_sampler import ResumableSampler
+from vsr_plugin.data.seeding import mixed_seed, seed_everything
 from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.registry import LOOPS
 
@@ -94,7 +94,7 @@ class StepTrainLoop(BaseLoop):
         batches = _own_errors(iter(self.dataloader))
         while self._iter < self.max_iters and not self.stop_training:
             runner.model.train()
-            seed_everything(mix(runner.seed, self._iter, get_rank(), 2))
+            seed_everything(mixed_seed(runner.seed, self._iter, get_rank(), 2))
             self.run_iter(next(batches))
             due = self._iter % self.val_interval == 0 or self._iter == self.max_iters
             if runner.val_loop is not None and self._iter >= self.val_begin and due:

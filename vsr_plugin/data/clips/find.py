@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from vsr_plugin.data.clips.clip import Clip
 from vsr_plugin.data.clips.image_clip import ImageClip, is_image
-from vsr_plugin.data.clips.packed_clip import PackedClip
-from vsr_plugin.data.clips.video_clip import VideoClip
+from vsr_plugin.data.clips.packed import PackedClip
+from vsr_plugin.data.clips.video import VideoClip
 from vsr_plugin.errors import DataError
 from vsr_plugin.media import VIDEO_SUFFIXES, natural_key
 

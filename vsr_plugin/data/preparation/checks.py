@@ -10,8 +10,8 @@ import numpy as np
 
 from vsr_plugin.data.clip_pair import ClipPair
 from vsr_plugin.data.clips import Clip, ImageClip
-from vsr_plugin.data.preparation.listing import SetClip
 from vsr_plugin.data.preparation.processes import Tick
+from vsr_plugin.data.preparation.sets import SetClip
 from vsr_plugin.errors import DataError, MediaError
 from vsr_plugin.media.image_file import read_header
 

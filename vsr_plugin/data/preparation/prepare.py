@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from vsr_plugin.data.clips.packing import check_space
+from vsr_plugin.data.clips.packed import check_space
 from vsr_plugin.data.preparation.checks import Findings, examine, find_leaks
-from vsr_plugin.data.preparation.layouts import LAYOUTS, SPLITS, Layout
-from vsr_plugin.data.preparation.listing import SetClip, list_clips
-from vsr_plugin.data.preparation.making import Product, make
-from vsr_plugin.data.preparation.manifest import Manifest
-from vsr_plugin.data.preparation.planning import Request, lr_origins, plan
 from vsr_plugin.data.preparation.processes import Processes
-from vsr_plugin.data.preparation.table import describe
+from vsr_plugin.data.preparation.products import Product, Request, lr_origins, make, plan
+from vsr_plugin.data.preparation.records import Manifest, describe
+from vsr_plugin.data.preparation.sets import LAYOUTS, SPLITS, Layout, SetClip, list_clips
 from vsr_plugin.errors import DataError, MediaError, VSRError, give_hint
 from vsr_plugin.files import locked
 

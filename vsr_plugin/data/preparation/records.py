@@ -1,20 +1,81 @@
-"""What was prepared and how: `manifest.json`, and the lists of clips that `ClipDataset` reads."""
+"""What there is, as a table; what was prepared and how, as `manifest.json` and the lists that `ClipDataset` reads."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vsr_plugin import __version__
 from vsr_plugin.data.preparation.checks import SCALE, Findings
-from vsr_plugin.data.preparation.layouts import Tree
-from vsr_plugin.data.preparation.making import Product
-from vsr_plugin.data.preparation.planning import PACKED
+from vsr_plugin.data.preparation.products import PACKED, Product
+from vsr_plugin.data.preparation.sets import SPLITS, Layout, Tree
 from vsr_plugin.errors import DataError, MediaError
 from vsr_plugin.files import write_text
+
+_TITLES = ("split", "clips", "frames", "size", "LR", "missing")
+
+
+def describe(
+    layout: Layout, findings: Sequence[Findings], origins: Mapping[str, str], splits: Sequence[str] = SPLITS
+) -> str:
+    """One line per split: clips, frames, size of a frame, LR versions that are there, and what is missing."""
+    rows = [_TITLES]
+    for split in splits:
+        members = [found for found in findings if found.clip.split == split]
+        if members or any(layout.split_of(name) == split for name in layout.published):
+            rows.append(
+                (
+                    split,
+                    str(len(members)),
+                    str(sum(found.frames for found in members)),
+                    _sizes(members),
+                    _lr(members, origins),
+                    _missing(layout, split, members),
+                )
+            )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_TITLES) - 1)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in rows
+    )
+
+
+def _sizes(members: Sequence[Findings]) -> str:
+    sizes = sorted({(found.width, found.height) for found in members if found.frames}, reverse=True)
+    if not sizes:
+        return "-"
+    largest = f"{sizes[0][0]}x{sizes[0][1]}"
+    return largest if len(sizes) == 1 else f"{len(sizes)} sizes up to {largest}"
+
+
+def _lr(members: Sequence[Findings], origins: Mapping[str, str]) -> str:
+    known = sorted({degradation for found in members for degradation in found.clip.lr} | set(origins))
+    cells = []
+    for degradation in known:
+        there = sum(degradation in found.clip.lr for found in members)
+        cell = f"{degradation} of {there if there < len(members) else 'all'}" if there else degradation
+        cells.append(f"{cell}, to be made" if origins.get(degradation) == "made" else cell)
+    return "; ".join(cells) or "-"
+
+
+def _missing(layout: Layout, split: str, members: Sequence[Findings]) -> str:
+    there = {found.clip.name for found in members}
+    absent = [name for name in layout.published if layout.split_of(name) == split and name not in there]
+    lines = [f"{_count(absent)} of the published clips"] if absent else []
+    short = [
+        found.clip.name for found in members if found.frames and found.frames < (layout.frames_of(found.clip.name) or 0)
+    ]
+    if short:
+        lines.append(f"frames at the end of {_count(short)}")
+    return "; ".join(lines) or "-"
+
+
+def _count(names: Sequence[str], limit: int = 3) -> str:
+    rest = len(names) - limit
+    return f"{len(names)} ({', '.join(names[:limit])}{f' and {rest} more' if rest > 0 else ''})"
+
 
 MANIFEST = "manifest.json"
 _FORMAT = 1

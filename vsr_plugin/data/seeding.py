@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 
-class Draw(int):
+class SeededIndex(int):
     """An index into a data set, with the seed of everything that is drawn at random for this sample.
 
     It is an ``int``, so a data set that knows nothing of it works as usual; a data set that subtracts an offset or
@@ -17,27 +17,27 @@ class Draw(int):
 
     Args:
         index: which item.
-        seed: see :func:`drawn_from`.
+        seed: see :func:`seeded`.
     """
 
     seed: int
 
-    def __new__(cls, index: int, seed: int) -> "Draw":
-        draw = super().__new__(cls, index)
-        draw.seed = seed
-        return draw
+    def __new__(cls, index: int, seed: int) -> "SeededIndex":
+        made = super().__new__(cls, index)
+        made.seed = seed
+        return made
 
-    def __sub__(self, offset: int) -> "Draw":
-        return Draw(int(self) - offset, self.seed)
+    def __sub__(self, offset: int) -> "SeededIndex":
+        return SeededIndex(int(self) - offset, self.seed)
 
-    def __mod__(self, length: int) -> "Draw":
-        return Draw(int(self) % length, self.seed)
+    def __mod__(self, length: int) -> "SeededIndex":
+        return SeededIndex(int(self) % length, self.seed)
 
     def __reduce__(self) -> tuple:
-        return Draw, (int(self), self.seed)
+        return SeededIndex, (int(self), self.seed)
 
 
-def mix(*numbers: int) -> int:
+def mixed_seed(*numbers: int) -> int:
     """One seed below 2**32 from several numbers; neighbouring numbers give unrelated seeds."""
     digest = hashlib.blake2b(",".join(map(str, numbers)).encode(), digest_size=4)
     return int.from_bytes(digest.digest(), "little")
@@ -51,7 +51,7 @@ def seed_everything(seed: int) -> None:
 
 
 @contextlib.contextmanager
-def drawn_from(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Inside, ``random``, numpy and PyTorch's CPU generator start from ``seed``; afterwards they are as before.
 
     So transforms that draw from the global generators, as MMagic's do, give the same sample whichever worker

@@ -1,6 +1,8 @@
-"""A video file as a clip."""
+"""A video file as a clip, and all frames of any clip, first to last, one in memory at a time."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -75,3 +77,27 @@ class VideoClip(Clip):
         if places:
             raise self._fault(min(places), "does not decode, the video is damaged or cut off; replace it")
         return frames
+
+
+def frames_in_order(clip: Clip) -> Iterator[np.ndarray]:
+    """Yield every frame (h, w, 3), uint8 RGB, as :meth:`Clip.read` gives it.
+
+    A video is decoded once; reading its frames by number would decode it from the beginning for each.
+
+    Raises:
+        DataError: a frame is damaged or missing.
+    """
+    if not isinstance(clip, VideoClip):
+        for i in range(clip.num_frames):
+            yield clip.read([i])[0]
+        return
+    count = 0
+    try:
+        with open_source(clip.path) as source:
+            for frame in source.frames():
+                yield to_uint8(frame.rgb)
+                count += 1
+    except MediaError as error:
+        raise DataError(f"clip {clip.name}, frame {count}: {error}") from error
+    if count != clip.num_frames:
+        raise DataError(f"clip {clip.name} ({clip.path}): {count} of {clip.num_frames} frames decode; get a whole copy")
