@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -50,9 +51,11 @@ def media() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def load_tool() -> Callable[[str], ModuleType]:
-    """Return a function that imports a tool by its name."""
+    """Return a function that imports what a tool runs, by the tool's name."""
 
     def load(name: str) -> ModuleType:
+        if command := re.search(r'run\("(\w+)"\)', (TOOLS / f"{name}.py").read_text()):
+            return importlib.import_module(f"vsr_plugin.cli.{command[1]}")
         spec = importlib.util.spec_from_file_location(f"tools_{name}", TOOLS / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)

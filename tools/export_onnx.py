@@ -1,65 +1,8 @@
 """Export a network as ONNX model, or its steps with --parts, and compare it with PyTorch in onnxruntime."""
 
-import argparse
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from vsr_plugin.cli.command import HelpFormatter, run_command
-from vsr_plugin.errors import VSRError
-
-if TYPE_CHECKING:
-    from vsr_plugin.export import Export
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
-    parser.add_argument("weights", help="published name, or path of a checkpoint of BasicVSR or IconVSR")
-    parser.add_argument("output", type=Path, help="file OUT.onnx for whole sequences; with --parts a folder")
-    parser.add_argument("--parts", action="store_true", help="a file for each step, for any length in bounded memory")
-    parser.add_argument("--opset", type=int, default=19, help="version of the ONNX operators")
-    parser.add_argument(
-        "--deform-conv", choices=["DeformConv", "GridSample"], default="DeformConv",
-        help="operator for IconVSR's deformable convolutions; GridSample for runtimes without the other",
-    )  # fmt: skip
-    parser.add_argument("--keyframe-stride", type=int, default=5, metavar="N", help="IconVSR: keyframes; 0 for none")
-    parser.add_argument(
-        "--forgetting", type=float, default=0.0, metavar="R",
-        help="share of its propagated features that a still pixel loses per frame, so that long shots do not drift; "
-        "restore_video.py takes 0.1 for long scenes of videos",
-    )  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true", help="replace files of the same names")
-    return parser.parse_args()
-
-
-def report(export: "Export") -> None:
-    """Print a line about one file."""
-    if export.difference is None:
-        verdict = "NOT compared: onnxruntime is not installed (pip install -r requirements/export.txt)"
-    else:
-        verdict = f"differs from PyTorch by at most {export.difference:.1e}"
-    print(f"{export.path}  {export.size / 1e6:.1f} MB  {verdict}", flush=True)
-
-
-def main() -> None:
-    args = parse_args()
-    if args.keyframe_stride < 0:
-        raise VSRError(f"--keyframe-stride {args.keyframe_stride}: use a positive number, or 0 for no keyframes")
-    # Not at the top: without the package onnx this is the one-line error.
-    from vsr_plugin.export import export_onnx
-
-    export_onnx(
-        args.weights,
-        args.output,
-        parts=args.parts,
-        opset=args.opset,
-        deform_conv=args.deform_conv,
-        keyframe_stride=args.keyframe_stride or None,
-        forgetting=args.forgetting,
-        overwrite=args.overwrite,
-        on_file=report,
-    )
-
+from vsr_plugin.cli.command import run
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run("export"))

@@ -1,76 +1,8 @@
-"""Make a set ready for training: check it, make LR frames (BI, BD), pack clips. The source is never changed.
+"""Make a set ready for training"""
 
-Sets: reds, vimeo90k, vid4, udm10, and folder for clips of your own (folders of images, or videos, at any depth; those
-under train/, val/ and test/ are of that split, others train). An interrupted run is taken up again by the same command.
-How each set has to lie on disk: docs/data.md.
-"""
-
-import argparse
-import os
 import sys
-from pathlib import Path
 
-from vsr_plugin.cli.command import HelpFormatter, run_command
-from vsr_plugin.data.degradations import DEGRADATIONS
-from vsr_plugin.data.preparation.prepare import HINT, prepare
-from vsr_plugin.data.preparation.products import Request
-from vsr_plugin.data.preparation.sets import LAYOUTS, SPLITS
-from vsr_plugin.progress import clip_progress, frame_progress
-
-
-def parse_args() -> argparse.Namespace:
-    def positive(text: str) -> int:
-        if (number := int(text)) < 1:
-            raise ValueError
-        return number
-
-    positive.__name__ = "number (1 or more)"
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
-    parser.add_argument("set", choices=list(LAYOUTS), help="which set it is")
-    parser.add_argument("root", type=Path, help="the folder that it was unpacked to")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where LR frames, packed clips and lists go (default: ROOT_prepared)"
-    )
-    parser.add_argument("--check-only", action="store_true", help="look at everything, write nothing")
-
-    made = parser.add_argument_group("what to make")
-    made.add_argument(
-        "--degradation",
-        nargs="+",
-        choices=list(DEGRADATIONS),
-        help="LR versions to have; those that came with the set are used, others are made (BI: bicubic as in MATLAB; "
-        "BD: Gaussian blur of 1.6 pixels, then every fourth pixel)",
-    )
-    made.add_argument(
-        "--pack",
-        action="store_true",
-        help="pack ground truth and LR, so that training reads only the pixels it needs; needs 3 bytes per pixel",
-    )
-
-    part = parser.add_argument_group("part of the set")
-    part.add_argument("--split", nargs="+", choices=SPLITS, help="splits to take (default: all)")
-    part.add_argument("--test-clips", nargs="+", metavar="NAME", help="folder: clips that test")
-    part.add_argument("--val-clips", nargs="+", metavar="NAME", help="folder: clips that validate")
-    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="processes")
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    # Its resolved name, so that `.` and `data/` give a name too.
-    root = args.root.resolve()
-    out = args.out or root.with_name(f"{root.name}_prepared")
-    prepare(
-        args.set,
-        args.root,
-        Request(out, tuple(args.degradation or ()), args.pack),
-        splits=args.split or SPLITS,
-        held_out={"val": args.val_clips or (), "test": args.test_clips or ()},
-        workers=args.workers,
-        check_only=args.check_only,
-        progress=lambda total, unit: {"clip": clip_progress, "frame": frame_progress}[unit](total),
-    )
-
+from vsr_plugin.cli.command import run
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, state=HINT))
+    sys.exit(run("prepare"))

@@ -1,24 +1,25 @@
 """``python -m vsr_plugin`` and the console entry ``vsr-plugin``."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence
 
-from vsr_plugin.errors import VSRError
-from vsr_plugin.mmagic_host.mmagic_tools import run_mmagic_tool
+from vsr_plugin import __version__
+from vsr_plugin.cli.command import run
 
-
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
-    parser = argparse.ArgumentParser(prog="vsr-plugin", description="BasicVSR and IconVSR for MMagic.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("env", help="show versions, devices, weights, and conflicts with their cure")
-    mmagic = commands.add_parser("mmagic", help="run one of MMagic's own tools where MMagic would not import by itself")
-    mmagic.add_argument("tool", help="train, test, or another file of MMagic's tools/")
-    mmagic.add_argument("arguments", nargs=argparse.REMAINDER, help="the tool's arguments")
-    return parser
+#: Modules of :mod:`vsr_plugin.cli`, each imported when its command is run.
+COMMANDS = {
+    "restore": "upscale a video or a folder of images",
+    "train": "train an experiment, by the name of its config",
+    "test": "score weights on the test sets of an experiment",
+    "prepare": "make a data set ready for training",
+    "study": "run studies of the paper",
+    "picture": "draw what a network does with a clip",
+    "benchmark": "measure speed, memory and quality",
+    "export": "export a network as ONNX model",
+    "env": "show versions, devices, weights, and conflicts with their cure",
+    "mmagic": "run one of MMagic's own tools where MMagic would not import by itself",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,23 +34,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: If the arguments are wrong, or with ``--help``.
     """
-    args = build_parser().parse_args(arguments)
-    try:
-        if args.command == "mmagic":
-            run_mmagic_tool(args.tool, args.arguments)
-            return 0
-        return _show_environment()
-    except VSRError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-
-
-def _show_environment() -> int:
-    from vsr_plugin.cli import environment
-
-    here = environment.collect()
-    print(environment.describe(here))
-    return 0 if here.usable else 1
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    listed = "\n".join(f"  {name:12}{words}" for name, words in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="vsr-plugin",
+        description="BasicVSR and IconVSR for MMagic.",
+        epilog=f"commands:\n{listed}\n\nvsr-plugin COMMAND --help says more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s [-h] [--version] COMMAND ...",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=argparse.SUPPRESS)
+    name = parser.parse_args(arguments[:1]).command
+    return run(name, arguments[1:], f"vsr-plugin {name}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Whether a command from a page could be given: by the parser that would read it, and by what it names."""
 
+import importlib
 import re
 import shlex
 import subprocess
@@ -10,9 +11,10 @@ from types import ModuleType
 import pytest
 from pages import ROOT
 
-from vsr_plugin.__main__ import build_parser
+from vsr_plugin.__main__ import COMMANDS
 from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
 from vsr_plugin.errors import VSRError
+from vsr_plugin.shipped import find_config
 from vsr_plugin.training.launching import read_experiment
 from vsr_plugin.weights import PUBLISHED
 
@@ -62,6 +64,9 @@ def _check_program(
     elif re.fullmatch(r"tools/dist_(train|test)\.sh", program):
         _check_distributed(program, arguments, load_tool, monkeypatch)
     elif program == "python -m":
+        _expect(arguments[0] == "vsr_plugin", f"{arguments[0]} is no module of this project")
+        _check_package(arguments[1:])
+    elif program == "vsr-plugin":
         _check_package(arguments)
     elif program == "make":
         _run("make", "-n", *arguments)
@@ -132,12 +137,16 @@ def _check_distributed(
 
 
 def _check_package(arguments: list[str]) -> None:
-    _expect(arguments[0] == "vsr_plugin", f"{arguments[0]} is no module of this project")
+    name, *words = arguments
+    _expect(name in COMMANDS, f"vsr-plugin has no command {name!r}")
     try:
-        build_parser().parse_args(arguments[1:])
+        importlib.import_module(f"vsr_plugin.cli.{name}").parse_args(words)
     except SystemExit as stop:
-        _expect(stop.code == 0, f"vsr_plugin does not take {arguments[1:]}")
-    _check_names("", arguments[1:])
+        _expect(stop.code == 0, f"vsr-plugin {name} does not take {words}")
+    if name in ("train", "test"):
+        _expect(_OF_THE_READER.fullmatch(words[0]) or find_config(words[0]).exists(), f"{words[0]} is no config")
+        words = words[1:]
+    _check_names("", words)
 
 
 def _check_pip(arguments: list[str]) -> None:

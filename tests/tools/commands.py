@@ -20,16 +20,11 @@ def run_as_command(arguments: list[str], log: str, environment: dict[str, str]) 
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    import importlib.util
+    from vsr_plugin.cli.command import run
 
-    from vsr_plugin.cli.command import run_command
-
-    spec = importlib.util.spec_from_file_location("tool", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     sys.argv = ["restore_video.py", *arguments]
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.exit(run_command(module.main))
+    sys.exit(run("restore"))
 
 
 class Command:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vsr_plugin.errors import VSRError
+from vsr_plugin.shipped import shipped
 
-_CONFIGS = Path(__file__).parents[2] / "configs"
 #: What MMagic calls the task, and decides the inferencer by.
 TASK = "Video Super-Resolution"
 
@@ -28,7 +28,7 @@ class NamedModel:
     @property
     def config(self) -> Path:
         """Path of the experiment."""
-        return _CONFIGS / f"{self.name}.py"
+        return shipped("configs") / f"{self.name}.py"
 
 
 #: Models by the ``model_name`` of MMagic's API, each with its settings, the default first.

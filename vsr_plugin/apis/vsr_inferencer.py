@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
@@ -22,6 +21,7 @@ from vsr_plugin.registry import MODELS
 from vsr_plugin.restoration import RestoreOptions, restore_video
 from vsr_plugin.restoration.batch import pair_outputs
 from vsr_plugin.restoration.options import expected_frames
+from vsr_plugin.shipped import find_config
 from vsr_plugin.training.launching import load_config
 from vsr_plugin.weights import load_into, load_net
 
@@ -63,7 +63,7 @@ class VSRInferencer:
     returned, and appear under their name when they are whole; instances share nothing; a config is only read.
 
     Args:
-        config: experiment, such as ``'configs/iconvsr_reds.py'``: path or config; its network is built, and its
+        config: experiment, such as ``'iconvsr_reds'``: name, path or config; its network is built, and its
             ``model.test_cfg`` is what ``extra_parameters`` change. By default the network is told from the weights.
         ckpt: weights, a published name or a path, in any layout.
         device: where to compute; by default a GPU if there is one.
@@ -189,7 +189,7 @@ def read_model(config: PathLike | Config | Mapping) -> Mapping:
     Raises:
         VSRError: it cannot be read, or has no model.
     """
-    cfg = load_config(Path(config)) if isinstance(config, str | os.PathLike) else config
+    cfg = load_config(find_config(config)) if isinstance(config, str | os.PathLike) else config
     model = cfg.get("model")
     if not isinstance(model, Mapping):
         raise VSRError(

@@ -17,16 +17,18 @@ from typing import Any
 
 from mmengine.config import Config
 
+import vsr_plugin
 from vsr_plugin.data.clips.packed import PackedWriter
 from vsr_plugin.data.degraded_clip import clip_path, crop, read_frames
 from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.evaluation.regions import REGIONS
 from vsr_plugin.files import locked
+from vsr_plugin.shipped import shipped
 from vsr_plugin.studies.study import StudyOptions
 from vsr_plugin.training.launching import read_experiment
 from vsr_plugin.visualization.training_curve import read_curves
 
-_ROOT = Path(__file__).parents[2]
+_CONFIGS = shipped("configs")
 #: Experiments that a leaf of ``configs/studies`` is a difference to: for two CPU cores, and the paper's.
 SMALL, PAPER = "small_clips", "reds"
 #: The most frames that are taken of a clip to train on.
@@ -37,7 +39,7 @@ HELD_OUT = "held_out"
 
 @dataclass(frozen=True)
 class Training:
-    """Trains networks of ``configs/studies``, or experiments of ``configs``, through ``tools/train.py``.
+    """Trains networks of ``configs/studies``, or experiments of ``configs``, through ``vsr-plugin train``.
 
     Small ones learn from ``train_clips`` and are validated on the first of ``clips``; those of the paper's size have
     the data of their config.
@@ -62,10 +64,10 @@ class Training:
 
     def read(self, leaf: str) -> Config:
         """The config of a network, by the name of its file in ``configs/studies``, or else in ``configs``."""
-        row = _ROOT / "configs" / "studies" / f"{leaf}.py"
+        row = _CONFIGS / "studies" / f"{leaf}.py"
         if row.is_file():
             return read_experiment(row, PAPER if self.options.paper_size else SMALL)
-        return read_experiment(_ROOT / "configs" / f"{leaf}.py")
+        return read_experiment(_CONFIGS / f"{leaf}.py")
 
     def settings(self, leaf: str, seed: int = 0, **generator: Any) -> dict[str, Any]:
         """What the result of a run depends on.
@@ -151,8 +153,8 @@ class Training:
             # mmengine writes configs through yapf, which takes seconds; Python reads this as well.
             config.write_text("\n".join(f"{key} = {value!r}" for key, value in cfg.to_dict().items()) + "\n")
         log = work_dir / "log.txt"
-        command = [sys.executable, _ROOT / "tools" / "train.py", config, "--work-dir", work_dir, "--resume"]
-        path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+        command = [sys.executable, "-m", "vsr_plugin", "train", config, "--work-dir", work_dir, "--resume"]
+        path = os.pathsep.join(filter(None, (str(Path(vsr_plugin.__file__).parents[1]), os.environ.get("PYTHONPATH"))))
         with open(log, "a", encoding="utf-8") as output:
             process = subprocess.Popen(
                 list(map(os.fspath, command)),

@@ -15,13 +15,14 @@ from mmengine.runner import Runner
 
 from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.mmagic_host import import_quietly
+from vsr_plugin.shipped import find_config, shipped
 from vsr_plugin.training.checked_runner import CheckedRunner, building
 from vsr_plugin.training.scaling import check_scale, scale_of, set_scale
 from vsr_plugin.training.shared_settings import follow_file, follow_options
 from vsr_plugin.training.step_train_loop import check_count
 
 #: Files that change a few settings of any experiment.
-PRESETS = Path(__file__).parents[2] / "configs" / "presets"
+PRESETS = shipped("configs") / "presets"
 #: The environment variable that configs of studies read: which experiment they change, and its default.
 RECIPE, DEFAULT_RECIPE = "VSR_RECIPE", "reds"
 #: Environment variables that hold the number of processes, by launcher.
@@ -30,7 +31,11 @@ _WORLD_SIZE = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_CO
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what training and testing have in common."""
-    parser.add_argument("config", type=Path, help="experiment, such as configs/iconvsr_reds.py")
+    parser.add_argument(
+        "config",
+        type=find_config,
+        help="experiment: a path, or the name of one in configs/, such as iconvsr_reds",
+    )
     known = ", ".join(recipes())
     parser.add_argument(
         "--recipe", metavar="NAME",

@@ -1,0 +1,143 @@
+"""Run studies of the paper: a table (Markdown, CSV, JSON) and a plot each, in OUT/STUDY."""
+
+import argparse
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from vsr_plugin.cli.command import HelpFormatter
+from vsr_plugin.errors import VSRError
+from vsr_plugin.ops.device import pick_device
+from vsr_plugin.progress import part_progress
+from vsr_plugin.studies import STUDIES, Outcome, Study, StudyOptions, run_study
+from vsr_plugin.studies.run import markdown_table
+
+ALL = "all"
+
+#: What :func:`vsr_plugin.cli.command.run` says when the command is stopped.
+MESSAGES = dict(state="the parts measured so far are kept; the same command goes on there")
+
+
+def size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if int(height) < 4 or int(width) < 4:
+        raise ValueError
+    return int(height), int(width)
+
+
+size.__name__ = "size (HEIGHTxWIDTH, at least 4x4, e.g. 288x512)"
+
+
+def positive(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+positive.__name__ = "number from 1 on"
+
+
+def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
+    known = "".join(f"\n  {name:12} {study.title}" for name, study in STUDIES.items())
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=f"{__doc__}\n\nstudies:{known}",
+        formatter_class=type("Formatter", (HelpFormatter, argparse.RawDescriptionHelpFormatter), {}),
+    )
+    parser.add_argument("studies", nargs="+", metavar="STUDY", help="names of studies, or all")
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/studies"), help="folder for what comes out")
+    parser.add_argument("--fresh", action="store_true", help="measure again what an earlier run has measured")
+    takers = " and ".join(name for name, study in STUDIES.items() if study.takes_weights)
+    parser.add_argument(
+        "--weights", help=f"published name, or path of a checkpoint (default: the study's own); {takers} only"
+    )
+    parser.add_argument(
+        "--clips", nargs="+", metavar="CLIP", help="sample clips by name, videos or folders (default: the study's own)"
+    )
+    parser.add_argument("--start", type=int, default=30, metavar="N", help="first frame taken of each clip")
+    parser.add_argument("--frames", type=positive, metavar="N", help="frames taken of each clip")
+    parser.add_argument(
+        "--size", type=size, metavar="HxW",
+        help="at most this much of the ground truth, from the top left, of the clips to train on too",
+    )  # fmt: skip
+    training = parser.add_argument_group("studies that train")
+    training.add_argument(
+        "--train-clips", nargs="+", metavar="CLIP", help="clips to train on (default: bikes bigbuckbunny)"
+    )
+    training.add_argument("--steps", type=positive, metavar="N", help="of every training (default: the recipe's)")
+    training.add_argument(
+        "--paper-size", action="store_true", help="networks, data and schedule of the paper (REDS), for GPUs"
+    )
+    training.add_argument("--seeds", type=positive, default=3, metavar="N", help="trainings of every network")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto for a GPU if there is one")
+    return parser.parse_args(arguments)
+
+
+def choose(names: list[str]) -> list[type[Study]]:
+    """The studies that were asked for.
+
+    Raises:
+        VSRError: one does not exist.
+    """
+    for name in names:
+        if name != ALL and name not in STUDIES:
+            raise VSRError(f"{name}: no such study; there are {', '.join(STUDIES)}, and {ALL}")
+    return [study for name, study in STUDIES.items() if name in names or ALL in names]
+
+
+def check_weights(weights: str | None, chosen: list[type[Study]]) -> None:
+    """Refuse weights that a study would not look at.
+
+    Raises:
+        VSRError: there are such.
+    """
+    others = [study.name for study in chosen if not study.takes_weights]
+    if weights is not None and others:
+        takers = " and ".join(name for name, study in STUDIES.items() if study.takes_weights)
+        raise VSRError(f"--weights {weights}: is for {takers}, and not for {', '.join(others)}; leave it out of those")
+
+
+def read_options(args: argparse.Namespace) -> StudyOptions:
+    if args.start < 0:
+        raise VSRError(f"--start {args.start}: frames are numbered from 0")
+    return StudyOptions(
+        clips=None if args.clips is None else tuple(args.clips),
+        start=args.start,
+        frames=args.frames,
+        size=args.size,
+        weights=args.weights,
+        device=pick_device(args.device),
+        train_clips=None if args.train_clips is None else tuple(args.train_clips),
+        steps=args.steps,
+        seeds=args.seeds,
+        paper_size=args.paper_size,
+    )
+
+
+def run_with_progress(study: Study, fresh: bool) -> Outcome:
+    with ExitStack() as stack:
+        bars = []
+        return run_study(
+            study,
+            fresh=fresh,
+            on_begin=lambda count: bars.append(stack.enter_context(part_progress(count))),
+            on_part=lambda part: bars[0].set_description(part.label),
+            progress=lambda fraction: bars[0].update(fraction),
+        )
+
+
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    args = parse_args(arguments, prog)
+    chosen = choose(args.studies)
+    check_weights(args.weights, chosen)
+    options = read_options(args)
+    for study_class in chosen:
+        study = study_class(options, args.out / study_class.name)
+        print(f"\n{study.title}", flush=True)
+        outcome = run_with_progress(study, args.fresh)
+        print(markdown_table(outcome.report.table))
+        print(*(f"- {line}" for line in outcome.report.findings), sep="\n")
+        print(*(f"protocol: {line}" for line in outcome.report.protocol), sep="\n")
+        if outcome.kept:
+            print(f"note: {outcome.kept} of the parts were measured by an earlier run; --fresh measures them again")
+        print(f"look at {outcome.paths[0]} and {outcome.paths[-1]}", flush=True)
