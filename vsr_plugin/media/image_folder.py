@@ -9,7 +9,7 @@ from pathlib import Path
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.colour import IMAGE_COLOUR
 from vsr_plugin.media.image_file import read_header, read_image
-from vsr_plugin.media.source import Frame, FrameSource
+from vsr_plugin.media.source import Entry, Frame, FrameSource
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _DIGITS = re.compile(r"(\d+)", re.ASCII)
@@ -92,7 +92,7 @@ class ImageFolderSource(FrameSource):
                 "all images must have one size, move this one elsewhere"
             )
 
-    def frames(self, start: int = 0, num_frames: int | None = None) -> Iterator[Frame]:
+    def frames(self, start: int = 0, num_frames: int | None = None, entry: Entry | None = None) -> Iterator[Frame]:
         """Read images in natural order; see :meth:`FrameSource.frames`. Memory: one frame."""
         self._check_range(start, num_frames)
         if start >= len(self.files):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,20 @@ class Notes(list[str]):
         self.extend(line for line in dict.fromkeys(lines) if line not in self)
 
 
+class Entry(NamedTuple):
+    """A frame of a video at which decoding can begin, with what those behind it depend on.
+
+    Attributes:
+        number: Counted from 0.
+        pts: Its presentation timestamp.
+        first_pts: That of frame 0.
+    """
+
+    number: int
+    pts: int
+    first_pts: int
+
+
 @dataclass(frozen=True)
 class Frame:
     """A decoded picture with what a writer needs to put it back in its place.
@@ -35,6 +50,7 @@ class Frame:
         pts: Presentation timestamp in units of the source's ``time_base`` (video only).
         duration: How long the picture is shown, in the same units (video only).
         name: Stem of the image file (folder only).
+        entry: The last frame up to this one at which decoding can begin, if there is one (video only).
     """
 
     rgb: np.ndarray
@@ -43,6 +59,7 @@ class Frame:
     pts: int | None = None
     duration: int | None = None
     name: str | None = None
+    entry: Entry | None = None
 
 
 class FrameSource(ABC):
@@ -83,8 +100,14 @@ class FrameSource(ABC):
         self.notes = Notes()
 
     @abstractmethod
-    def frames(self, start: int = 0, num_frames: int | None = None) -> Iterator[Frame]:
+    def frames(self, start: int = 0, num_frames: int | None = None, entry: Entry | None = None) -> Iterator[Frame]:
         """Decode frame ``start`` and up to ``num_frames`` in order, one at a time.
+
+        Args:
+            start: Counted from 0.
+            num_frames: All that follow if ``None``.
+            entry: What an earlier pass gave with frame ``start`` or one before it: decoding begins there, or at the
+                beginning of a file that cannot be entered there.
 
         Raises:
             MediaError: nothing is left at ``start``, a frame has another size, or an image cannot

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
@@ -11,12 +12,13 @@ from pathlib import Path
 
 import av
 from av.error import FFmpegError
+from av.video.frame import PictureType
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.colour import ToRGB, describe
 from vsr_plugin.media.deinterlacing import DEINTERLACE, whole_frames
 from vsr_plugin.media.orientation import Orientation
-from vsr_plugin.media.source import Frame, FrameSource
+from vsr_plugin.media.source import Entry, Frame, FrameSource
 from vsr_plugin.media.video_file import (
     display_matrix,
     is_attached_picture,
@@ -41,7 +43,13 @@ class _Tally:
     corrupt: int = 0
     pictures: int = 0
     frames: int = 0
+    filtered: bool = False
     last_fault: str = ""
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every packet so far has become one frame, so that frames can be counted from any of them."""
+        return not (self.faults or self.discarded or self.corrupt or self.filtered)
 
 
 class VideoSource(FrameSource):
@@ -168,7 +176,7 @@ class VideoSource(FrameSource):
             return known
         return max(1, round(self._seconds * self.average_rate))
 
-    def frames(self, start: int = 0, num_frames: int | None = None) -> Iterator[Frame]:
+    def frames(self, start: int = 0, num_frames: int | None = None, entry: Entry | None = None) -> Iterator[Frame]:
         """Decode frames in order of presentation; see :meth:`FrameSource.frames`.
 
         Every frame has ``pts`` and ``duration`` in units of ``time_base``. A duration is the
@@ -177,21 +185,26 @@ class VideoSource(FrameSource):
         """
         self._check_range(start, num_frames)
         stop = None if num_frames is None else start + num_frames
-        with open_input(self.path) as container:
-            stream = container.streams[self._stream_index]
-            stream.thread_type = "AUTO"
-            tally = _Tally()
-            to_rgb = ToRGB(self.colour, self.bit_depth)
-            timestamps = _Timestamps(self)
-            pending: Frame | None = None
-            pictures = self._check_sizes(_decode(container, stream, tally))
+        if entry is not None and not 0 <= entry.number <= start:
+            raise ValueError(f"entry must be at most at frame {start}, got {entry}")
+        tally = _Tally(filtered=self._deinterlace not in ("auto", "off"))
+        to_rgb = ToRGB(self.colour, self.bit_depth)
+        timestamps = _Timestamps(self)
+        pending: Frame | None = None
+        with closing(self._decoded(tally, timestamps, entry)) as decoded:
+            entry = None
+            pictures = self._check_sizes(decoded)
             if self._deinterlace == "auto":
-                pictures = self._whole_from_first_interlaced(pictures)
+                pictures = self._whole_from_first_interlaced(pictures, tally)
             elif self._deinterlace != "off":
                 pictures = whole_frames(pictures, self._deinterlace, self.path, self._picture_rate)
             for picture in pictures:
                 pts = timestamps.next(picture)
                 number = tally.frames
+                if not (tally.is_clean and timestamps.are_real):
+                    entry = None
+                elif picture.key_frame and picture.pict_type == PictureType.I:
+                    entry = Entry(number, pts, timestamps.first)
                 tally.frames += 1
                 if pending is not None:
                     yield replace(pending, duration=pts - pending.pts)
@@ -199,7 +212,7 @@ class VideoSource(FrameSource):
                 if stop is not None and number >= stop:
                     return
                 if number >= start:
-                    pending = Frame(to_rgb(picture), pts=pts, duration=timestamps.duration(picture))
+                    pending = Frame(to_rgb(picture), pts=pts, duration=timestamps.duration(picture), entry=entry)
             self._report(tally, timestamps, pending)
             if pending is not None:
                 whole = tally.pictures == self._listed
@@ -209,10 +222,37 @@ class VideoSource(FrameSource):
             if stop is not None and tally.frames < stop:
                 self.notes.add(f"{tally.frames - start} frames from {start} on exist, {num_frames} were asked for")
 
-    def _whole_from_first_interlaced(self, pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    def _decoded(self, tally: _Tally, timestamps: _Timestamps, entry: Entry | None) -> Iterator[av.VideoFrame]:
+        """Yield what decodes from ``entry`` on, from the beginning without it or where it is not found."""
+        with open_input(self.path) as container:
+            stream = container.streams[self._stream_index]
+            stream.thread_type = "AUTO"
+            pictures = _decode(container, stream, tally)
+            if entry is None:
+                yield from pictures
+                return
+            first = None
+            with suppress(FFmpegError):  # some files cannot be sought in
+                container.seek(entry.pts, stream=stream)
+                # Where a group of pictures is open, some that belong before its key frame come first, and damaged.
+                first = next(
+                    (picture for picture in pictures if picture.pts is not None and picture.pts >= entry.pts), None
+                )
+            if first is not None and first.pts == entry.pts and first.key_frame:
+                tally.faults = tally.discarded = tally.corrupt = 0
+                tally.frames, tally.pictures = entry.number, entry.number + 1
+                timestamps.first = entry.first_pts
+                yield first
+                yield from pictures
+                return
+        tally.faults = tally.discarded = tally.corrupt = tally.pictures = 0
+        yield from self._decoded(tally, timestamps, None)
+
+    def _whole_from_first_interlaced(self, pictures: Iterator[av.VideoFrame], tally: _Tally) -> Iterator[av.VideoFrame]:
         """Pass pictures on as they are, until one says that it is interlaced."""
         for number, picture in enumerate(pictures):
             if picture.interlaced_frame:
+                tally.filtered = True
                 if number:
                     self.notes.add(
                         f"frames from {number} on are interlaced; whole frames are made of them (--deinterlace auto)"
@@ -266,7 +306,7 @@ class _Timestamps:
     def __init__(self, source: VideoSource) -> None:
         self._source = source
         self._step = 1 / (source.average_rate * source.time_base)
-        self._first: int | None = None
+        self.first: int | None = None
         self._anchor, self._since_anchor = Fraction(0), 0
         self._last: int | None = None
         self.missing = 0
@@ -287,10 +327,15 @@ class _Timestamps:
                 self._since_anchor += 1
             made = round(self._anchor + self._since_anchor * self._step)
             pts = made if self._last is None else max(made, self._last + 1)
-        if self._first is None:
-            self._first = pts
+        if self.first is None:
+            self.first = pts
         self._last = pts
         return pts
+
+    @property
+    def are_real(self) -> bool:
+        """Whether every timestamp so far was the file's own."""
+        return not (self.missing or self.disordered)
 
     def duration(self, picture: av.VideoFrame) -> int | None:
         """Return how long the picture says that it is shown, in units of the source's time base."""
@@ -304,8 +349,8 @@ class _Timestamps:
     def last_duration(self, frame: Frame, whole: bool) -> int:
         """Return how long the last frame is shown; ``whole`` when all listed frames decoded."""
         total = self._source._duration
-        if whole and total and self._first is not None:
-            rest = total - (frame.pts - self._first)
+        if whole and total and self.first is not None:
+            rest = total - (frame.pts - self.first)
             if rest > 0:
                 return rest
         return frame.duration or max(1, round(self._step))
