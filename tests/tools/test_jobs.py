@@ -88,8 +88,12 @@ def stopped(start, clip, tmp_path):
     return out
 
 
-def test_without_resume_work_starts_afresh(start, stopped, clip, tmp_path):
-    command = start(clip, stopped)
+def test_without_resume_work_is_not_thrown_away_silently(start, restore_error, stopped, clip, tmp_path):
+    error = restore_error(clip, stopped)
+    assert "an interrupted run has left what it has done in" in error
+    assert "go on from there with --resume, or throw it away with --overwrite" in error
+    assert list((tmp_path / ".out.mp4.job" / "records").iterdir())
+    command = start(clip, stopped, "--overwrite")
     assert command.wait() == 0, command.log
     assert "resumed" not in command.log
     assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "out.mp4"}
@@ -100,6 +104,28 @@ def test_resuming_says_what_was_done(start, stopped, clip):
     assert command.wait() == 0, command.log
     count = int(command.log.split("note: resumed: ")[1].split()[0])
     assert 20 <= count < 150
+
+
+def test_a_short_scene_that_is_interrupted_goes_on_inside(run_tool, weights, media, tmp_path, monkeypatch):
+    """All backward states of its 12 frames are kept, though none of its frames counts yet."""
+    clip = media.make_clip(tmp_path / "in.mp4", n=12)
+    arguments = ("restore_video", clip, tmp_path / "out.mp4", "--weights", weights)
+    assert run_tool("restore_video", clip, tmp_path / "whole.mp4", "--weights", weights)[0] == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(BasicVSRNet, "forward_step", interrupt)
+        status, _, error = run_tool(*arguments)
+    assert status == 130
+    assert "--resume goes on from there" in error
+    with monkeypatch.context() as patch:
+        patch.setattr(BasicVSRNet, "backward_step", interrupt)
+        status, out, error = run_tool(*arguments, "--resume")
+    assert status == 0, error
+    assert "resumed: 0 frames were done before, and of 1 more scene the half that goes backward in time" in out
+    assert content(tmp_path / "out.mp4") == content(tmp_path / "whole.mp4")
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def test_resuming_with_other_settings_or_input_is_refused(restore_error, stopped, clip, media):

@@ -55,18 +55,20 @@ class JobFolder:
 
     # -- beginning and end, for one process ------------------------------------------------------------------------
 
-    def begin(self, settings: dict[str, object], *, resume: bool) -> bool:
+    def begin(self, settings: dict[str, object], *, resume: bool, overwrite: bool = False) -> bool:
         """Make the folder, or go on with the one that is there.
 
         Args:
             settings: everything that the result depends on, by names that a person understands.
-            resume: go on with work that was begun with the same settings; otherwise it is thrown away.
+            resume: go on with work that was begun with the same settings.
+            overwrite: without ``resume``, throw such work away.
 
         Returns:
             Whether there was work to go on with.
 
         Raises:
-            MediaError: another process works on it, it was begun with other settings, or it cannot be made.
+            MediaError: another process works on it, it was begun with other settings, it holds work and neither
+                ``resume`` nor ``overwrite`` says what to do with that, or it cannot be made.
         """
         settings = json.loads(json.dumps(settings))
         try:
@@ -75,6 +77,11 @@ class JobFolder:
             if resume and begun is not None:
                 self._compare(begun, settings)
                 return True
+            if begun is not None and not overwrite and self.holds_work():
+                raise MediaError(
+                    f"{self.output}: an interrupted run has left what it has done in {self.path}; go on from there "
+                    "with --resume, or throw it away with --overwrite"
+                )
             self._empty()
             write_text(self.path / _JOB, json.dumps(settings, indent=2))
         except OSError as error:
@@ -120,7 +127,7 @@ class JobFolder:
         if differences:
             raise MediaError(
                 f"{self.output}: --resume cannot go on with other settings or another input: {', '.join(differences)}; "
-                "use those it was begun with, or start afresh without --resume"
+                "use those it was begun with, or start afresh with --overwrite in place of --resume"
             )
 
     def _empty(self) -> None:
@@ -135,6 +142,17 @@ class JobFolder:
     def holds_work(self) -> bool:
         """Whether deleting the folder would lose anything."""
         return any(self.path.glob("records/*.json")) or any(self.path.glob("pieces/*/*/swept"))
+
+    def done_before(self) -> str:
+        """What an earlier run has left, in words; inside unfinished scenes, too, whose frames do not count yet."""
+        text = f"{sum(record.segment.frames for record in self.records())} frames were done before"
+        swept = {path.parents[1]: path.read_text() == "0" for path in sorted(self.path.glob("pieces/*/*/swept"))}
+        whole, partly = sum(swept.values()), len(swept) - sum(swept.values())
+        if whole:
+            text += f", and of {whole} more scene{'s' * (whole > 1)} the half that goes backward in time"
+        if partly:
+            text += f", and of {partly} more scene{'s' * (partly > 1)} a part of that half"
+        return text
 
     def leave(self) -> str:
         """End without a result: keep the folder if it is worth it, and say what can be done with it."""

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -15,6 +16,7 @@ from vsr_plugin.acceleration.precision import feature_dtype
 from vsr_plugin.errors import MediaError
 from vsr_plugin.files import PartialFile, write_whole
 from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
+from vsr_plugin.inference.spilling import needed_bytes
 from vsr_plugin.media import FrameSource
 from vsr_plugin.media.segmented import SegmentedOutput
 from vsr_plugin.models.propagation.forgetting import LONG, USUAL_RATE, with_forgetting
@@ -31,9 +33,8 @@ from vsr_plugin.restoration.shot_worker import PieceWorker
 from vsr_plugin.restoration.shots import Piece, PieceCutter, PiecePlan
 from vsr_plugin.visualization import comparison_picture
 
-#: On a CPU longer pieces are restored with the exact strategy where ``auto`` would take the whole sequence: it costs
-#: no time there, and a killed run goes on inside the piece.
-_LONG_PIECE = 64
+#: Share of the free disk up to which ``auto`` takes the exact strategy on a CPU where the whole sequence would fit.
+_DISK_SHARE = 0.25
 
 
 class RestoreTask:
@@ -71,12 +72,9 @@ class RestoreTask:
         device = next(self._net.parameters()).device
         feature_dtype(options.precision, device)  # which says if there is none
         settings = fingerprint.of_job(self._source, self._net, options, self._output.size, self._forgets_from)
-        resumed = job.begin(settings, resume=options.resume)
+        resumed = job.begin(settings, resume=options.resume, overwrite=options.overwrite)
         if options.resume:
-            count = sum(record.segment.frames for record in job.records())
-            self._notes.append(
-                f"resumed: {count} frames were done before" if resumed else "nothing to resume; started afresh"
-            )
+            self._notes.append(f"resumed: {job.done_before()}" if resumed else "nothing to resume; started afresh")
         if self._is_joined():
             return
         self._output.prepare()
@@ -178,9 +176,14 @@ class RestoreTask:
         if strategy == "window":
             return self._make_plan(budget, "auto", length)
         on_cpu = next(self._net.parameters()).device.type == "cpu"
-        if strategy == "auto" and on_cpu and length > _LONG_PIECE:
-            strategy = "exact"
+        if strategy == "auto" and on_cpu and self._has_room(length):
+            strategy = "exact"  # which costs no time there, and a killed run goes on inside the piece
         return self._make_plan(budget, strategy, length)
+
+    def _has_room(self, length: int) -> bool:
+        pixels = self._source.height * self._source.width
+        needed = needed_bytes(self._net, length, pixels, length, states=True)
+        return needed < _DISK_SHARE * shutil.disk_usage(self._job.path).free
 
     def _wanted(self, number: int, start: int, progress: Callable[[float], None]) -> bool:
         if not self._sharing.mine(number):
@@ -235,7 +238,7 @@ class RestoreTask:
         if position != self._num_frames:
             raise MediaError(
                 f"{self._output.path}: frame {position} is missing among the finished ones; the input has changed "
-                "meanwhile or a file of the job was removed, start afresh without --resume"
+                "meanwhile or a file of the job was removed, start afresh with --overwrite in place of --resume"
             )
 
 

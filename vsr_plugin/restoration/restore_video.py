@@ -51,8 +51,8 @@ def restore_video(
     images stay grey.
 
     What is finished is kept in a hidden folder beside the output, ``.NAME.job``, until the end. If the work is stopped
-    by anything, it goes on there with ``resume``, and the result is that of a run that was not stopped; without
-    ``resume`` it starts afresh.
+    by anything, it goes on there with ``resume``, and the result is that of a run that was not stopped; with
+    ``overwrite`` instead it starts afresh, and with neither it refuses.
 
     Args:
         input_path: video file, folder of images or image.
