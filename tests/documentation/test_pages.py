@@ -95,7 +95,7 @@ def test_python_does_what_it_says(snippet: Snippet, workplace: Path, real_clip, 
         (workplace / "mine.py").write_text(snippet.text)
         assert read_experiment(workplace / "mine.py").model.generator.type.endswith("VSRNet")
     elif snippet.text.startswith("class "):
-        assert snippet.text in (ROOT / "vsr_plugin" / "studies" / "alignment.py").read_text()
+        assert snippet.text in (ROOT / "vsr_plugin" / "studies" / "trained.py").read_text()
     else:
         real_clip("bikes")  # where that is not installed, the weights are not either
         for path in ("frames/00000000.png", "frames/00000001.png"):
