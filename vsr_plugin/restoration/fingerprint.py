@@ -62,6 +62,7 @@ def of_job(source: FrameSource, net: nn.Module, options, size: tuple[int, int], 
     encoding = {
         f"encoding {name.replace('_', ' ')}": value if value is None or isinstance(value, int) else str(value)
         for name, value in asdict(options.encoding).items()
+        if name != "audio"  # it is copied when all is joined, so a run may be resumed without it
     }
     return {
         "version": vsr_plugin.__version__,
