@@ -88,7 +88,7 @@ def test_steps_are_those_of_the_plain_net(nets, name):
     plain_forward, plain_backward = net.estimate_flows(lrs)
     torch.testing.assert_close(forward, plain_forward, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(backward, plain_backward, atol=1e-4, rtol=1e-4)
-    refill, plain_refill = fast.refill_features(lrs), net.refill_features(lrs)
+    refill, plain_refill = fast.frame_features(lrs), net.frame_features(lrs)
     assert refill.keys() == plain_refill.keys()
     for i in refill:
         torch.testing.assert_close(refill[i], plain_refill[i], atol=1e-4, rtol=1e-4)

@@ -27,7 +27,7 @@ def test_replayed_steps_give_the_numbers_of_the_network(recorder, net_class, arg
         expected = net(other)
     assert torch.equal(net(other), expected)
     assert {"backward_step", "forward_step", "reconstruct"} <= set(recorder.recorded)
-    assert ("refill_feature" in recorder.recorded) == (net_class is IconVSRNet)
+    assert ("frame_feature" in recorder.recorded) == (net_class is IconVSRNet)
     # Every kind once: with and without a state, at keyframes and between them.
     assert len(recorder.recorded) <= 12
     assert recorder.replays > 3 * 9

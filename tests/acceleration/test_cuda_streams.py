@@ -65,7 +65,7 @@ def events(monkeypatch):
     for net_class in (BasicVSRNet, IconVSRNet):
         for name in ("backward", "forward"):
             monkeypatch.setattr(net_class, f"{name}_step", queued(name, getattr(net_class, f"{name}_step")))
-    for name, step in (("features", "refill_feature"), ("restores", "reconstruct")):
+    for name, step in (("features", "frame_feature"), ("restores", "reconstruct")):
         monkeypatch.setattr(IconVSRNet, step, queued(name, getattr(IconVSRNet, step)))
     return events
 
@@ -147,7 +147,7 @@ def test_what_is_beside_has_recordings_of_its_own(recorder, events):
     for _ in range(3):
         assert torch.equal(net(lrs_of(9)), expected)
     lanes = {kind[:2] for kind in net.step_graphs._recordings}
-    assert {lane for lane, name in lanes if name in ("refill_feature", "reconstruct")} == {"beside"}
+    assert {lane for lane, name in lanes if name in ("frame_feature", "reconstruct")} == {"beside"}
     assert {lane for lane, name in lanes if name in ("backward_step", "forward_step")} == {"main"}
     for _ in range(2):
         net.reconstruct(lrs_of(1)[:, 0], None, torch.rand(1, 8, 20, 24))
@@ -167,7 +167,7 @@ def test_what_is_read_beside_lives_until_it_is_waited_for(recorder, events):
     assert alive() is None
     lrs = lrs_of(5)
     alive = weakref.ref(lrs)
-    feats = net.refill_features(lrs)
+    feats = net.frame_features(lrs)
     del lrs
     assert alive() is not None
     del feats
@@ -215,7 +215,7 @@ def test_tiles_and_large_frames_run_branches_in_turn(recorder, events, monkeypat
 
 def test_with_gradients_and_on_other_devices_branches_run_in_turn(recorder):
     assert not _net_at_once(recorder).branches_at_once(lrs_of(1))
-    assert not _net_at_once(recorder, IconVSRNet).frames_under_way(lrs_of(1))
+    assert not _net_at_once(recorder, IconVSRNet).lookahead(lrs_of(1))
     with torch.no_grad():
         assert _net_at_once(recorder).branches_at_once(lrs_of(1))
         assert not recorded_net(BasicVSRNet, recorder).branches_at_once(lrs_of(1)), "frames are on the CPU"

@@ -119,7 +119,7 @@ def test_every_part_of_a_published_network_is_a_kernel(by_kernels, monkeypatch):
     flow = dict(flow_start=6, flow_conv=24, flow_conv_add_=6)
     assert calls == dict(conv3x3=3 * (1 + 2 + 3), warp=4, frame_conv=6, last_conv=3, deform_conv=0, enlarge=0, **flow)
     with steps_unrecorded(fast):
-        fast.refill_feature(torch.rand(1, 5, 3, 16, 20))
+        fast.frame_feature(torch.rand(1, 5, 3, 16, 20))
     assert calls["deform_conv"] == 4
     assert calls["enlarge"] == 6
 

@@ -140,10 +140,10 @@ def test_what_is_computed_beside_is_what_it_is_in_turn(precision, most, recorded
         monkeypatch.setattr("vsr_plugin.acceleration.cuda.graphs._MAX_GRAPHS", 0)
     fast = accelerate(_net(IconVSRNet, 64, keyframe_stride=3).cuda(), precision=precision)
     lrs = _lrs(12, 92, 160).cuda()
-    assert fast.frames_under_way(lrs) == 1
+    assert fast.lookahead(lrs) == 1
     with _without_tf32():
         with steps_unrecorded(fast):
-            assert fast.frames_under_way(lrs) == 0
+            assert fast.lookahead(lrs) == 0
             expected = fast(lrs)
         results = [fast(lrs) for _ in range(8)]
     assert max(float((result - expected).abs().max()) for result in results) < most

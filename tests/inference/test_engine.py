@@ -31,21 +31,21 @@ def collect(pieces) -> torch.Tensor:
 def test_exact_equals_whole(either_net, tmp_path, t, h, w, keep_states):
     clip = random_clip(t, h, w)
     with closing(DiskCache(tmp_path)) as cache:
-        out = collect(restore_piece(either_net, clip, segment=8, cache=cache, keep_states=keep_states))
+        out = collect(restore_piece(either_net, clip, block=8, cache=cache, keep_states=keep_states))
     torch.testing.assert_close(out, whole(either_net, clip), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("segment", [1, 3, 5, 11, 12, 100])
-def test_any_segment_length(either_net, tmp_path, segment):
+@pytest.mark.parametrize("block", [1, 3, 5, 11, 12, 100])
+def test_any_block_length(either_net, tmp_path, block):
     clip = random_clip(11, 6, 10)
     with closing(DiskCache(tmp_path)) as cache:
-        out = collect(restore_piece(either_net, clip, segment=segment, cache=cache, keep_states=False))
+        out = collect(restore_piece(either_net, clip, block=block, cache=cache, keep_states=False))
     torch.testing.assert_close(out, whole(either_net, clip), atol=1e-5, rtol=0)
 
 
 def test_in_memory(either_net):
     clip = random_clip(9, 6, 10)
-    out = collect(restore_piece(either_net, clip, segment=9, cache=MemoryCache()))
+    out = collect(restore_piece(either_net, clip, block=9, cache=MemoryCache()))
     assert torch.equal(out, whole(either_net, clip))
 
 
@@ -80,12 +80,12 @@ def test_branches_at_once_give_the_same_frames(both_ways, t):
     clip, steps, shown = random_clip(t, 6, 10), [], []
     guard, cache = FiniteGuard(), MemoryCache()
     guard.watch = lambda *tensors: shown.extend(tensors)
-    out = collect(restore_piece(at_once, clip, segment=t, cache=cache, on_step=steps.append, guard=guard))
+    out = collect(restore_piece(at_once, clip, block=t, cache=cache, on_step=steps.append, guard=guard))
     assert AtOnce.pairs == t
-    assert torch.equal(out, collect(restore_piece(in_turn, clip, segment=t, cache=MemoryCache())))
+    assert torch.equal(out, collect(restore_piece(in_turn, clip, block=t, cache=MemoryCache())))
     assert steps == [*reversed(range(t)), *range(t)]
     assert len(shown) == 2 + 3 * t, "flow both ways; of every frame both states and the result"
-    assert not [kind for kind, _ in cache._tensors if "state" in kind], "states go with their frames"
+    assert not [kind for kind, _ in cache._tensors if kind in ("backward", "forward")], "states go with their frames"
 
 
 @pytest.mark.parametrize("strategy", ["whole", "window"])
@@ -104,9 +104,7 @@ def test_elsewhere_branches_run_in_turn(both_ways, tmp_path, on_disk):
     at_once, in_turn = both_ways
     clip = random_clip(5, 6, 10)
     with closing(DiskCache(tmp_path)) as disk:
-        out = collect(
-            restore_piece(at_once, clip, segment=5 if on_disk else 3, cache=disk if on_disk else MemoryCache())
-        )
+        out = collect(restore_piece(at_once, clip, block=5 if on_disk else 3, cache=disk if on_disk else MemoryCache()))
     assert AtOnce.pairs == 0
     torch.testing.assert_close(out, whole(in_turn, clip), atol=1e-5, rtol=0)
 
@@ -119,7 +117,7 @@ class Killed(BaseException):
 def test_a_run_killed_anywhere_goes_on_bit_for_bit(either_net, tmp_path, keep_states):
     """Interrupt after every count of steps, go on, and compare; both sweeps are hit."""
     clip = random_clip(11, 4, 5)
-    options = dict(segment=3, keep_states=keep_states)
+    options = dict(block=3, keep_states=keep_states)
     expected = collect(restore_piece(either_net, clip, cache=DiskCache(tmp_path), **options))
     for steps in range(1, 2 * 11, 3):
         folder = tmp_path / str(steps)
@@ -135,9 +133,9 @@ def test_a_run_killed_anywhere_goes_on_bit_for_bit(either_net, tmp_path, keep_st
             for i, hr in restore_piece(either_net, clip, cache=cache, on_step=on_step, **options):
                 done[i] = hr.clone()
         assert len(done) < 11
-        first_segment = max(done) // 3 if done else 0
+        first_block = max(done) // 3 if done else 0
         with closing(DiskCache(folder)) as cache:
-            for i, hr in restore_piece(either_net, clip, cache=cache, first_segment=first_segment, **options):
+            for i, hr in restore_piece(either_net, clip, cache=cache, first_block=first_block, **options):
                 done[i] = hr
         assert torch.equal(torch.stack([done[i] for i in range(11)]), expected)
 
@@ -145,9 +143,9 @@ def test_a_run_killed_anywhere_goes_on_bit_for_bit(either_net, tmp_path, keep_st
 def test_the_first_sweep_is_not_repeated(either_net, tmp_path):
     clip, steps = random_clip(12, 4, 4), []
     with closing(DiskCache(tmp_path)) as cache:
-        next(restore_piece(either_net, clip, segment=4, cache=cache))
+        next(restore_piece(either_net, clip, block=4, cache=cache))
     with closing(DiskCache(tmp_path)) as cache:
-        list(restore_piece(either_net, clip, segment=4, cache=cache, on_step=steps.append))
+        list(restore_piece(either_net, clip, block=4, cache=cache, on_step=steps.append))
     assert steps == list(range(12))
 
 

@@ -132,7 +132,7 @@ def test_whole_that_does_not_fit_is_exact(small_net):
 def test_windows_do_not_depend_on_the_budget(small_net):
     least = model(small_net).working(None) + model(small_net).per_frame
     plans = [make_plan(model(small_net), budget, num_frames=None, strategy="window") for budget in (least, 2**40)]
-    assert [(plan.segment, plan.overlap) for plan in plans] == [(90, 15)] * 2
+    assert [(plan.block, plan.overlap) for plan in plans] == [(90, 15)] * 2
 
 
 def test_tiles_where_a_frame_does_not_fit(small_net):

@@ -41,10 +41,10 @@ def test_what_is_needed_is_what_is_written(either_net, clip, tmp_path):
     restored(either_net, clip, tmp_path)
     files = {path.stem: path.stat().st_size for path in tmp_path.rglob("*.bin")}
     # Records lie at the places of their frames, and a file takes no room where there are none.
-    files["refill"] = files.get("refill", 0) / 12 * len(either_net.keyframe_windows(12))
+    files["feature"] = files.get("feature", 0) / 12 * len(either_net.feature_windows(12))
     written = sum(files.values())
     needed = needed_bytes(either_net, 12, 64, 4, states=True)
-    # The last frame has no flow to the next one, and the first segment no forward state to begin with.
+    # The last frame has no flow to the next one, and a sweep nothing to begin with.
     assert written <= needed <= 1.15 * written
 
 
@@ -66,13 +66,13 @@ def test_a_disk_without_room_is_refused_before_the_work(small_net, clip, tmp_pat
 
 
 class Disk:
-    """Lets so many backward states be written, and then is full until they are deleted."""
+    """Lets so many states be written, and then is full until they are deleted."""
 
     def __init__(self, monkeypatch, states: int):
         self.left, write = states, RecordFile.write
 
         def full(file, number, tensor):
-            if file.path.name == "state.bin":
+            if file.path.name == "backward.bin":
                 self.left -= 1
                 if self.left < 0:
                     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -89,9 +89,9 @@ def test_states_are_given_up_when_the_disk_becomes_full(either_net, clip, tmp_pa
     disk = Disk(monkeypatch, states)
     (tmp_path / "small").mkdir()
     notes = []
-    with pytest.raises(MediaError, match="No space left"):  # those of the first segment are always kept
+    with pytest.raises(MediaError, match="No space left"):  # those of the first block are always kept
         restored(either_net, clip, tmp_path / "small", notes)
-    assert notes == ["the disk is full: backward states are computed again instead of kept there"]
+    assert notes == ["the disk is full: states are computed again instead of kept there"]
     disk.left = 4
     torch.testing.assert_close(restored(either_net, clip, tmp_path / "small"), expected, rtol=0, atol=1e-6)
 
@@ -100,13 +100,13 @@ def test_a_full_disk_in_the_second_sweep_is_said(small_net, clip, tmp_path, monk
     write = RecordFile.write
 
     def full(file, number, tensor):
-        if file.path.name == "forward.bin":
+        if file.path.name == "forward_border.bin":
             error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             raise file._failed(error) from error
         write(file, number, tensor)
 
     with monkeypatch.context() as patch:
         patch.setattr(RecordFile, "write", full)
-        with pytest.raises(MediaError, match=r"forward.bin: cannot be written \(No space left"):
+        with pytest.raises(MediaError, match=r"forward_border.bin: cannot be written \(No space left"):
             restored(small_net, clip, tmp_path)
     assert restored(small_net, clip, tmp_path).shape == (12, 3, 32, 32)

@@ -97,6 +97,6 @@ def test_one_branch_is_refilled_by_one_convolution(nets: dict) -> None:
 
 def test_segments_have_keyframes_and_neighbourhoods_of_their_own(nets: dict) -> None:
     net = nets[IconVSRNet, "local", "feature"]
-    windows = net.keyframe_windows(10)
+    windows = net.feature_windows(10)
     assert list(windows) == [0, 3, 4, 5, 8, 9]
     assert all({j // 5 for j in window} == {i // 5} for i, window in windows.items())

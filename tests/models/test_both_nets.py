@@ -192,7 +192,7 @@ def test_nothing_is_computed_before_the_first_frame_is_asked_for(net: nn.Module)
 def test_steps_driven_by_hand_equal_forward(t: int, net: nn.Module) -> None:
     lrs = frames(2, t, 12, 16)
     flows_forward, flows_backward = net.estimate_flows(lrs)
-    refill = net.refill_features(lrs)
+    refill = net.frame_features(lrs)
     feats = {}
     state = None
     for i in range(t - 1, -1, -1):
@@ -210,7 +210,7 @@ def test_steps_driven_by_hand_equal_forward(t: int, net: nn.Module) -> None:
 def test_steps_leave_states_as_they_are(net: nn.Module) -> None:
     lrs = frames(1, 2, 12, 16)
     flow = net.estimate_flows(lrs)[0][:, 0]
-    refill = net.refill_features(lrs).get(0)
+    refill = net.frame_features(lrs).get(0)
     state, feat = torch.randn(2, 1, 8, 12, 16).unbind()
     kept = [tensor.clone() for tensor in (lrs, flow, state, feat) + (() if refill is None else (refill,))]
     net.backward_step(lrs[:, 0], flow, state, refill)

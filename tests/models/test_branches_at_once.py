@@ -10,8 +10,8 @@ from torch import nn
 from variants import make, sequence
 
 from vsr_plugin.models import IconVSRNet
+from vsr_plugin.models.driver import delayed
 from vsr_plugin.models.propagation import PROPAGATIONS
-from vsr_plugin.models.propagation.recurrence import delayed
 
 NETS = {
     "bidirectional": {},
@@ -61,7 +61,7 @@ def test_frames_reconstructed_beside_later_steps_are_the_same(t, propagation, mo
 
     monkeypatch.setattr(net, "forward_step", watched_step)
     monkeypatch.setattr(net, "begin_reconstruct", watched_begin)
-    monkeypatch.setattr(net, "frames_under_way", lambda lrs: 1)
+    monkeypatch.setattr(net, "lookahead", lambda lrs: 1)
     assert torch.equal(net(lrs), expected)
     if propagation != "local":
         # Each is asked for when the step after its own, and what belongs to that, has been queued.

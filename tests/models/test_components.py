@@ -64,7 +64,7 @@ def test_every_driver_gives_the_same_frames(net: nn.Module, tmp_path) -> None:
         folder = tmp_path / str(keep_states)
         folder.mkdir()
         cache = DiskCache(folder)
-        pieces = restore_piece(net, frames, segment=2, cache=cache, keep_states=keep_states)
+        pieces = restore_piece(net, frames, block=2, cache=cache, keep_states=keep_states)
         torch.testing.assert_close(torch.stack([hr for _, hr in pieces]), expected, rtol=0, atol=1e-5)
         cache.close()
     torch.testing.assert_close(tile_net(net, MIN_TILE)(lrs)[0], expected, rtol=0, atol=2e-5)

@@ -149,12 +149,12 @@ def test_refill_features_come_from_the_window_around_the_keyframe(
     net = randomise(IconVSRNet(mid_channels=8, num_blocks=1, padding=padding, keyframe_stride=4))
     t = 11
     lrs = torch.rand(1, t, 3, 4, 8)
-    expected = net.refill_features(lrs)
+    expected = net.frame_features(lrs)
     assert list(expected) == [0, 4, 8, 10]
     for j in range(t):
         changed = lrs.clone()
         changed[:, j] = 1 - changed[:, j]
-        for i, feat in net.refill_features(changed).items():
+        for i, feat in net.frame_features(changed).items():
             assert torch.equal(feat, expected[i]) == (j not in neighbourhood_indices(i, t, padding)), (i, j)
 
 

@@ -95,7 +95,7 @@ class TestRefill:
             assert stage.outside.dtype == bool
             assert not np.allclose(stage.warped, stage.refilled)
         _, flows_backward = net.estimate_flows(lrs)
-        refill = net.refill_features(lrs)
+        refill = net.frame_features(lrs)
         state = None
         with torch.no_grad():
             for i in (4, 3):

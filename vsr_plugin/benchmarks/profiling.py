@@ -20,7 +20,7 @@ from vsr_plugin.report import table_text
 #: Steps of a network and what they are called; those within others are taken out of the outer ones.
 COMPONENTS = {
     "estimate_flows": "flow",
-    "refill_features": "refill",
+    "frame_features": "refill",
     "align": "warp",
     "backward_step": "propagation",
     "forward_step": "propagation",
@@ -30,7 +30,7 @@ COMPONENTS = {
 #: On a GPU, where steps are replayed as wholes.
 WHOLE_STEPS = {
     "estimate_flows": "flow",
-    "refill_features": "refill",
+    "frame_features": "refill",
     "backward_step": "propagation",
     "forward_step": "propagation",
     "reconstruct": "upsampling",

@@ -97,4 +97,4 @@ def exportable_copy(net: nn.Module, deform_conv: str) -> nn.Module:
 
 def has_keyframes(net: nn.Module) -> bool:
     """Whether a network refills features at keyframes; not without any, whatever its weights could do."""
-    return bool(net.keyframe_windows(1))
+    return bool(net.feature_windows(1))

@@ -65,7 +65,7 @@ class RefillLoop(nn.Module):
         self.net = net
 
     def forward(self, window: Tensor, frames: Tensor) -> Tensor:
-        return self.net.refill_feature(frames.index_select(0, window).transpose(0, 1))
+        return self.net.frame_feature(frames.index_select(0, window).transpose(0, 1))
 
 
 class BackwardLoop(nn.Module):

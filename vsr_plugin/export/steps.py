@@ -27,7 +27,7 @@ class Refill(_Step):
     """Features of a keyframe from the frames around it."""
 
     def forward(self, window: Tensor) -> Tensor:
-        return self.net.refill_feature(window)
+        return self.net.frame_feature(window)
 
 
 class BackwardStep(_Step):

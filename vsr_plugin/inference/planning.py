@@ -17,7 +17,7 @@ STRATEGIES = ("auto", "whole", "exact", "window")
 OVERLAP = 15
 #: Frames kept of a window.
 WINDOW = 60
-_SEGMENT, _SEGMENT_MIN = 32, 4
+_BLOCK, _BLOCK_MIN = 32, 4
 _TILES = (1024, 512, 256, 128, 64, MIN_TILE)
 _TEMPORARY_BYTES = 256 * 2**20
 
@@ -36,13 +36,13 @@ class Plan:
     Attributes:
         strategy: ``'whole'``: all in memory; ``'exact'``: the same result in bounded memory; ``'window'``: overlapping
             windows, an approximation.
-        segment: frames in memory together; of ``'window'`` all that a window reads.
+        block: frames in memory together; of ``'window'`` all that a window reads.
         overlap: frames that a window reads beyond each end.
         tile: side of the spatial tiles in LR pixels, ``None`` for none.
     """
 
     strategy: str
-    segment: int
+    block: int
     overlap: int = 0
     tile: int | None = None
 
@@ -52,8 +52,8 @@ class Plan:
         if self.strategy == "whole":
             return f"whole sequence{tiles}"
         if self.strategy == "exact":
-            return f"exact, {self.segment} frames at a time{tiles}"
-        return f"windows of {self.segment} frames that overlap by {2 * self.overlap}{tiles}"
+            return f"exact, {self.block} frames at a time{tiles}"
+        return f"windows of {self.block} frames that overlap by {2 * self.overlap}{tiles}"
 
     @property
     def windows(self) -> str:
@@ -67,9 +67,9 @@ class Plan:
     def smaller(self) -> "Plan | None":
         """The next plan that needs less memory; ``None`` if there is none with the same kind of result."""
         if self.strategy == "whole":
-            return replace(self, strategy="exact", segment=_SEGMENT)
-        if self.strategy == "exact" and self.segment > _SEGMENT_MIN:
-            return replace(self, segment=max(self.segment // 4, _SEGMENT_MIN))
+            return replace(self, strategy="exact", block=_BLOCK)
+        if self.strategy == "exact" and self.block > _BLOCK_MIN:
+            return replace(self, block=max(self.block // 4, _BLOCK_MIN))
         tiles = [tile for tile in _TILES[1:] if tile < (self.tile or _TILES[0])]
         return replace(self, tile=tiles[0]) if tiles else None
 
@@ -145,8 +145,9 @@ class MemoryModel:
     @property
     def per_frame(self) -> int:
         """What a frame in memory takes: its states, flows in both directions, the frame and its neighbours' share."""
-        # Of the forward branch there is a state a frame only if both run at once.
-        states = 2 if self._branches_at_once else 1
+        # Of the last sweep there is a state a frame only if it runs at once with others.
+        sweeps = len(self.net.propagation.sweeps)
+        states = sweeps if self._branches_at_once else max(1, sweeps - 1)
         return (states * self.net.state_channels * self.feature_bytes + 2 * 8 + 3 * 12) * self.height * self.width
 
     def working(self, tile: int | None) -> int:
@@ -155,7 +156,7 @@ class MemoryModel:
         size = self.feature_bytes / 4
         pixels = self.height * self.width
         tile_pixels = pixels if tile is None else min(pixels, (tile + MIN_TILE) ** 2)
-        refill = _REFILL_BYTES * width if self.net.keyframe_windows(1) else 0
+        refill = _REFILL_BYTES * width if self.net.feature_windows(1) else 0
         hr_frames = _HR_FRAMES * _PIXEL_BYTES * self.net.scale**2
         untiled = pixels * (size * (_UNTILED_BYTES + refill) + hr_frames) + self.resizing
         upsampling = _UPSAMPLING_BYTES * self.net.scale**2
@@ -236,7 +237,7 @@ def make_plan(
         raise VSRError(f"tile {tile} is smaller than the overlap that it needs; use {MIN_TILE} or more")
     if tile is None:
         needed = [(None, model.working(None)), *((t, model.working(t)) for t in _TILES)]
-        tile, working = next(((t, w) for t, w in needed if w + _SEGMENT_MIN * model.per_frame <= budget), needed[-1])
+        tile, working = next(((t, w) for t, w in needed if w + _BLOCK_MIN * model.per_frame <= budget), needed[-1])
     else:
         working = model.working(tile)
     room = (budget - working) // model.per_frame
@@ -255,4 +256,4 @@ def make_plan(
         return Plan("whole", room, tile=tile)
     if strategy in ("whole", "auto") and num_frames is not None and num_frames <= room:
         return Plan("whole", num_frames, tile=tile)
-    return Plan("exact", int(min(_SEGMENT, room)), tile=tile)
+    return Plan("exact", int(min(_BLOCK, room)), tile=tile)

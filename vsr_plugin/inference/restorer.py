@@ -172,7 +172,7 @@ def _restore_shot(
             return
         # Frames take much less than what is computed from them: as many stay in memory as the plan for the
         # whole sequence could have.
-        store = FrameStore(Path(folder), max_in_memory=plan.segment)
+        store = FrameStore(Path(folder), max_in_memory=plan.block)
         try:
             for frame in incoming:
                 store.append(frame)
@@ -199,7 +199,7 @@ def _restore_windows(
             yield frame
 
     before: list[np.ndarray] = []  # what the last window has contributed to the frames around the joint
-    for part in cut_windows(checked(), plan.segment - 2 * plan.overlap, plan.overlap):
+    for part in cut_windows(checked(), plan.block - 2 * plan.overlap, plan.overlap):
         on_step = None if progress is None else functools.partial(_report, progress, part.keep)
         restored = run(part.frames, choose(num_frames=len(part.frames)), first_frame=part.keep.start, on_step=on_step)
         # The frames beyond have served the backward branch; going forward through them would be wasted.

@@ -15,13 +15,14 @@ from vsr_plugin.acceleration import FiniteGuard, NotFiniteError
 from vsr_plugin.acceleration.cuda.graphs import release_graphs
 from vsr_plugin.errors import MediaError, VSRError
 from vsr_plugin.files import write_text
-from vsr_plugin.inference.engine import restore_piece
+from vsr_plugin.inference.engine import border_kind, restore_piece
 from vsr_plugin.inference.output_size import fitted
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.spilling import Spill
 from vsr_plugin.inference.state_store import DiskCache, MemoryCache, TensorCache
 from vsr_plugin.inference.tiling import tile_net
 from vsr_plugin.inference.transfers import Download
+from vsr_plugin.models.propagation import Sweep
 from vsr_plugin.ops.frames import Frame
 
 #: Frames that a GPU works on while the check of an earlier one is on its way to the host.
@@ -44,8 +45,8 @@ def _choose_cache(stack: ExitStack, plan: Plan, folder: Path) -> TensorCache:
 def _folder_of_attempt(stack: ExitStack, plan: Plan, folder: Path, persistent: bool, precise: bool) -> Path:
     if not persistent:
         return Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
-    # By segment length and precision, which decide what the records mean.
-    attempt = folder / f"segments-of-{plan.segment}{'' if precise else '-reduced'}"
+    # By the length of blocks and precision, which decide what the records mean.
+    attempt = folder / f"blocks-of-{plan.block}{'' if precise else '-reduced'}"
     attempt.mkdir(exist_ok=True)
     return attempt
 
@@ -86,9 +87,10 @@ class _OverflowMark:
         return self._persistent and self._path.exists() and frame >= int(self._path.read_text())
 
 
-def _first_segment(cache: TensorCache, wanted: int) -> int:
-    """The segment to go on at: the one that is wanted if an earlier process kept the state there, else the first."""
-    return wanted if isinstance(cache, DiskCache) and cache.holds("forward", wanted) else 0
+def _first_block(cache: TensorCache, last: Sweep, wanted: int) -> int:
+    """The block to go on at: the one that is wanted if an earlier process kept the states there, else the first."""
+    held = isinstance(cache, DiskCache) and cache.holds(border_kind(last), (wanted + 1) * last.order - 1)
+    return wanted if held else 0
 
 
 def restore_sequence(
@@ -117,7 +119,7 @@ def restore_sequence(
         persistent: leave in ``folder`` what another process needs to go on where this one was stopped; else
             nothing is left there.
         first_frame: hand out the frames from here on. In a persistent folder of the exact strategy the work goes
-            on at the start of this frame's segment, if an earlier process came that far; else from the beginning.
+            on at the start of this frame's block, if an earlier process came that far; else from the beginning.
         size: rows and columns of the frames that are handed out, by default those that the network gives.
         precise_net: makes the same network in float32, for a ``net`` of lower precision: when a number is not finite,
             the sequence is begun again with it, and no frame that such a number has reached is handed out.
@@ -148,17 +150,17 @@ def restore_sequence(
         with ExitStack() as stack:
             attempt = _folder_of_attempt(stack, plan, folder, persistent, precise=guard is None)
             cache = _choose_cache(stack, plan, attempt)
-            segment = len(frames) if plan.strategy == "whole" else plan.segment
-            spill = Spill(attempt, net, len(frames), height * width, segment) if plan.strategy == "exact" else None
+            block = len(frames) if plan.strategy == "whole" else plan.block
+            spill = Spill(attempt, net, len(frames), height * width, block) if plan.strategy == "exact" else None
             keep_states = spill is None or spill.keeps_states()
             try:
                 restored = restore_piece(
                     tile_net(net, plan.tile) if plan.tile else net,
                     frames,
-                    segment=segment,
+                    block=block,
                     cache=cache,
                     keep_states=keep_states,
-                    first_segment=_first_segment(cache, given // segment),
+                    first_block=_first_block(cache, net.propagation.sweeps[-1], given // block),
                     on_step=on_step,
                     guard=guard,
                 )
@@ -189,7 +191,7 @@ def restore_sequence(
             continue
         if states_given_up:
             if on_note is not None:
-                on_note("the disk is full: backward states are computed again instead of kept there")
+                on_note("the disk is full: states are computed again instead of kept there")
             continue
         smaller = plan.smaller()
         if smaller is None:

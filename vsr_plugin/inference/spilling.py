@@ -1,4 +1,4 @@
-"""What the exact strategy keeps on disk between its two sweeps, and what it does where there is no room for that."""
+"""What the exact strategy keeps on disk between its sweeps, and what it does where there is no room for that."""
 
 import errno
 import shutil
@@ -8,40 +8,43 @@ import torch.nn as nn
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.files import write_text
+from vsr_plugin.inference.state_store import ALL_SWEPT, SWEPT
 
 _FLOW_BYTES = 2 * 2 * 4  # of a pixel: both directions, two numbers in float32
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def needed_bytes(net: nn.Module, num_frames: int, pixels: int, segment: int, *, states: bool) -> int:
+def needed_bytes(net: nn.Module, num_frames: int, pixels: int, block: int, *, states: bool) -> int:
     """What a sequence takes on disk at most.
 
     Args:
         net: a network with the steps of a ``VSRNet``.
         num_frames: length of the sequence.
         pixels: of an LR frame.
-        segment: frames at a time; there is a state of each branch for every segment.
-        states: the backward state of every frame is kept as well.
+        block: frames at a time; at each border of blocks every sweep keeps as many states as its steps take.
+        states: those of every frame are kept as well, but for the last sweep's.
     """
     state = 4 * net.state_channels
-    a_frame = (_FLOW_BYTES if net.alignment.needs_flow else 0) + (state if states else 0)
-    keyframes = len(net.keyframe_windows(num_frames))
-    return pixels * (num_frames * a_frame + 2 * -(-num_frames // segment) * state + keyframes * 4 * net.mid_channels)
+    sweeps = net.propagation.sweeps
+    a_frame = (_FLOW_BYTES if net.alignment.needs_flow else 0) + (len(sweeps) - 1) * (state if states else 0)
+    borders = sum(sweep.order for sweep in sweeps) * -(-num_frames // block) * state
+    return pixels * (num_frames * a_frame + borders + len(net.feature_windows(num_frames)) * 4 * net.mid_channels)
 
 
 class Spill:
-    """The folder of one sequence: whether backward states are kept there, which later processes keep to.
+    """The folder of one sequence: whether states are kept there, which later processes keep to.
 
     Args:
         folder: it.
-        net, num_frames, pixels, segment: see :func:`needed_bytes`.
+        net, num_frames, pixels, block: see :func:`needed_bytes`.
     """
 
-    def __init__(self, folder: Path, net: nn.Module, num_frames: int, pixels: int, segment: int):
+    def __init__(self, folder: Path, net: nn.Module, num_frames: int, pixels: int, block: int):
         self._folder, self._marker = folder, folder / "keeps_states"
+        self._sweeps = [sweep.name for sweep in net.propagation.sweeps]
         self._on_gpu = next(net.parameters()).is_cuda
         self._least, self._with_states = (
-            needed_bytes(net, num_frames, pixels, segment, states=states) for states in (False, True)
+            needed_bytes(net, num_frames, pixels, block, states=states) for states in (False, True)
         )
 
     def keeps_states(self) -> bool:
@@ -67,14 +70,15 @@ class Spill:
         return keeps
 
     def give_up_states(self, error: MediaError) -> bool:
-        """Make room where the disk has become full during the first sweep; false if that is not what happened."""
+        """Make room where the disk has become full before the last sweep; false if that is not what happened."""
         full = isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL
-        swept = self._folder / "swept"
-        done = swept.exists() and swept.read_text() == "0"
+        swept = self._folder / SWEPT
+        done = swept.exists() and swept.read_text() == ALL_SWEPT
         if not full or done or self._on_gpu or self._marker.read_text() != "yes":
             return False
-        for suffix in ("bin", "json"):
-            (self._folder / f"state.{suffix}").unlink(missing_ok=True)
+        for name in self._sweeps:
+            for suffix in ("bin", "json"):
+                (self._folder / f"{name}.{suffix}").unlink(missing_ok=True)
         write_text(self._marker, "no")
         return True
 

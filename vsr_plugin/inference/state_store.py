@@ -12,6 +12,9 @@ from vsr_plugin.errors import MediaError
 from vsr_plugin.files import write_text
 from vsr_plugin.inference.record_file import RecordFile
 
+#: The file of a folder that says how far the sweeps have come, and what it says when only the last one is left.
+SWEPT, ALL_SWEPT = "swept", "all"
+
 
 class TensorCache(Protocol):
     """Tensors by kind and number; all of one kind have one shape and dtype."""

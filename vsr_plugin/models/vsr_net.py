@@ -1,6 +1,6 @@
 """The steps of a video super-resolution network, from exchangeable components (section 3 of the paper)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,9 +12,13 @@ from vsr_plugin.errors import ComponentError
 from vsr_plugin.models.alignment import ALIGNMENTS, Alignment, FeatureAlignment, SPyNet
 from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
 from vsr_plugin.models.base_module import VSRModule, pretrained
-from vsr_plugin.models.propagation import PROPAGATIONS, Propagation, Recurrence, ResidualBlocksWithInputConv, forget
+from vsr_plugin.models.driver import Group, SequenceNet, StepInputs
+from vsr_plugin.models.propagation import PROPAGATIONS, Propagation, ResidualBlocksWithInputConv, Sweep, forget
 from vsr_plugin.models.propagation.forgetting import check_forgetting
 from vsr_plugin.models.upsampling import PixelShuffleUpsampling
+
+#: What a step of a branch takes, in the order of its arguments.
+BranchInputs = tuple[Tensor | None, ...]
 
 
 def choose_propagation(propagation: str, segments: int | None) -> Propagation:
@@ -30,7 +34,7 @@ def choose_propagation(propagation: str, segments: int | None) -> Propagation:
     return PROPAGATIONS.build(propagation, **({} if segments is None else dict(segments=segments)))
 
 
-class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
+class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
     """Propagation, alignment, aggregation and upsampling, put together into steps; base of the networks.
 
     Args:
@@ -109,10 +113,10 @@ class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
         c, aligned = self.mid_channels, self.state_channels
         if self.propagation.has_backward:
             self.backward_resblocks = ResidualBlocksWithInputConv(3 + aligned, c, num_blocks)
-        others = self.propagation.forward_inputs - 1
+        others = len(self.propagation.sweeps[-1].sees)
         self.forward_resblocks = ResidualBlocksWithInputConv(3 + others * c + aligned, c, num_blocks)
-        if self.propagation.outputs > 1:
-            self.fusion = nn.Conv2d(self.propagation.outputs * c, c, 1)
+        if (outputs := len(self.propagation.restored_from)) > 1:
+            self.fusion = nn.Conv2d(outputs * c, c, 1)
 
     def estimate_flows(self, lrs: Tensor) -> tuple[Tensor, Tensor]:
         """Flows between neighbouring frames, both directions: S in the paper.
@@ -157,9 +161,40 @@ class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
         """The features ``(n, mid_channels, h, w)`` in a state, without what the alignment carries behind them."""
         return state[:, : self.mid_channels] if state is not None and self.alignment.carried_channels else state
 
-    def keyframe_windows(self, t: int) -> dict[int, list[int]]:
-        """Keyframes of a ``t``-frame sequence, each with the frames around it; none without information-refill."""
-        return {}
+    def steps(self, group: Group, inputs: Sequence[StepInputs]) -> tuple[Tensor, ...]:
+        """See :meth:`SequenceNet.steps`: a step of one branch, or of both."""
+        arguments = [self._arguments(sweep, of) for sweep, of in zip(group, inputs, strict=True)]
+        if len(group) > 1:
+            return self.both_steps(*arguments)
+        return (self.backward_step(*arguments[0]) if group[0].reverse else self.forward_step(*arguments[0]),)
+
+    @staticmethod
+    def _arguments(sweep: Sweep, inputs: StepInputs) -> BranchInputs:
+        of_both = inputs.lr, inputs.flows[0], inputs.states[0]
+        return (*of_both, inputs.feature) if sweep.reverse else (*of_both, *(inputs.seen or (None,)), inputs.feature)
+
+    def schedule(self, lrs: Tensor) -> list[Group]:
+        """See :meth:`SequenceNet.schedule`."""
+        return [self.propagation.sweeps] if self.branches_at_once(lrs) else super().schedule(lrs)
+
+    def branches_at_once(self, lrs: Tensor) -> bool:
+        """Whether :meth:`both_steps` is to be used for frames ``(n, ..., 3, h, w)``, which takes two states a frame.
+
+        Only ever true where the propagation has independent branches.
+        """
+        return False
+
+    def both_steps(self, backward: BranchInputs, forward: BranchInputs) -> tuple[Tensor, Tensor]:
+        """A step of each branch, at different frames; a network that can compute them at once does so here.
+
+        Args:
+            backward: all that ``backward_step`` takes: ``(lr, flow, state, refill)``.
+            forward: all that ``forward_step`` takes: ``(lr, flow, state, None, refill)``.
+
+        Returns:
+            States of the backward and of the forward branch.
+        """
+        return self.backward_step(*backward), self.forward_step(*forward)
 
     def backward_step(
         self, lr: Tensor, flow: Tensor | None = None, state: Tensor | None = None, refill: Tensor | None = None
@@ -203,12 +238,27 @@ class VSRNet(Recurrence, PixelShuffleUpsampling, VSRModule):
         aligned_feat = self.align(state, flow, lr)
         if refill is not None:
             aligned_feat = self.refill(aligned_feat, refill, self.forward_fusion)
-        seen = self.propagation.seen_forward(self.features(backward_feat), aligned_feat)
-        return self.alignment.carry(self.run_branch(self.forward_resblocks, lr, *seen), lr)
+        seen = (self.features(backward_feat),) if self.propagation.sweeps[-1].sees else ()
+        return self.alignment.carry(self.run_branch(self.forward_resblocks, lr, *seen, aligned_feat), lr)
+
+    def begin_frame(self, lr: Tensor, states: Mapping[Sweep, Tensor], feature: Tensor | None) -> Callable[[], Tensor]:
+        """See :meth:`SequenceNet.begin_frame`."""
+        by_name = {sweep.name: state for sweep, state in states.items()}
+        return self.begin_reconstruct(lr, by_name.get("backward"), by_name["forward"])
+
+    def begin_reconstruct(self, lr: Tensor, backward_feat: Tensor | None, forward_feat: Tensor) -> Callable[[], Tensor]:
+        """Begin ``reconstruct``; a network that can do so beside the steps that follow begins it here.
+
+        Returns:
+            What gives the HR frame. Nothing that was passed may be written to before.
+        """
+        hr = self.checkpointed(self.reconstruct)(lr, backward_feat, forward_feat)
+        return lambda: hr
 
     def reconstruct(self, lr: Tensor, backward_feat: Tensor | None, forward_feat: Tensor) -> Tensor:
         """HR frame ``(n, 3, scale * h, scale * w)`` from the states of its branches: U in the paper."""
-        feats = self.propagation.restored_from(self.features(backward_feat), self.features(forward_feat))
+        states = dict(backward=backward_feat, forward=forward_feat)
+        feats = [self.features(states[sweep.name]) for sweep in self.propagation.restored_from]
         return self.upsample(feats[0] if len(feats) == 1 else self.fuse_branches(*feats), lr)
 
     # Apart from the steps that call them, so that accelerated networks can put their own in their place.

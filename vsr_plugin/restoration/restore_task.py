@@ -150,7 +150,7 @@ class RestoreTask:
         if options.strategy != "window":
             return PiecePlan(cuts)
         plan = self._make_plan(self._job.budget, "window", None)
-        return PiecePlan(cuts, plan.segment - 2 * plan.overlap, plan.overlap)
+        return PiecePlan(cuts, plan.block - 2 * plan.overlap, plan.overlap)
 
     def _make_plan(self, budget: int, strategy: str, num_frames: int | None) -> Plan:
         options = self._options

@@ -73,7 +73,7 @@ class ComplexityStudy(Study):
         shares = profiling.profile(accelerate(net), lrs, work, repetitions=2)
         return dict(
             parameters=count_parameters(net),
-            keyframes=len(net.keyframe_windows(frames)),
+            keyframes=len(net.feature_windows(frames)),
             shares=[dict(component=s.component, seconds=s.seconds, gflop=s.gflop) for s in shares],
         )
 

@@ -58,7 +58,7 @@ def refill_stages(net: torch.nn.Module, lrs: Tensor, keyframe: int) -> dict[str,
     propagation = net.propagation
     if not propagation.has_backward or propagation.cuts_sequences or not net.alignment.needs_flow:
         raise VSRError(f"the picture is of features that both branches warp; this network has {net.components}")
-    inner = [i for i in net.keyframe_windows(t) if 0 < i < t - 1]
+    inner = [i for i in net.feature_windows(t) if 0 < i < t - 1]
     if not inner:
         raise VSRError(
             f"{type(net).__name__} has no keyframe inside a sequence of {t} frames; the picture takes an IconVSR "
@@ -74,7 +74,7 @@ def refill_stages(net: torch.nn.Module, lrs: Tensor, keyframe: int) -> dict[str,
         return out
 
     # The network merges at keyframes only: backward in time all of them, then forward.
-    keyframes = sorted(net.keyframe_windows(t))
+    keyframes = sorted(net.feature_windows(t))
     original = net.refill
     with mock.patch.object(net, "refill", record):
         for i, _ in enumerate(net.restore_iter(lrs)):

@@ -39,11 +39,11 @@ class CPUComponents:
             return super().estimate_flows(lrs)
         return self.spynet.neighbour_flows(lrs, max_pixels=_FLOW_PIXELS)
 
-    def refill_features(self, lrs: Tensor) -> dict[int, Tensor]:
-        """See :meth:`InformationRefill.refill_features`."""
+    def frame_features(self, lrs: Tensor) -> dict[int, Tensor]:
+        """See :meth:`InformationRefill.frame_features`."""
         if not isinstance(self, InformationRefill):
-            return super().refill_features(lrs)
-        return refill_by_frame(self.edvr, lrs, self.keyframe_windows(lrs.size(1)))
+            return super().frame_features(lrs)
+        return refill_by_frame(self.edvr, lrs, self.feature_windows(lrs.size(1)))
 
     def run_branch(self, resblocks: nn.Module, lr: Tensor, *seen: Tensor) -> Tensor:
         """See :meth:`VSRNet.run_branch`; a branch that works in tiles takes everything joined."""

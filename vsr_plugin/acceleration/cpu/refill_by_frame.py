@@ -32,7 +32,7 @@ def refill_by_frame(edvr: ExtractionByFrame, lrs: Tensor, windows: dict[int, lis
     Args:
         edvr: the extractor.
         lrs: RGB in [0, 1], ``(n, t, 3, h, w)``.
-        windows: see :meth:`InformationRefill.keyframe_windows`.
+        windows: see :meth:`InformationRefill.feature_windows`.
 
     Returns:
         ``{i: (n, mid_channels, h, w)}``.

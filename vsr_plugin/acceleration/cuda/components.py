@@ -25,7 +25,7 @@ from vsr_plugin.acceleration.cuda.kernels import CHANNELS, kernels_work
 from vsr_plugin.models.aggregation.pcd_alignment import PCDAlignment
 from vsr_plugin.models.aggregation.tsa_fusion import TSAFusion
 from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
-from vsr_plugin.models.propagation.recurrence import Inputs
+from vsr_plugin.models.vsr_net import BranchInputs
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack
 
 
@@ -76,23 +76,23 @@ class CUDAComponents:
 
     step_graphs: StepGraphs
 
-    def refill_features(self, lrs: Tensor) -> Mapping[int, Tensor]:
-        """See :meth:`InformationRefill.refill_features`; beside what follows, in the backward branch's order."""
-        windows = self.keyframe_windows(lrs.size(1))
+    def frame_features(self, lrs: Tensor) -> Mapping[int, Tensor]:
+        """See :meth:`InformationRefill.frame_features`; beside what follows, in the backward branch's order."""
+        windows = self.feature_windows(lrs.size(1))
         if not windows or not self._works_beside(lrs):
-            return super().refill_features(lrs)
+            return super().frame_features(lrs)
         feats = OnTheirWay(lrs)
         with self._beside(lrs) as side, trying_algorithms():
             for i in sorted(windows, reverse=True):
                 window = torch.stack([lrs[:, j] for j in windows[i]], dim=1)
-                feat = self.step_graphs.run(self, super().refill_feature, window, lane="beside")
+                feat = self.step_graphs.run(self, super().frame_feature, window, lane="beside")
                 feats.begin(i, feat, side.record_event())
         return feats
 
-    def refill_feature(self, window: Tensor) -> Tensor:
-        """See :meth:`InformationRefill.refill_feature`."""
+    def frame_feature(self, window: Tensor) -> Tensor:
+        """See :meth:`InformationRefill.frame_feature`."""
         with trying_algorithms():
-            return self.step_graphs.run(self, super().refill_feature, window)
+            return self.step_graphs.run(self, super().frame_feature, window)
 
     def backward_step(
         self, lr: Tensor, flow: Tensor | None = None, state: Tensor | None = None, refill: Tensor | None = None
@@ -114,14 +114,14 @@ class CUDAComponents:
             return self.step_graphs.run(self, super().forward_step, lr, flow, state, backward_feat, refill)
 
     def branches_at_once(self, lrs: Tensor) -> bool:
-        """See :meth:`Recurrence.branches_at_once`; true where steps are recorded.
+        """See :meth:`VSRNet.branches_at_once`; true where steps are recorded.
 
         The kernels of larger frames fill the GPU by themselves, and tiles are there to save memory.
         """
         return self.propagation.independent_branches and self._works_beside(lrs)
 
-    def both_steps(self, backward: Inputs, forward: Inputs) -> tuple[Tensor, Tensor]:
-        """See :meth:`Recurrence.both_steps`; at once where :meth:`branches_at_once`, else one after the other."""
+    def both_steps(self, backward: BranchInputs, forward: BranchInputs) -> tuple[Tensor, Tensor]:
+        """See :meth:`VSRNet.both_steps`; at once where :meth:`branches_at_once`, else one after the other."""
         if not self.branches_at_once(backward[0]):
             return super().both_steps(backward, forward)
         with trying_algorithms():
@@ -170,12 +170,12 @@ class CUDAComponents:
         with torch.cuda.stream(side):
             yield side
 
-    def frames_under_way(self, lrs: Tensor) -> int:
-        """See :meth:`Recurrence.frames_under_way`."""
+    def lookahead(self, lrs: Tensor) -> int:
+        """See :meth:`SequenceNet.lookahead`."""
         return int(self._works_beside(lrs))
 
     def begin_reconstruct(self, lr: Tensor, backward_feat: Tensor | None, forward_feat: Tensor) -> Callable[[], Tensor]:
-        """See :meth:`Recurrence.begin_reconstruct`; on the side stream."""
+        """See :meth:`VSRNet.begin_reconstruct`; on the side stream."""
         if not self._works_beside(lr):
             return super().begin_reconstruct(lr, backward_feat, forward_feat)
         inputs = lr, backward_feat, forward_feat

@@ -51,7 +51,7 @@ class InformationRefill:
             self.backward_fusion = nn.Conv2d(2 * mid_channels, mid_channels, 3, padding=1)
         self.forward_fusion = nn.Conv2d(2 * mid_channels, mid_channels, 3, padding=1)
 
-    def keyframe_windows(self, t: int) -> dict[int, list[int]]:
+    def feature_windows(self, t: int) -> dict[int, list[int]]:
         """Keyframes of a ``t``-frame sequence, each with the ``2 * padding + 1`` frames around it.
 
         Segments of local propagation have keyframes, and frames around them, of their own.
@@ -62,7 +62,7 @@ class InformationRefill:
             for i in keyframe_indices(len(segment), self.keyframe_stride)
         }
 
-    def refill_feature(self, window: Tensor) -> Tensor:
+    def frame_feature(self, window: Tensor) -> Tensor:
         """Features ``(n, mid_channels, h, w)`` of a keyframe from its window ``(n, 2 * padding + 1, 3, h, w)``: E."""
         return self.edvr(window)
 

@@ -1,11 +1,10 @@
-"""Propagation, one choice a file: local, unidirectional, bidirectional, coupled; and what drives all of them."""
+"""Propagation, one choice a file: local, unidirectional, bidirectional, coupled; each declares its sweeps."""
 
 from vsr_plugin.models.propagation.bidirectional import Bidirectional
 from vsr_plugin.models.propagation.coupled import Coupled
 from vsr_plugin.models.propagation.forgetting import forget
 from vsr_plugin.models.propagation.local import Local
-from vsr_plugin.models.propagation.propagation import PROPAGATIONS, Propagation
-from vsr_plugin.models.propagation.recurrence import Recurrence
+from vsr_plugin.models.propagation.propagation import PROPAGATIONS, Propagation, Sweep
 from vsr_plugin.models.propagation.resblocks import ResidualBlockNoBN, ResidualBlocksWithInputConv
 from vsr_plugin.models.propagation.unidirectional import Unidirectional
 
@@ -15,9 +14,9 @@ __all__ = [
     "Coupled",
     "Local",
     "Propagation",
-    "Recurrence",
     "ResidualBlockNoBN",
     "ResidualBlocksWithInputConv",
+    "Sweep",
     "Unidirectional",
     "forget",
 ]

@@ -1,20 +1,13 @@
 """Bidirectional propagation: each frame learns from all others, by two branches (section 3.1); BasicVSR's choice."""
 
-from torch import Tensor
-
-from vsr_plugin.models.propagation.propagation import PROPAGATIONS, Propagation
+from vsr_plugin.models.propagation.propagation import PROPAGATIONS, Propagation, Sweep
 
 
 @PROPAGATIONS.register("bidirectional")
 class Bidirectional(Propagation):
     """``h^b_i = R_b(x_i, h̄^b_{i+1})``, ``h^f_i = R_f(x_i, h̄^f_{i-1})``, ``y_i = U(h^b_i, h^f_i)``."""
 
-    independent_branches = True
-    outputs = 2
-
-    def restored_from(self, backward_feat: Tensor, forward_feat: Tensor) -> tuple[Tensor, ...]:
-        """Both branches."""
-        return backward_feat, forward_feat
+    sweeps = restored_from = (Sweep("backward", reverse=True), Sweep("forward"))
 
     def __repr__(self) -> str:
         return "bidirectional"

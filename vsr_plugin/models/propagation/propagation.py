@@ -1,6 +1,6 @@
-"""What every propagation says, and the table of those there are."""
+"""What every propagation declares, and the table of those there are."""
 
-from torch import Tensor
+from dataclasses import dataclass
 
 from vsr_plugin.models.component_table import ComponentTable
 
@@ -8,32 +8,51 @@ from vsr_plugin.models.component_table import ComponentTable
 PROPAGATIONS = ComponentTable("propagation")
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """One pass over a sequence, from frame to frame.
+
+    Attributes:
+        name: that its states are kept under.
+        reverse: it goes backward in time.
+        order: states of so many neighbours go into a step; 1 in BasicVSR and IconVSR, 2 in BasicVSR++.
+        sees: earlier sweeps whose state of the same frame goes into a step.
+    """
+
+    name: str
+    reverse: bool = False
+    order: int = 1
+    sees: tuple["Sweep", ...] = ()
+
+    def in_order(self, frames: range) -> range:
+        """The frames in the order of the sweep."""
+        return frames[::-1] if self.reverse else frames
+
+
 class Propagation:
-    """Which branches a network has, what each sees, and over which frames they run.
+    """Which sweeps a network makes, what each sees, and over which frames they run.
 
     It holds no layers and no state; the network owns ``forward_resblocks``, ``backward_resblocks`` where there is a
     backward branch, and ``fusion`` where an HR frame is restored from two branches.
     """
 
-    #: Whether there is a branch that runs backward in time, before the forward one.
-    has_backward = True
-    #: Whether the forward branch does not see the backward one, so that both may run at once.
-    independent_branches = False
+    #: In the order in which they are made; the last goes forward, so that frames are handed out in order.
+    sweeps: tuple[Sweep, ...]
+    #: Sweeps whose states an HR frame is restored from; more than one are fused first.
+    restored_from: tuple[Sweep, ...]
     #: Whether :meth:`segments` gives more than one run, so that what a frame sees depends on the sequence's length.
     cuts_sequences = False
-    #: Feature maps that the forward branch takes: its own, and perhaps those of the backward branch.
-    forward_inputs = 1
-    #: Feature maps that an HR frame is restored from; more than one are fused first.
-    outputs = 1
+
+    @property
+    def has_backward(self) -> bool:
+        """Whether there is a branch that runs backward in time."""
+        return any(sweep.reverse for sweep in self.sweeps)
+
+    @property
+    def independent_branches(self) -> bool:
+        """Whether there are several sweeps, and none sees another, so that they may run at once."""
+        return len(self.sweeps) > 1 and not any(sweep.sees for sweep in self.sweeps)
 
     def segments(self, t: int) -> list[range]:
         """Runs of frames of a ``t``-frame sequence that are propagated apart from each other; here, all in one."""
         return [range(t)]
-
-    def seen_forward(self, backward_feat: Tensor | None, aligned: Tensor) -> tuple[Tensor, ...]:
-        """What the forward branch takes beside the frame, ``forward_inputs`` feature maps."""
-        return (aligned,)
-
-    def restored_from(self, backward_feat: Tensor | None, forward_feat: Tensor) -> tuple[Tensor, ...]:
-        """What an HR frame is restored from, ``outputs`` feature maps."""
-        return (forward_feat,)

@@ -1,0 +1,327 @@
+"""The driver: runs a network's schedule of sweeps over a sequence, whatever keeps the states (section 3.1).
+
+A propagation declares sweeps as data (:class:`Sweep`), a network supplies their steps, and a :class:`Store` what a step
+takes: frames, flows, features, states. Training and whole sequences keep all of it in memory (:class:`WholeSequence`),
+exact streaming keeps it on disk (:mod:`vsr_plugin.inference.engine`); both run the two functions of this file.
+"""
+
+import functools
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from vsr_plugin.models.propagation.propagation import Propagation, Sweep
+from vsr_plugin.ops.padding import pad_to_multiple
+
+#: Sweeps that run at once, step by step from both ends of the sequence; most groups are one sweep.
+Group = tuple[Sweep, ...]
+#: The last states of each sweep by its name, the latest first: what goes from one block of frames to the next.
+Carried = dict[str, tuple[Tensor, ...]]
+Item = TypeVar("Item")
+
+
+class StepInputs(NamedTuple):
+    """What a step takes at frame ``i``.
+
+    Attributes:
+        lr: frame ``(n, 3, h, w)``.
+        flows: ``order`` flows ``(n, 2, h, w)``: from the frame to its neighbour where the sweep comes from, from that
+            neighbour to the next, and so on; ``None`` where the sequence begins, or without flow.
+        states: of those ``order`` neighbours, the nearest first; ``None`` where the sequence begins.
+        seen: states of the same frame by the sweeps that this one sees, in their order.
+        feature: of the frame, if it has one: of a keyframe in IconVSR, else ``None``.
+    """
+
+    lr: Tensor
+    flows: tuple[Tensor | None, ...]
+    states: tuple[Tensor | None, ...]
+    seen: tuple[Tensor, ...]
+    feature: Tensor | None
+
+
+class Store(ABC):
+    """Frames of one sequence, and what is computed from them, by number of the frame.
+
+    Args:
+        propagation: says where in the sequence propagation starts anew.
+        num_frames: length of the sequence.
+    """
+
+    def __init__(self, propagation: Propagation, num_frames: int) -> None:
+        self.runs = propagation.segments(num_frames)
+        self._run_of = [run for run in self.runs for _ in run]
+
+    @abstractmethod
+    def lr(self, i: int) -> Tensor:
+        """Frame ``i``, ``(n, 3, h, w)``, extended to sides that the network takes."""
+
+    @abstractmethod
+    def flow(self, i: int, *, reverse: bool) -> Tensor | None:
+        """Flow from frame ``i`` to the next if ``reverse``, else to the one before; ``None`` without flow."""
+
+    @abstractmethod
+    def feature(self, i: int) -> Tensor | None:
+        """Feature of frame ``i``, if it has one."""
+
+    @abstractmethod
+    def state(self, sweep: Sweep, i: int) -> Tensor:
+        """State of frame ``i`` that was kept."""
+
+    @abstractmethod
+    def keep(self, sweep: Sweep, i: int, state: Tensor) -> None:
+        """Keep a state."""
+
+    @abstractmethod
+    def done(self, i: int) -> None:
+        """Frame ``i`` is being restored, and nothing kept for it is asked for again."""
+
+    def neighbours(self, sweep: Sweep, i: int) -> int:
+        """How many states the step at frame ``i`` takes: ``order``, or fewer near where propagation starts."""
+        run = self._run_of[i]
+        return min(sweep.order, run.stop - 1 - i if sweep.reverse else i - run.start)
+
+    def inputs(self, sweep: Sweep, i: int, carried: tuple[Tensor, ...]) -> StepInputs:
+        """What the step of a sweep takes at frame ``i``, given the states of the frames where it comes from."""
+        count, toward = self.neighbours(sweep, i), 1 if sweep.reverse else -1
+        none = (None,) * (sweep.order - count)
+        flows = tuple(self.flow(i + k * toward, reverse=sweep.reverse) for k in range(count))
+        seen = tuple(self.state(other, i) for other in sweep.sees)
+        return StepInputs(self.lr(i), flows + none, carried[:count] + none, seen, self.feature(i))
+
+
+def run_sweeps(
+    net: "SequenceNet", group: Group, frames: range, store: Store, carried: Carried
+) -> Iterator[tuple[tuple[int, ...], tuple[Tensor, ...]]]:
+    """Run sweeps that go at once over a run of frames, each in its own direction.
+
+    Args:
+        net: the network whose steps these are.
+        group: the sweeps.
+        frames: of the sequence; of a block, if ``carried`` says what was before it.
+        store: what the steps take; this function keeps nothing in it.
+        carried: is kept up to date.
+
+    Yields:
+        The frame of each sweep, and its new state.
+    """
+    steps = net.checkpointed(net.steps)
+    for indices in zip(*(sweep.in_order(frames) for sweep in group), strict=True):
+        inputs = [store.inputs(s, i, carried.get(s.name, ())) for s, i in zip(group, indices, strict=True)]
+        states = steps(group, inputs)
+        for sweep, state in zip(group, states, strict=True):
+            carried[sweep.name] = (state, *carried.get(sweep.name, ()))[: sweep.order]
+        yield indices, states
+
+
+def begin_frames(
+    net: "SequenceNet", group: Group, frames: range, store: Store, carried: Carried
+) -> Iterator[tuple[int, dict[Sweep, Tensor], Callable[[], Tensor]]]:
+    """Run the last group of the schedule and begin to reconstruct its frames, in order of time.
+
+    A single sweep, which has to go forward, hands out frames as it goes. Sweeps that go at once come to an end first,
+    so what they give has to be in the store already.
+
+    Yields:
+        ``i``, the states of the frame by sweep, and what gives the HR frame.
+    """
+    alone = group[0] if len(group) == 1 else None
+    last = run_sweeps(net, group, frames, store, carried) if alone else (((i,), ()) for i in frames)
+    for (i,), new in last:
+        states = {s: new[0] if s is alone else store.state(s, i) for s in net.propagation.restored_from}
+        result = net.begin_frame(store.lr(i), states, store.feature(i))
+        store.done(i)
+        yield i, states, result
+
+
+def half_way(propagation: Propagation) -> int:
+    """After how many sweeps half of the work on a frame counts as done; see ``on_step`` of those that run sequences."""
+    return len(propagation.sweeps) // 2
+
+
+class WholeSequence(Store):
+    """All in memory, with gradients if they are recorded.
+
+    Args:
+        net: gives flows and features.
+        lrs: frames ``(n, t, 3, h, w)`` with sides that the network takes.
+    """
+
+    def __init__(self, net: "SequenceNet", lrs: Tensor) -> None:
+        super().__init__(net.propagation, lrs.size(1))
+        self._lrs = lrs
+        self._flows_forward, self._flows_backward = net.estimate_flows(lrs)
+        self._features = net.frame_features(lrs)
+        self._states: dict[tuple[str, int], Tensor] = {}
+
+    def lr(self, i: int) -> Tensor:
+        return self._lrs[:, i]
+
+    def flow(self, i: int, *, reverse: bool) -> Tensor:
+        return self._flows_backward[:, i] if reverse else self._flows_forward[:, i - 1]
+
+    def feature(self, i: int) -> Tensor | None:
+        return self._features.get(i)
+
+    def state(self, sweep: Sweep, i: int) -> Tensor:
+        return self._states[sweep.name, i]
+
+    def keep(self, sweep: Sweep, i: int, state: Tensor) -> None:
+        self._states[sweep.name, i] = state
+
+    def done(self, i: int) -> None:
+        for key in [key for key in self._states if key[1] == i]:
+            del self._states[key]
+
+
+class SequenceNet:
+    """Runs a network over whole sequences, mixed into it.
+
+    The network supplies the steps, and every way of running it (training, whole sequences, streaming, export) calls the
+    same ones:
+
+    - ``estimate_flows(lrs)``: flows between neighbouring frames in both directions;
+    - ``feature_windows(t)`` and ``frame_feature(window)``: which frames have features of their own, from which frames
+      these are computed, and the features; ``frame_features(lrs)`` is both for a whole sequence;
+    - ``steps(group, inputs)``: new states of sweeps at one frame each;
+    - ``begin_frame(lr, states, feature)``: the HR frame, perhaps beside later steps.
+
+    Its ``propagation`` declares the sweeps. States are plain tensors that are passed and returned; nothing is kept on
+    the network between calls.
+    """
+
+    propagation: Propagation
+
+    #: HR pixels per LR pixel and side.
+    scale: int
+    #: Frames are extended to multiples of this many pixels before any step.
+    size_multiple = 1
+    #: Gradient checkpointing: training keeps the states between steps and computes what is inside them again.
+    with_cp = False
+
+    def checkpointed(self, step: Callable) -> Callable:
+        """A step that keeps only its inputs for the backward pass, if ``with_cp`` and gradients are wanted."""
+        if not (self.with_cp and torch.is_grad_enabled()):
+            return step
+        return functools.partial(checkpoint, step, use_reentrant=False)
+
+    def schedule(self, lrs: Tensor) -> list[Group]:
+        """Which sweeps run at once for frames of the size of ``lrs`` ``(n, ..., 3, h, w)``; here one at a time."""
+        return [(sweep,) for sweep in self.propagation.sweeps]
+
+    def lookahead(self, lrs: Tensor) -> int:
+        """Frames of the size of ``lrs`` ``(n, ..., 3, h, w)`` to begin reconstructing before the first is asked for."""
+        return 0
+
+    def feature_windows(self, t: int) -> dict[int, list[int]]:
+        """Frames of a ``t``-frame sequence that have features of their own, each with those they are computed from."""
+        return {}
+
+    def frame_features(self, lrs: Tensor) -> Mapping[int, Tensor]:
+        """All such features of ``lrs`` ``(n, t, 3, h, w)`` by frame index, each ``(n, c, h, w)``."""
+        windows = self.feature_windows(lrs.size(1))
+        return {i: self.checkpointed(self.frame_feature)(lrs[:, window]) for i, window in windows.items()}
+
+    def restore_iter(self, lrs: Tensor, on_step: Callable[[int], None] | None = None) -> Iterator[Tensor]:
+        """Restore a whole sequence and hand out its HR frames one by one, in order of time.
+
+        The states of all frames are in memory, the HR frames only as long as the caller keeps them.
+
+        Args:
+            lrs: RGB in [0, 1], ``(n, t, 3, h, w)``; any ``t``, ``h``, ``w`` of at least 1.
+            on_step: called with the index of a frame when half of the work on it is done, and when it is restored.
+
+        Yields:
+            ``(n, 3, scale * h, scale * w)``, not clipped to [0, 1].
+
+        Raises:
+            ValueError: ``lrs`` has another shape or is not floating point.
+        """
+        check_sequence(lrs)
+        on_step = on_step or (lambda i: None)
+        h, w = lrs.shape[-2:]
+        lrs = pad_to_multiple(lrs, self.size_multiple)
+        store = WholeSequence(self, lrs)
+        *earlier, last = self.schedule(lrs)
+        half = half_way(self.propagation)
+        for run in store.runs:
+            # What goes at once comes to an end before a frame is restored.
+            made = 0
+            for group in [*earlier, last] if len(last) > 1 else earlier:
+                for indices, states in run_sweeps(self, group, run, store, {}):
+                    for sweep, i, state in zip(group, indices, states, strict=True):
+                        store.keep(sweep, i, state)
+                    if made < half <= made + len(group):
+                        on_step(indices[0])
+                del states, state  # from here on a state goes with its frame
+                made += len(group)
+            if not half:
+                for i in reversed(run):
+                    on_step(i)
+            for i, _, result in delayed(begin_frames(self, last, run, store, {}), self.lookahead(lrs)):
+                hr = result()
+                on_step(i)
+                yield hr[..., : self.scale * h, : self.scale * w]
+
+    def forward(self, lrs: Tensor) -> Tensor:
+        """Restore a whole sequence.
+
+        Args:
+            lrs: RGB in [0, 1], ``(n, t, 3, h, w)``; any ``t``, ``h``, ``w`` of at least 1.
+
+        Returns:
+            ``(n, t, 3, scale * h, scale * w)``, not clipped to [0, 1].
+
+        Raises:
+            ValueError: ``lrs`` has another shape or is not floating point.
+        """
+        return torch.stack(list(self.restore_iter(lrs)), dim=1)
+
+    def steps(self, group: Group, inputs: Sequence[StepInputs]) -> tuple[Tensor, ...]:
+        """New states ``(n, c, h, w)`` of the sweeps of a group, each at a frame of its own."""
+        raise NotImplementedError
+
+    def begin_frame(self, lr: Tensor, states: Mapping[Sweep, Tensor], feature: Tensor | None) -> Callable[[], Tensor]:
+        """Begin to reconstruct a frame; nothing that was passed may be written to before it is there.
+
+        Args:
+            lr: the frame ``(n, 3, h, w)``.
+            states: by the sweeps that ``propagation.restored_from`` names.
+            feature: of the frame, if it has one.
+
+        Returns:
+            What gives the HR frame ``(n, 3, scale * h, scale * w)``.
+        """
+        raise NotImplementedError
+
+
+def check_sequence(lrs: Tensor) -> None:
+    """Raise ``ValueError`` unless ``lrs`` is a floating-point sequence ``(n, t, 3, h, w)`` with no empty side."""
+    shape = tuple(lrs.shape)
+    if lrs.dim() == 4 and lrs.size(1) == 3:
+        raise ValueError(f"`lrs` must have shape (n, t, 3, h, w), got {shape}; add a batch axis")
+    if lrs.dim() != 5 or lrs.size(2) != 3:
+        raise ValueError(f"`lrs` must have shape (n, t, 3, h, w), got {shape}")
+    if lrs.numel() == 0:
+        raise ValueError(f"`lrs` must hold at least one frame of at least one pixel, got shape {shape}")
+    if not lrs.is_floating_point():
+        raise ValueError(f"`lrs` must be floating point in [0, 1], got {lrs.dtype}; divide 8-bit frames by 255")
+
+
+def delayed(items: Iterable[Item], delay: int) -> Iterator[Item]:
+    """Items in their order, each when ``delay`` more have been taken.
+
+    Example:
+        >>> next(delayed(iter("abc"), 1))
+        'a'
+    """
+    waiting: deque[Item] = deque()
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > delay:
+            yield waiting.popleft()
+    yield from waiting
