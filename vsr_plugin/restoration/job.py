@@ -16,6 +16,7 @@ import numpy as np
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.files import LOCK_NAME, NewFile, locked, write_text
+from vsr_plugin.inference.state_store import ALL_SWEPT, SWEPT
 from vsr_plugin.media.segmented import Segment
 
 _JOB, _RESOURCES, _COMPLETE = "job.json", "resources.json", "complete.json"
@@ -141,12 +142,16 @@ class JobFolder:
 
     def holds_work(self) -> bool:
         """Whether deleting the folder would lose anything."""
-        return any(self.path.glob("records/*.json")) or any(self.path.glob("pieces/*/*/swept"))
+        return any(self.path.glob("records/*.json")) or any(self._swept())
+
+    def _swept(self) -> list[Path]:
+        """How far the sweeps of unfinished scenes have come, a file each."""
+        return sorted(self.path.glob(f"pieces/*/*/{SWEPT}"))
 
     def done_before(self) -> str:
         """What an earlier run has left, in words; inside unfinished scenes, too, whose frames do not count yet."""
         text = f"{sum(record.segment.frames for record in self.records())} frames were done before"
-        swept = {path.parents[1]: path.read_text() == "0" for path in sorted(self.path.glob("pieces/*/*/swept"))}
+        swept = {path.parents[1]: path.read_text() == ALL_SWEPT for path in self._swept()}
         whole, partly = sum(swept.values()), len(swept) - sum(swept.values())
         if whole:
             text += f", and of {whole} more scene{'s' * (whole > 1)} the half that goes backward in time"
