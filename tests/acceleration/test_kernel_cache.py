@@ -1,11 +1,16 @@
 """Compiled kernels are kept from process to process."""
 
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 
 from vsr_plugin.acceleration import kernel_cache
+from vsr_plugin.acceleration.cpu import kernels as cpu_kernels
 from vsr_plugin.acceleration.cpu.kernels import jit
+from vsr_plugin.acceleration.cuda import kernels as cuda_kernels
+from vsr_plugin.acceleration.cuda.kernels import nvrtc
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +95,37 @@ def test_cpu_kernels_are_kept(monkeypatch):
 
     monkeypatch.setattr(jit, "_object_file", refuse)
     assert jit._engine.__wrapped__("few_channels", parameters).get_function_address("run")
-    monkeypatch.setattr(jit, "_processor", lambda: ("another", "+features"))
-    with pytest.raises(RuntimeError, match="compiled again"):
-        jit._engine.__wrapped__("few_channels", parameters)
+    for owner, name, other in (
+        (jit, "_processor", lambda: ("another", "+features")),
+        (kernel_cache, "digest", lambda kernels: "other sources"),
+    ):
+        with monkeypatch.context() as changed, pytest.raises(RuntimeError, match="compiled again"):
+            changed.setattr(owner, name, other)
+            jit._engine.__wrapped__("few_channels", parameters)
+
+
+@pytest.mark.parametrize("kernels", [cpu_kernels, cuda_kernels], ids=["cpu", "cuda"])
+def test_every_source_file_of_the_kernels_counts(tmp_path, kernels):
+    original = Path(kernels.__file__).parent
+    copy = tmp_path / "copy"
+    shutil.copytree(original, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    digest = kernel_cache.digest.__wrapped__
+    assert digest(copy) == digest(original)
+    files = [path for path in copy.rglob("*") if path.is_file()]
+    assert len(files) > 5
+    for path in files:
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] + b" ")
+        assert digest(copy) != digest(original), path
+        path.write_bytes(data)
+    files[0].rename(copy / "renamed.py")
+    assert digest(copy) != digest(original)
+
+
+def test_cuda_kernels_are_compiled_for_their_sources(monkeypatch):
+    monkeypatch.setattr(nvrtc, "_translate", lambda source, options: b"code")
+    assert nvrtc.compile_cubin("source", []) == b"code"
+    monkeypatch.setattr(nvrtc, "_translate", lambda source, options: b"other")
+    assert nvrtc.compile_cubin("source", []) == b"code"
+    monkeypatch.setattr(kernel_cache, "digest", lambda kernels: "other sources")
+    assert nvrtc.compile_cubin("source", []) == b"other"

@@ -6,6 +6,7 @@ compiled in every process.
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import stat
@@ -24,11 +25,23 @@ def folder() -> Path:
     return Path(kernels) / "vsr_plugin"
 
 
+@functools.cache
+def digest(kernels: Path) -> str:
+    """Of all source files in a folder of kernels and below it.
+
+    Any of them may shape the code, and a list of those that do would be out of date one day.
+    """
+    files = sorted(path for path in kernels.rglob("*") if path.suffix in (".py", ".cu"))
+    described = (f"{path.relative_to(kernels)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files)
+    return hashlib.sha256("\n".join(described).encode()).hexdigest()
+
+
 def cached(description: Iterable[str], compile_it: Callable[[], bytes]) -> bytes:
     """What an earlier process compiled, or else what ``compile_it`` gives, which is kept for later ones.
 
     Args:
-        description: everything that the code depends on: its source, what it is compiled for, and by what version.
+        description: everything that the code depends on: its sources, see :func:`digest`, what it is compiled for, and
+            by what version.
         compile_it: compiles; what it raises is raised.
     """
     name = hashlib.sha256("\0".join(description).encode()).hexdigest()

@@ -106,13 +106,6 @@ def _target_machine() -> Any:
     return _llvm().Target.from_default_triple().create_target_machine(cpu=name, features=features, opt=3)
 
 
-@functools.cache
-def _sources() -> str:
-    """Everything that says what code is emitted, and how it is compiled."""
-    here = Path(__file__)
-    return "".join(path.read_text() for path in [here, *sorted((here.parent / "codegen").glob("*.py"))])
-
-
 def _object_file(task: str, parameters: tuple[int, ...]) -> bytes:
     llvm, machine = _llvm(), _target_machine()
     emit = importlib.import_module(f"{__package__}.codegen.{task}").emit
@@ -127,7 +120,8 @@ def _object_file(task: str, parameters: tuple[int, ...]) -> bytes:
 def _engine(task: str, parameters: tuple[int, ...]) -> Any:
     llvm = _llvm()
     version = importlib.import_module("llvmlite").__version__
-    depends_on = (_sources(), version, llvm.get_default_triple(), *_processor(), task, *map(str, parameters))
+    sources = kernel_cache.digest(Path(__file__).parent)
+    depends_on = (sources, version, llvm.get_default_triple(), *_processor(), task, *map(str, parameters))
     code = kernel_cache.cached(depends_on, lambda: _object_file(task, parameters))
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))

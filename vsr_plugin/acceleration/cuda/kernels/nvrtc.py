@@ -85,7 +85,7 @@ def compile_cubin(source: str, options: Sequence[str]) -> bytes:
     Raises:
         RuntimeError: there is no compiler, or it refuses; with its messages.
     """
-    depends_on = (source, *options, str(torch.version.cuda))
+    depends_on = (kernel_cache.digest(Path(__file__).parent), source, *options, str(torch.version.cuda))
     return kernel_cache.cached(depends_on, lambda: _translate(source, options))
 
 
