@@ -95,7 +95,7 @@ def test_command_reports_this_environment() -> None:
     command = [sys.executable, "-m", "vsr_plugin", "env"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    for part in ("vsr_plugin", "PyTorch", "Deformable convolution", "active", "basicvsr_reds4"):
+    for part in ("vsr_plugin", "PyTorch", "cpu: fp32: ", "Deformable convolution", "active", "basicvsr_reds4"):
         assert part in done.stdout
     assert "Warning: mmcv.ops" not in done.stdout
 
@@ -147,10 +147,11 @@ def test_devices_say_which_kernels_they_run(monkeypatch):
         ),
     )
     monkeypatch.setattr(flow_by_kernels, "flow_obstacle", lambda device: "they are for Hopper GPUs")
-    monkeypatch.setattr(acceleration, "cpu_obstacle", lambda: "llvmlite is not installed; pip install llvmlite")
+    monkeypatch.setattr(acceleration, "cpu_paths", lambda: {"fp32": "oneDNN", "bf16": "refused"})
     assert environment._describe_kernels(torch, None) == []
     assert environment._describe_kernels(torch, acceleration) == [
-        "cpu: kernels of our own: fp32 no (llvmlite is not installed; pip install llvmlite)",
+        "cpu: fp32: oneDNN",
+        "cpu: bf16: refused",
         "cuda:0: kernels of our own: fp16 yes, bf16 yes, flow no (they are for Hopper GPUs)",
         "cuda:1: kernels of our own: fp16 no (libnvrtc.so.13 is not installed), bf16 yes, "
         "flow no (they are for Hopper GPUs)",

@@ -6,7 +6,7 @@
 from vsr_plugin.acceleration.accelerate import (
     accelerate,
     accelerate_with_fallback,
-    cpu_obstacle,
+    cpu_paths,
     missing_kernels,
 )
 from vsr_plugin.acceleration.guard import FiniteGuard, NotFiniteError
@@ -18,6 +18,6 @@ __all__ = [
     "NotFiniteError",
     "accelerate",
     "accelerate_with_fallback",
-    "cpu_obstacle",
+    "cpu_paths",
     "missing_kernels",
 ]

@@ -11,9 +11,11 @@ from vsr_plugin.acceleration import generic
 from vsr_plugin.acceleration.cpu import components as cpu
 from vsr_plugin.acceleration.cpu.kernels import missing_kernels as missing_on_cpu
 from vsr_plugin.acceleration.cpu.kernels import obstacle as obstacle_on_cpu
+from vsr_plugin.acceleration.cpu.kernels import vector_lanes as lanes_on_cpu
 from vsr_plugin.acceleration.cuda import components as cuda
 from vsr_plugin.acceleration.cuda.kernels import CHANNELS, obstacle
-from vsr_plugin.acceleration.precision import feature_dtype
+from vsr_plugin.acceleration.fused_conv import describe_onednn
+from vsr_plugin.acceleration.precision import PRECISIONS, feature_dtype
 from vsr_plugin.errors import VSRError
 from vsr_plugin.models.vsr_net import VSRNet
 
@@ -59,9 +61,27 @@ def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
     return fast
 
 
-def cpu_obstacle() -> str | None:
-    """Why CPUs compute in float32 without kernels of our own; ``None`` where these are used."""
-    return obstacle_on_cpu() if cpu.worthwhile(torch.float32) else "this PyTorch has no fused oneDNN operators"
+def cpu_paths() -> dict[str, str]:
+    """By precision of the features, what computes convolutions on this CPU, and why nothing faster does.
+
+    Kernels are compiled, if no earlier process has, and tried for it.
+    """
+    paths = {}
+    for precision, dtype in PRECISIONS.items():
+        try:
+            feature_dtype(precision, torch.device("cpu"))
+        except VSRError as error:
+            paths[precision] = f"refused ({error})"
+            continue
+        paths[precision] = describe_onednn(dtype)
+        if dtype == torch.float32 and cpu.worthwhile(dtype):
+            reason, lanes = obstacle_on_cpu(), lanes_on_cpu()
+            paths[precision] = (
+                f"{paths[precision]}; kernels of our own are not used ({reason})"
+                if reason
+                else f"kernels of our own, vectors of {lanes} floats; small images by {paths[precision]}"
+            )
+    return paths
 
 
 def missing_kernels(net: nn.Module, precision: str) -> str | None:

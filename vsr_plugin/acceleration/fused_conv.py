@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -49,6 +50,14 @@ def _layout_is_that_of_any_size() -> bool:
     but falls back to one that is eleven times slower (64 channels, 16x16).
     """
     return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
+
+def describe_onednn(dtype: torch.dtype) -> str:
+    """What computes convolutions in a precision on this CPU where there are no kernels of our own, and why it does."""
+    if not onednn_fuses(dtype):
+        return "plain operators (oneDNN's fused ones are missing or wrong in this PyTorch)"
+    packed = "packed once" if _layout_is_that_of_any_size() else "packed at every call"
+    return f"oneDNN, weights {packed} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def _pack(weight: Tensor, padding: Pair, stride: Pair, input_shape: Sequence[int]) -> Tensor:
@@ -106,14 +115,15 @@ class FusedConv(nn.Module):
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.bias = nn.Parameter(bias, requires_grad=False)
         self._name, self._scalars = {None: ("none", []), 0: ("relu", [])}.get(slope, ("leaky_relu", [slope]))
-        self._for_onednn = None
+        self._by_onednn = weight.device.type == "cpu" and onednn_fuses(dtype)
+        self._packed: Tensor | None = None
         self._winograd = None
-        if weight.device.type == "cpu" and onednn_fuses(dtype):
-            # Weights that are not packed are reordered at every call, in some microseconds.
-            any_size = _layout_is_that_of_any_size()
-            self._for_onednn = _pack(weight, padding, stride, (1, weight.size(1), 180, 320)) if any_size else weight
-            if dtype == torch.float32 and WinogradConv.suits(weight, padding, stride):
-                self._winograd = WinogradConv(weight, bias, slope)
+        if self._by_onednn and dtype == torch.float32 and WinogradConv.suits(weight, padding, stride):
+            self._winograd = WinogradConv(weight, bias, slope)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What oneDNN has packed can be neither copied nor pickled; a copy packs its own.
+        return {**self.__dict__, "_packed": None}
 
     @classmethod
     def of(cls, conv: nn.Conv2d, dtype: torch.dtype, slope: float | None = None) -> "FusedConv":
@@ -123,6 +133,15 @@ class FusedConv(nn.Module):
     def prepare(self, x: Tensor) -> Tensor:
         """Bring an input to this convolution's precision and layout; nothing is copied where it has them."""
         return x.to(self.dtype, memory_format=torch.channels_last)
+
+    @property
+    def _for_onednn(self) -> Tensor:
+        """The weights as they are given to oneDNN, packed when they are first used."""
+        if not _layout_is_that_of_any_size():
+            return self.weight  # which is reordered at every call, in some microseconds
+        if self._packed is None:
+            self._packed = _pack(self.weight, self.padding, self.stride, (1, self.weight.size(1), 180, 320))
+        return self._packed
 
     def by_winograd(self, x: Tensor) -> WinogradConv | None:
         """What convolves an input of this size by kernels of our own, if that pays and they work here."""
@@ -145,7 +164,7 @@ class FusedConv(nn.Module):
             # The other convolutions pad both sides or none.
             x, above = F.pad(x, (0, 0, above, below)), 0
         padding = above, self.padding[1]
-        if self._for_onednn is not None:
+        if self._by_onednn:
             return _fused(x, self._for_onednn, self.bias, padding, self.stride, self._name, self._scalars)
         convolve = conv_with_epilogue.convolve if x.is_cuda else conv_with_epilogue.by_operators
         return convolve(x, self.weight, self.bias, self.stride, padding, self.slope)
@@ -155,7 +174,7 @@ class FusedConv(nn.Module):
         x, residual = self.prepare(x), self.prepare(residual)
         if winograd := self.by_winograd(x):
             return winograd(x, residual=residual)
-        if self._for_onednn is not None:
+        if self._by_onednn:
             return _fused_residual(x, residual, self._for_onednn, self.bias, self.padding, self.stride)
         convolve_and_add = conv_with_epilogue.convolve_and_add if x.is_cuda else conv_with_epilogue.add_by_operators
         return convolve_and_add(x, residual, self.weight, self.bias, self.stride, self.padding)
@@ -165,6 +184,6 @@ class FusedConv(nn.Module):
         x = self.prepare(x)
         if winograd := self.by_winograd(x):
             return winograd(x, residual=residual, into=residual)
-        if self._for_onednn is not None:
+        if self._by_onednn:
             return _fused_residual_(x, residual, self._for_onednn, self.bias, self.padding, self.stride)
         return self.add(x, residual)

@@ -308,7 +308,7 @@ def _describe_devices(torch: Any) -> list[str]:
 
 
 def _describe_kernels(torch: Any, acceleration: Any) -> list[str]:
-    """For each device a line that says which kernels of our own are used there, and why others are not.
+    """Lines that say for each device what computes convolutions there, and why nothing faster does.
 
     Args:
         torch: the module.
@@ -316,8 +316,7 @@ def _describe_kernels(torch: Any, acceleration: Any) -> list[str]:
     """
     if acceleration is None:
         return []
-    reason = acceleration.cpu_obstacle()
-    lines = [f"cpu: kernels of our own: fp32 {'yes' if reason is None else f'no ({reason})'}"]
+    lines = [f"cpu: {precision}: {path}" for precision, path in acceleration.cpu_paths().items()]
     if not torch.cuda.is_available():
         return lines
     from vsr_plugin.acceleration.cuda.flow_by_kernels import flow_obstacle

@@ -83,10 +83,15 @@ def host() -> tuple[Host | None, str | None]:
     return None, "the processor has neither AVX2 with FMA, AVX-512 nor NEON"
 
 
+def vector_lanes() -> int:
+    """Floats in the vectors that kernels are compiled for; 0 where none are."""
+    found, _ = host()
+    return found.lanes if found else 0
+
+
 def lanes_for(*channels: int) -> int | None:
     """The widest vectors of which all numbers of channels are multiples, if there are kernels here at all."""
-    found, _ = host()
-    lanes = found.lanes if found else 0
+    lanes = vector_lanes()
     while lanes >= 4:
         if not any(number % lanes for number in channels):
             return lanes
