@@ -5,7 +5,6 @@ import torch
 import torch.nn as nn
 
 from vsr_plugin.acceleration import FiniteGuard, accelerate
-from vsr_plugin.acceleration.cpu import components as cpu
 from vsr_plugin.acceleration.precision import feature_dtype
 from vsr_plugin.errors import VSRError
 from vsr_plugin.models import BasicVSRNet, IconVSRNet, SPyNet
@@ -129,18 +128,6 @@ def test_net_stays_as_it_was(nets):
     net(_lrs(2, 16, 16)).mean().backward()
     assert net.conv_last.weight.grad is not None
     net.zero_grad()
-
-
-@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
-@torch.no_grad()
-def test_without_fused_operators(nets, monkeypatch, precision):
-    monkeypatch.setattr(cpu, "worthwhile", lambda dtype: False)
-    monkeypatch.setattr("vsr_plugin.acceleration.fused_conv.onednn_fuses", lambda dtype: False)
-    lrs = _lrs(3, 20, 24)
-    for net in nets.values():
-        error = accelerate(net, precision=precision)(lrs) - net.eval()(lrs)
-        assert error.dtype == torch.float32
-        assert error.abs().max() < (1e-4 if precision == "fp32" else 0.05)
 
 
 def test_precisions_that_cannot_be(nets):

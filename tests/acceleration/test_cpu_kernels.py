@@ -11,7 +11,7 @@ from vsr_plugin.acceleration.cpu.kernels import DeformConv, FewChannelsConv, Win
 from vsr_plugin.acceleration.cpu.kernels.winograd import ALGORITHMS
 from vsr_plugin.ops.deform_conv import modulated_deform_conv2d
 
-works = pytest.mark.skipif(jit.host()[0] is None, reason=f"no CPU kernels: {jit.host()[1]}")
+every_width = pytest.mark.usefixtures("lanes")
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def test_share_of_multiplications(taps, share):
     assert algorithm.patch**2 / (algorithm.tile * taps) ** 2 == pytest.approx(share, abs=1e-3)
 
 
-@works
+@pytest.mark.skipif(jit.host()[0] is None, reason=f"no CPU kernels: {jit.host()[1]}")
 def test_they_work_here():
     assert kernels.obstacle() is None
 
@@ -61,7 +61,7 @@ def test_they_work_here():
 # Convolutions
 
 
-@works
+@every_width
 @pytest.mark.parametrize("taps", ALGORITHMS)
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (5, 1), (13, 22), (31, 65)])
 @pytest.mark.parametrize(("c_in", "c_out"), [(16, 16), (64, 64), (24, 40), (12, 44), (8, 216)])
@@ -74,7 +74,7 @@ def test_winograd(taps, size, c_in, c_out):
     assert largest_error(ours, expected) < 5e-5
 
 
-@works
+@every_width
 @pytest.mark.parametrize(("slope", "activate"), [(0, F.relu), (0.1, lambda x: F.leaky_relu(x, 0.1))])
 def test_winograd_activation_after_the_residual(slope, activate):
     x, residual = features(1, 16, 9, 10), features(1, 16, 9, 10)
@@ -90,7 +90,7 @@ def test_winograd_activation_after_the_residual(slope, activate):
     torch.testing.assert_close(residual, expected, atol=1e-5, rtol=1e-5)
 
 
-@works
+@every_width
 @pytest.mark.parametrize("padding", [(1, 1), (0, 1), (1, 0), (0, 0)])
 def test_winograd_rows_of_zeros(padding):
     conv = nn.Conv2d(16, 32, 3, padding=(0, 1))
@@ -99,10 +99,11 @@ def test_winograd_rows_of_zeros(padding):
     torch.testing.assert_close(WinogradConv(conv.weight, conv.bias, None)(x, padding), expected, atol=1e-5, rtol=1e-5)
 
 
-@works
+@every_width
 @pytest.mark.parametrize("factor", [2, 3])
-@pytest.mark.parametrize("c", [16, 64, 96])
-def test_winograd_writes_shuffled(factor, c):
+@pytest.mark.parametrize("vectors", [1, 2, 3])
+def test_winograd_writes_shuffled(lanes, factor, vectors):
+    c = 2 * lanes * vectors
     conv = nn.Conv2d(16, c * factor**2, 3, padding=1)
     x = features(2, 16, 6, 9)
     # From channel, row, column to row, column, channel.
@@ -113,12 +114,14 @@ def test_winograd_writes_shuffled(factor, c):
     torch.testing.assert_close(ours(x, shuffle=factor), expected, atol=1e-5, rtol=1e-5)
 
 
-@works
-def test_winograd_does_not_shuffle_parts_of_vectors():
-    assert not WinogradConv(torch.randn(16, 16, 3, 3), torch.zeros(16), None).shuffles(2)
+@every_width
+@pytest.mark.parametrize("factor", [2, 3])
+def test_winograd_does_not_shuffle_parts_of_vectors(lanes, factor):
+    c_out = lanes * factor**2
+    assert not WinogradConv(torch.randn(c_out, 16, 3, 3), torch.zeros(c_out), None).shuffles(factor)
 
 
-@works
+@every_width
 def test_winograd_reads_slices():
     conv = nn.Conv2d(16, 16, 3, padding=1)
     ours = WinogradConv(conv.weight, conv.bias, None)
@@ -128,7 +131,7 @@ def test_winograd_reads_slices():
         torch.testing.assert_close(ours(x, residual=x), conv(x) + x, atol=1e-5, rtol=1e-5)
 
 
-@works
+@every_width
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("slope", [None, 0, 0.1])
 def test_winograd_shows_what_is_not_finite(value, slope):
@@ -137,14 +140,14 @@ def test_winograd_shows_what_is_not_finite(value, slope):
     assert not WinogradConv(torch.randn(16, 16, 3, 3), torch.zeros(16), slope)(x).isfinite().all()
 
 
-@works
+@every_width
 def test_nothing_to_convolve():
     ours = WinogradConv(torch.randn(16, 16, 3, 3), torch.zeros(16), None)
     assert ours(torch.empty(0, 16, 4, 4)).shape == (0, 16, 4, 4)
     assert FewChannelsConv(torch.randn(3, 16, 3, 3), torch.zeros(3))(torch.empty(1, 16, 4, 0)).shape == (1, 3, 4, 0)
 
 
-@works
+@every_width
 @pytest.mark.parametrize(("c_in", "c_out", "taps"), [(64, 3, 3), (16, 2, 7), (4, 1, 3), (12, 3, 5)])
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (9, 4), (3, 6), (7, 10)])
 def test_few_channels(c_in, c_out, taps, size):
@@ -153,7 +156,7 @@ def test_few_channels(c_in, c_out, taps, size):
     torch.testing.assert_close(FewChannelsConv(conv.weight, conv.bias)(x), conv(x), atol=1e-5, rtol=1e-5)
 
 
-@works
+@every_width
 def test_few_channels_rows_of_zeros():
     conv = nn.Conv2d(8, 3, 3, padding=(0, 1))
     x = features(2, 8, 9, 6)
@@ -162,7 +165,7 @@ def test_few_channels_rows_of_zeros():
         torch.testing.assert_close(FewChannelsConv(conv.weight, conv.bias)(x, padding), expected, atol=1e-5, rtol=1e-5)
 
 
-@works
+@every_width
 @pytest.mark.parametrize("size", [(1, 1), (1, 6), (6, 1), (7, 9)])
 @pytest.mark.parametrize(("c_in", "c_out", "groups"), [(64, 64, 8), (32, 16, 4), (32, 24, 8)])
 @pytest.mark.parametrize("reach", [0.0, 2.0, 1e9])
@@ -175,7 +178,7 @@ def test_deform(size, c_in, c_out, groups, reach):
     torch.testing.assert_close(ours, expected, atol=2e-5, rtol=1e-4)
 
 
-@works
+@every_width
 def test_deform_samples_nothing_where_a_position_is_no_number():
     bias = torch.randn(16)
     displacements = torch.zeros(1, 72, 4, 4)
@@ -185,7 +188,7 @@ def test_deform_samples_nothing_where_a_position_is_no_number():
     assert out[0, 0, 1, 2] == bias[0] + 9 * 32
 
 
-@works
+@every_width
 def test_residual_beside_a_part_of_something_larger():
     conv = nn.Conv2d(16, 16, 3, padding=1)
     x, residual = features(2, 16, 9, 10), torch.randn(2, 16, 9, 10)
@@ -197,7 +200,7 @@ def test_residual_beside_a_part_of_something_larger():
     assert (canvas == 7).all()
 
 
-@works
+@every_width
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_weights_of_other_precisions(dtype):
     x, factors = features(1, 64, 9, 10), torch.ones(1, 72, 9, 10)
@@ -209,7 +212,7 @@ def test_weights_of_other_precisions(dtype):
     torch.testing.assert_close(still, expected, atol=1e-3, rtol=1e-4)
 
 
-@works
+@every_width
 def test_default_precision_does_not_matter():
     conv, x = nn.Conv2d(16, 16, 3, padding=1), features(1, 16, 9, 10)
     expected = conv(x)
@@ -221,7 +224,7 @@ def test_default_precision_does_not_matter():
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-@works
+@every_width
 def test_other_channels_and_precisions_are_refused():
     x, wide = features(1, 16, 4, 5), features(1, 32, 4, 5)
     winograd = WinogradConv(torch.randn(16, 16, 3, 3), torch.zeros(16), None)
@@ -239,17 +242,13 @@ def test_other_channels_and_precisions_are_refused():
         deform(wide, torch.zeros(1, 72, 4, 6), torch.zeros(1, 36, 4, 5))
 
 
-@works
-@pytest.mark.parametrize("host", [jit.Host(4, 32), jit.Host(8, 16), jit.Host(16, 32)])
-def test_every_width_of_vectors(monkeypatch, host):
-    # Vectors wider than the processor's are computed in parts.
-    monkeypatch.setattr(jit, "host", lambda: (host, None))
-    assert WinogradConv(torch.randn(64, 64, 3, 3), torch.zeros(64), None).lanes == host.lanes
+def test_every_width_of_vectors(lanes):
+    assert WinogradConv(torch.randn(64, 64, 3, 3), torch.zeros(64), None).lanes == lanes
     for name, (ours, expected) in self_test.comparisons().items():
         assert largest_error(ours, expected) < 1e-4, name
 
 
-@works
+@every_width
 def test_no_kernel_is_said():
     with pytest.raises(RuntimeError, match=r"no kernel for weights \(16, 16, 5, 5\)"):
         WinogradConv(torch.randn(16, 16, 5, 5), torch.zeros(16), None)
@@ -262,7 +261,7 @@ def test_no_kernel_is_said():
 # Threads
 
 
-@works
+@every_width
 def test_threads_do_not_show(monkeypatch):
     conv = WinogradConv(torch.randn(64, 64, 3, 3), torch.randn(64), 0.1)
     few = FewChannelsConv(torch.randn(3, 64, 3, 3), torch.randn(3))

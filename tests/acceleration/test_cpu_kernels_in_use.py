@@ -31,22 +31,6 @@ def no_gradients():
         yield
 
 
-@pytest.fixture
-def whatever_the_size(monkeypatch):
-    monkeypatch.setattr(self_test, "_WORTH_COMPILING", 0)
-
-
-@pytest.fixture
-def forgotten():
-    """What was found out about the host is found out anew, and once more afterwards."""
-    caches = jit._llvm, jit.host, self_test.obstacle
-    for cache in caches:
-        cache.cache_clear()
-    yield
-    for cache in caches:
-        cache.cache_clear()
-
-
 def largest_error(ours, expected):
     assert ours.shape == expected.shape
     return (ours - expected).abs().max().item()
@@ -204,13 +188,26 @@ def test_upsampling_in_bands(whatever_the_size, monkeypatch, mid_channels, scale
     assert largest_error(banded(feat, lr), expected) <= 5e-6 * expected.abs().max()
 
 
-@works
+def _network(kind):
+    net = kind(num_blocks=2, **({"keyframe_stride": 2, "padding": 1} if kind is IconVSRNet else {})).eval()
+    return net, torch.rand(1, 3, 3, 65, 70)
+
+
 @pytest.mark.parametrize("kind", [BasicVSRNet, IconVSRNet])
-def test_networks(whatever_the_size, kind):
-    options = {"keyframe_stride": 2, "padding": 1} if kind is IconVSRNet else {}
-    net = kind(num_blocks=2, **options).eval()
-    lrs = torch.rand(1, 4, 3, 65, 70)
+def test_networks(cpu_path, kind):
+    net, lrs = _network(kind)
     fast = accelerate(net)
     expected = net(lrs)
     assert largest_error(fast(lrs), expected) < 1e-5
     assert largest_error(copy.deepcopy(fast)(lrs), expected) < 1e-5
+
+
+@pytest.mark.parametrize("cpu_path", ["oneDNN, packed", "oneDNN, not packed", "plain"], indirect=True)
+@pytest.mark.parametrize("kind", [BasicVSRNet, IconVSRNet])
+def test_networks_in_bf16(cpu_path, bf16, kind):
+    net, lrs = _network(kind)
+    lrs = lrs[:, :2, :, :20, :24]
+    fast = accelerate(net, precision=bf16)
+    error = fast(lrs) - net(lrs)
+    assert 0 < error.abs().max() < 5e-3
+    assert torch.equal(copy.deepcopy(fast)(lrs), fast(lrs))
