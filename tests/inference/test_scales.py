@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from vsr_plugin.acceleration import accelerate
 from vsr_plugin.errors import VSRError
@@ -25,6 +26,12 @@ def make_net(request):
                     parameter.mul_(4)  # towards what the initialisation takes away
                 if "conv_offset" in name:
                     parameter.normal_(std=0.1)
+            # What is added to the enlarged frame grows with every shuffle, to 9 at scale 8, and rounding grows with it.
+            # In pictures it is at most 1, at any scale.
+            lrs = torch.rand(1, 2, 3, 12, 16)
+            added = net(lrs) - F.interpolate(lrs[0], scale_factor=scale, mode="bilinear")
+            for parameter in net.conv_last.parameters():
+                parameter.div_(added.abs().max().clamp(min=1))
         return net
 
     return make
@@ -42,8 +49,7 @@ def test_strategies_give_the_same_result(make_net, scale, strategy, tmp_path):
         expected = net(torch.stack(clip)[None])[0].clamp(0, 1)
     restored = torch.stack(list(restore_frames(net, iter(clip), strategy=strategy, work_dir=str(tmp_path))))
     assert restored.shape == (40, 3, 9 * scale, 11 * scale)
-    # At scale 8 values reach 10 before they are cut to [0, 1]: float32 itself is off by 1.2e-5.
-    torch.testing.assert_close(restored, expected, atol=3e-5 if scale == 8 else 1e-5, rtol=0)
+    torch.testing.assert_close(restored, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 8])
@@ -64,7 +70,7 @@ def test_tiles_do_not_change_the_result(make_net, scale, fast):
         assert (tiled(lrs) - expected).abs().max() <= 5e-6 * expected.abs().max()
 
 
-@pytest.mark.parametrize("scale", [2, 3, 8])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_reduced_precision(make_net, scale):
     net = make_net(scale)
     try:
@@ -73,7 +79,7 @@ def test_reduced_precision(make_net, scale):
         pytest.skip(str(error))
     lrs = torch.rand(1, 2, 3, 12, 16)
     with torch.no_grad():
-        torch.testing.assert_close(fast(lrs), net(lrs), atol=5e-2, rtol=0)
+        torch.testing.assert_close(fast(lrs), net(lrs), atol=1.5e-2, rtol=0)
 
 
 def test_memory_follows_the_scale():
