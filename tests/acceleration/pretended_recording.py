@@ -2,7 +2,7 @@
 
 import torch
 
-from vsr_plugin.acceleration.conversion import mix_in
+from vsr_plugin.acceleration.conversion import mixed
 from vsr_plugin.acceleration.cuda.components import CUDAComponents
 from vsr_plugin.acceleration.cuda.graphs import Recording, StepGraphs
 
@@ -29,10 +29,10 @@ class Recorder:
         return Recording(fixed, output, replay)
 
 
-def recorded_net(net_class, recorder, **arguments):
+def recorded_net(net_class, recorder, components=CUDAComponents, **arguments):
     torch.manual_seed(0)
     net = net_class(mid_channels=8, num_blocks=1, **arguments).eval()
-    mix_in(net, CUDAComponents)
+    net = mixed(net, components)
     net.step_graphs = StepGraphs(net, recorder)
     return net
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from pretended_recording import lrs_of, recorded_net
 
-from vsr_plugin.acceleration.conversion import mix_in
 from vsr_plugin.acceleration.cuda.components import CUDAComponents
 from vsr_plugin.acceleration.cuda.graphs import steps_unrecorded
 from vsr_plugin.benchmarks import profiling
@@ -75,9 +74,7 @@ IN_TURN = ["current steps backward", "current steps forward"]
 
 
 def _net_at_once(recorder, net_class=BasicVSRNet, **arguments):
-    net = recorded_net(net_class, recorder, **arguments)
-    mix_in(net, OnPretendedCUDA)
-    return net
+    return recorded_net(net_class, recorder, OnPretendedCUDA, **arguments)
 
 
 @torch.no_grad()

@@ -32,9 +32,7 @@ def by_kernels(monkeypatch):
     monkeypatch.setattr(ALIGNMENTS, "_classes", {**ALIGNMENTS._classes, "carrying and deformable": Carrying})
 
     def convert(net, dtype=torch.float16):
-        fast = copy.deepcopy(net).requires_grad_(False).eval()
-        cuda.convert(fast, dtype)
-        return fast
+        return cuda.convert(copy.deepcopy(net).requires_grad_(False).eval(), dtype)
 
     return convert
 

@@ -8,7 +8,7 @@ import torch
 
 from vsr_plugin.acceleration import accelerate
 from vsr_plugin.acceleration.cuda import conv_with_epilogue, kernels
-from vsr_plugin.acceleration.cuda.flow_by_kernels import flow_kernels_work, use_flow_kernels
+from vsr_plugin.acceleration.cuda.flow_by_kernels import by_flow_kernels, flow_kernels_work
 from vsr_plugin.acceleration.cuda.graphs import steps_unrecorded
 from vsr_plugin.acceleration.cuda.kernels.self_test import comparisons, kernels_work
 from vsr_plugin.inference import restore_frames
@@ -96,7 +96,7 @@ def test_flow_by_kernels_is_as_near_as_by_tf32():
     by_tf32 = spynet(*pair)
     with _without_tf32():
         right = spynet(*pair)
-    use_flow_kernels(spynet)
+    spynet = by_flow_kernels(spynet)
     assert (spynet(*pair) - right).abs().max() <= 4 * (by_tf32 - right).abs().max() + 1e-5
 
 

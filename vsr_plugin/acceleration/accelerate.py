@@ -53,12 +53,10 @@ def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
     dtype = feature_dtype(precision, device)
     fast = copy.deepcopy(net).requires_grad_(False).eval()
     if device.type == "cpu" and cpu.worthwhile(dtype):
-        cpu.convert(fast, dtype)
-    elif device.type == "cuda":
-        cuda.convert(fast, dtype)
-    else:
-        generic.convert(fast, dtype)
-    return fast
+        return cpu.convert(fast, dtype)
+    if device.type == "cuda":
+        return cuda.convert(fast, dtype)
+    return generic.convert(fast, dtype)
 
 
 def cpu_paths() -> dict[str, str]:

@@ -55,10 +55,13 @@ class FullPrecisionAlignment:
 def keep(alignment: Alignment, dtype: torch.dtype) -> Alignment:
     """An alignment as it is: nothing is known of how somebody's own uses its layers, so they stay in float32."""
     if any(True for _ in alignment.parameters()):
-        mix_in(alignment, FullPrecisionAlignment)
+        return mixed(alignment, FullPrecisionAlignment)
     return alignment
 
 
-def mix_in(module: nn.Module, components: type) -> None:
-    """Let ``components`` answer before the module's own class; it stays an instance of that class."""
-    module.__class__ = type(f"Accelerated{type(module).__name__}", (components, type(module)), {})
+def mixed(module: nn.Module, components: type, prefix: str = "Accelerated") -> nn.Module:
+    """A module that shares all parts with ``module``, an instance of its class whose ``components`` answer first."""
+    cls = type(f"{prefix}{type(module).__name__}", (components, type(module)), {})
+    other = cls.__new__(cls)
+    other.__dict__.update(module.__dict__)
+    return other

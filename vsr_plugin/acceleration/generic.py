@@ -10,7 +10,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.acceleration.conversion import fuse_layers, keep, mix_in
+from vsr_plugin.acceleration.conversion import fuse_layers, keep, mixed
 from vsr_plugin.acceleration.fused_conv import FusedConv
 
 
@@ -27,8 +27,8 @@ def convert(
     dtype: torch.dtype,
     flow_dtype: torch.dtype | None = torch.float32,
     others: Mapping[type, Callable[[nn.Module, torch.dtype], nn.Module | None]] | None = None,
-) -> None:
-    """Replace the layers of a network, in place.
+) -> nn.Module:
+    """Replace the layers of a network, in place, and return it with its upsampling.
 
     Args:
         net: the network.
@@ -43,4 +43,4 @@ def convert(
             level.basic_module[-1] = FusedConv.of(last.conv, torch.float32)
         fuse_layers(net.spynet, flow_dtype, {})
     fuse_layers(net, dtype, {type(net.alignment): keep, **(others or {})})
-    mix_in(net, GenericComponents)
+    return mixed(net, GenericComponents)

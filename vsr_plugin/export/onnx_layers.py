@@ -7,6 +7,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from vsr_plugin.acceleration.conversion import mixed
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack, modulated_deform_conv2d, sample_columns
 
 
@@ -91,7 +92,7 @@ def exportable_copy(net: nn.Module, deform_conv: str) -> nn.Module:
             if isinstance(child, ModulatedDCNPack) and not isinstance(module, DeformConvPack):
                 setattr(module, name, pack(child))
     if has_keyframes(net):
-        net.__class__ = type(f"Exportable{type(net).__name__}", (_SelectedRefill, type(net)), {})
+        return mixed(net, _SelectedRefill, "Exportable")
     return net
 
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 import torch.nn as nn
 from torch import Tensor
 
+from vsr_plugin.acceleration.conversion import mixed
 from vsr_plugin.errors import VSRError
 
 #: Residual blocks that run on a tile before the tiles are put together again; each widens the margin by 2 pixels.
@@ -78,6 +79,17 @@ class _Tiled(nn.Module):
         return run_in_tiles(self.module, (x,), tile=self.tile, reach=self.reach)
 
 
+class _TiledUpsampling:
+    """Mixed into a network over its own upsampling."""
+
+    tile: int
+
+    def upsample(self, feat: Tensor, lr: Tensor) -> Tensor:
+        """See :meth:`PixelShuffleUpsampling.upsample`."""
+        inputs = feat, lr
+        return run_in_tiles(super().upsample, inputs, tile=self.tile, reach=_UPSAMPLING_REACH, scale=self.scale)
+
+
 def tile_net(net: nn.Module, tile: int) -> nn.Module:
     """Return a network with the same weights and steps whose convolutions work on tiles.
 
@@ -96,21 +108,24 @@ def tile_net(net: nn.Module, tile: int) -> nn.Module:
     """
     if tile < MIN_TILE:
         raise VSRError(f"tile {tile} is smaller than the overlap that it needs; use {MIN_TILE} or more")
-    tiled = copy.copy(net)
-    tiled._modules = dict(net._modules)
-    for branch in ("backward_resblocks", "forward_resblocks"):
-        if branch not in tiled._modules:
-            continue
-        # In runs of blocks, each tiled by itself, so that margins stay narrow.
-        runs = net._modules[branch].split(_BLOCKS_AT_ONCE)
-        tiled._modules[branch] = nn.Sequential(*(_Tiled(run, tile, reach) for run, reach in runs))
+    tiled = mixed(net, _TiledUpsampling, "Tiled")
+    tiled.tile = tile
+    tiled._modules = _tile_branches(net, tile)
     for fusion in ("backward_fusion", "forward_fusion"):
         if fusion in tiled._modules:
             tiled._modules[fusion] = _Tiled(net._modules[fusion], tile, 1)
-    upsample = net.upsample
-
-    def upsample_in_tiles(feat: Tensor, lr: Tensor) -> Tensor:
-        return run_in_tiles(upsample, (feat, lr), tile=tile, reach=_UPSAMPLING_REACH, scale=net.scale)
-
-    object.__setattr__(tiled, "upsample", upsample_in_tiles)
     return tiled
+
+
+def _tile_branches(module: nn.Module, tile: int) -> dict[str, nn.Module]:
+    """The children of a module with the residual blocks among them tiled, also those in a table of them."""
+    children = dict(module._modules)
+    for name, child in children.items():
+        if hasattr(child, "split"):
+            # In runs of blocks, each tiled by itself, so that margins stay narrow.
+            runs = child.split(_BLOCKS_AT_ONCE)
+            children[name] = nn.Sequential(*(_Tiled(run, tile, reach) for run, reach in runs))
+        elif isinstance(child, nn.ModuleDict):
+            children[name] = copy.copy(child)
+            children[name]._modules = _tile_branches(child, tile)
+    return children

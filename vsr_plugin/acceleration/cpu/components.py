@@ -4,7 +4,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.acceleration.conversion import fuse_layers, keep, mix_in
+from vsr_plugin.acceleration.conversion import fuse_layers, keep, mixed
 from vsr_plugin.acceleration.cpu.banded_upsampling import BandedUpsampling
 from vsr_plugin.acceleration.cpu.block_conv import BlockConv
 from vsr_plugin.acceleration.cpu.gather_deform_conv import GatherDCNPack
@@ -57,8 +57,8 @@ class CPUComponents:
         return self.banded_upsampling(feat, lr)
 
 
-def convert(net: nn.Module, dtype: torch.dtype) -> None:
-    """Replace the parts of a network, in place."""
+def convert(net: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The network with its parts replaced; ``net`` is not to be used any more."""
     net.banded_upsampling = BandedUpsampling(net, dtype)
     for name in (*net.shuffle_names(), "conv_hr", "conv_last"):
         delattr(net, name)
@@ -68,7 +68,7 @@ def convert(net: nn.Module, dtype: torch.dtype) -> None:
             # 7x7 convolutions to the two channels of the flow: sixteen vectors' lanes for 2x4 pixels.
             level.basic_module[-1] = BlockConv(last.conv, torch.float32, block=(2, 4))
         fuse_layers(net.spynet, torch.float32, {})
-    mix_in(net.alignment, CPUWarp)
+    net.alignment = mixed(net.alignment, CPUWarp)
     branches = {
         name: module for name, module in net.named_children() if isinstance(module, ResidualBlocksWithInputConv)
     }
@@ -79,8 +79,8 @@ def convert(net: nn.Module, dtype: torch.dtype) -> None:
         if InputConvByParts.fits(conv) and not net.alignment.carried_channels:
             getattr(net, name).first_by_parts = InputConvByParts(conv, activation.negative_slope)
     if isinstance(net, InformationRefill):
-        mix_in(net.edvr, ExtractionByFrame)
-    mix_in(net, CPUComponents)
+        net.edvr = mixed(net.edvr, ExtractionByFrame)
+    return mixed(net, CPUComponents)
 
 
 def worthwhile(dtype: torch.dtype) -> bool:

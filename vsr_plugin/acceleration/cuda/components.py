@@ -9,8 +9,8 @@ import torch.nn as nn
 from torch import Tensor
 
 from vsr_plugin.acceleration import generic
-from vsr_plugin.acceleration.conversion import mix_in
-from vsr_plugin.acceleration.cuda.flow_by_kernels import flow_kernels_work, use_flow_kernels
+from vsr_plugin.acceleration.conversion import mixed
+from vsr_plugin.acceleration.cuda.flow_by_kernels import by_flow_kernels, flow_kernels_work
 from vsr_plugin.acceleration.cuda.graphs import StepGraphs
 from vsr_plugin.acceleration.cuda.kernel_components import (
     FirstConvByParts,
@@ -195,8 +195,8 @@ class CUDAComponents:
             return self.step_graphs.run(self, super().reconstruct, lr, backward_feat, forward_feat)
 
 
-def _use_kernels(net: nn.Module, dtype: torch.dtype) -> None:
-    """Put our kernels in the place of a network's own layers where those of 64 channels are near, in place."""
+def _by_kernels(net: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The network with our kernels in the place of its own layers where those of 64 channels are near."""
     net.upsampling = UpsamplingByKernels(net, dtype)
     for name in (*net.shuffle_names(), "conv_hr", "conv_last"):
         delattr(net, name)
@@ -205,30 +205,31 @@ def _use_kernels(net: nn.Module, dtype: torch.dtype) -> None:
     for module in net.modules():
         if isinstance(module, PCDAlignment | TSAFusion):
             module.upsample_x2 = enlarge_by_kernel
-    mix_in(net.alignment, KernelWarp)
-    mix_in(net, KernelComponents)
+    net.alignment = mixed(net.alignment, KernelWarp)
+    return mixed(net, KernelComponents)
 
 
-def convert(net: nn.Module, dtype: torch.dtype) -> None:
-    """Replace the parts of a network, in place."""
+def convert(net: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The network with its parts replaced; ``net`` is not to be used any more."""
     device = next(net.parameters()).device
     by_kernels = net.mid_channels == CHANNELS and kernels_work(device, dtype)
     first_convs = {}
     if by_kernels:
-        _use_kernels(net, dtype)
+        net = _by_kernels(net, dtype)
         branches = (name for name in ("backward_resblocks", "forward_resblocks") if hasattr(net, name))
         first_convs = {name: getattr(net, name).main[0] for name in branches}
     deform = {ModulatedDCNPack: _deform_conv} if by_kernels else {}
-    generic.convert(net, dtype, _convert_flow(net, dtype), deform)
+    net = generic.convert(net, dtype, _convert_flow(net, dtype), deform)
     for name, conv in first_convs.items():
         # What an alignment carries behind the features comes in one tensor with them.
         if FirstConvByParts.fits(conv) and not net.alignment.carried_channels:
             getattr(net, name).first_by_parts = FirstConvByParts(conv, dtype)
-    mix_in(net, CUDAComponents)
+    net = mixed(net, CUDAComponents)
     net.step_graphs = StepGraphs(net)
     if device.type == "cuda":
         # Kernels read weights before they wait for what was launched before them.
         torch.cuda.current_stream(device).synchronize()
+    return net
 
 
 def _convert_flow(net: nn.Module, dtype: torch.dtype) -> torch.dtype | None:
@@ -238,7 +239,7 @@ def _convert_flow(net: nn.Module, dtype: torch.dtype) -> torch.dtype | None:
     device = net.spynet.mean.device
     published = net.spynet.width == PUBLISHED_WIDTH
     if published and flow_kernels_work(device) and torch.backends.cudnn.allow_tf32:
-        use_flow_kernels(net.spynet)
+        net.spynet = by_flow_kernels(net.spynet)
         return None
     return torch.float16 if _multiplies_in_tf32(device) else torch.float32
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.acceleration.conversion import mix_in
+from vsr_plugin.acceleration.conversion import mixed
 from vsr_plugin.acceleration.cuda import kernels
 from vsr_plugin.models.alignment import SPyNet
 from vsr_plugin.models.alignment.spynet import SPyNetBasicModule
@@ -50,10 +50,10 @@ class FlowByKernels:
         return flow
 
 
-def use_flow_kernels(spynet: SPyNet) -> None:
-    """Convert a flow network, in place."""
+def by_flow_kernels(spynet: SPyNet) -> SPyNet:
+    """The flow network by kernels, in the place of ``spynet``, whose layers are replaced."""
     spynet.basic_module = nn.ModuleList(FlowLevel(level) for level in spynet.basic_module)
-    mix_in(spynet, FlowByKernels)
+    return mixed(spynet, FlowByKernels)
 
 
 @functools.cache
@@ -72,7 +72,7 @@ def flow_obstacle(device: torch.device) -> str | None:
             pair = torch.rand(2, 2, 3, 64, 96).to(device)
             with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=False):
                 right = spynet(*pair)
-            use_flow_kernels(spynet)
+            spynet = by_flow_kernels(spynet)
             error = float((spynet(*pair) - right).abs().max() / right.abs().max().clamp(min=1))
     except torch.cuda.OutOfMemoryError:
         raise  # says nothing about the kernels
