@@ -19,6 +19,7 @@ from vsr_plugin.inference.tiling import tile_net
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.models.aggregation.pcd_alignment import PCDAlignment
 from vsr_plugin.models.alignment import ALIGNMENTS, FeatureAlignment
+from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
 from vsr_plugin.weights import load_net
 
 
@@ -151,7 +152,7 @@ def test_flow_without_kernels_multiplies_what_tf32_does(by_kernels, monkeypatch,
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     mean = types.SimpleNamespace(device=torch.device("cuda:0"))
     net = types.SimpleNamespace(
-        alignment=types.SimpleNamespace(needs_flow=True), spynet=types.SimpleNamespace(mean=mean)
+        alignment=types.SimpleNamespace(needs_flow=True), spynet=types.SimpleNamespace(mean=mean, width=PUBLISHED_WIDTH)
     )  # fmt: skip
     assert cuda._convert_flow(net, torch.bfloat16) == dtype
     with torch.backends.cudnn.flags(allow_tf32=False):
