@@ -13,6 +13,7 @@ ROOMS = (
     "files",
     "progress",
     "report",
+    "shipped",
     "ops",
     "mmagic_host",
     "registry",
