@@ -49,7 +49,7 @@ def test_fused_residual(monkeypatch, fused):
     residual = residual.contiguous(memory_format=torch.channels_last)
     in_place = fast.add_(x, residual)
     torch.testing.assert_close(in_place, expected)
-    assert (in_place.data_ptr() == residual.data_ptr()) == (fast._for_onednn is not None)
+    assert (in_place.data_ptr() == residual.data_ptr()) == fast._by_onednn
 
 
 @pytest.mark.parametrize("block", [(1, 1), (2, 2), (2, 4), (3, 1)])
