@@ -70,8 +70,8 @@ class SmallNet(SequenceNet, nn.Module):
             aligned[1] = flow_warp(far, flow + flow_warp(flow_before, flow))
         return (torch.tanh(self.backbone[sweep.name](torch.cat((lr, feature, *aligned, *seen), dim=1))),)
 
-    def begin_frame(self, lr, states, feature):
-        hr = F.pixel_shuffle(self.reconstruction(torch.cat((feature, *states.values()), dim=1)), 2)
+    def begin_frame(self, store, i, states):
+        hr = F.pixel_shuffle(self.reconstruction(torch.cat((store.feature(i), *states.values()), dim=1)), 2)
         return lambda: hr
 
 

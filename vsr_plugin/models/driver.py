@@ -133,7 +133,7 @@ def begin_frames(
     last = run_sweeps(net, group, frames, store, carried) if alone else (((i,), ()) for i in frames)
     for (i,), new in last:
         states = {s: new[0] if s is alone else store.state(s, i) for s in net.propagation.restored_from}
-        result = net.begin_frame(store.lr(i), states, store.feature(i))
+        result = net.begin_frame(store, i, states)
         store.done(i)
         yield i, states, result
 
@@ -188,7 +188,7 @@ class SequenceNet:
     - ``feature_windows(t)`` and ``frame_feature(window)``: which frames have features of their own, from which frames
       these are computed, and the features; ``frame_features(lrs)`` is both for a whole sequence;
     - ``steps(group, inputs)``: new states of sweeps at one frame each;
-    - ``begin_frame(lr, states, feature)``: the HR frame, perhaps beside later steps.
+    - ``begin_frame(store, i, states)``: the HR frame, perhaps beside later steps.
 
     Its ``propagation`` declares the sweeps. States are plain tensors that are passed and returned; nothing is kept on
     the network between calls.
@@ -285,13 +285,13 @@ class SequenceNet:
         """New states ``(n, c, h, w)`` of the sweeps of a group, each at a frame of its own."""
         raise NotImplementedError
 
-    def begin_frame(self, lr: Tensor, states: Mapping[Sweep, Tensor], feature: Tensor | None) -> Callable[[], Tensor]:
-        """Begin to reconstruct a frame; nothing that was passed may be written to before it is there.
+    def begin_frame(self, store: Store, i: int, states: Mapping[Sweep, Tensor]) -> Callable[[], Tensor]:
+        """Begin to reconstruct frame ``i``; nothing that it is made of may be written to before it is there.
 
         Args:
-            lr: the frame ``(n, 3, h, w)``.
+            store: has the frame, and its feature if it is wanted.
+            i: number of the frame.
             states: by the sweeps that ``propagation.restored_from`` names.
-            feature: of the frame, if it has one.
 
         Returns:
             What gives the HR frame ``(n, 3, scale * h, scale * w)``.

@@ -12,7 +12,7 @@ from vsr_plugin.errors import ComponentError
 from vsr_plugin.models.alignment import ALIGNMENTS, Alignment, FeatureAlignment, SPyNet
 from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
 from vsr_plugin.models.base_module import VSRModule, pretrained
-from vsr_plugin.models.driver import Group, SequenceNet, StepInputs
+from vsr_plugin.models.driver import Group, SequenceNet, StepInputs, Store
 from vsr_plugin.models.propagation import PROPAGATIONS, Propagation, ResidualBlocksWithInputConv, Sweep, forget
 from vsr_plugin.models.propagation.forgetting import check_forgetting
 from vsr_plugin.models.upsampling import PixelShuffleUpsampling
@@ -241,10 +241,10 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
         seen = (self.features(backward_feat),) if self.propagation.sweeps[-1].sees else ()
         return self.alignment.carry(self.run_branch(self.forward_resblocks, lr, *seen, aligned_feat), lr)
 
-    def begin_frame(self, lr: Tensor, states: Mapping[Sweep, Tensor], feature: Tensor | None) -> Callable[[], Tensor]:
+    def begin_frame(self, store: Store, i: int, states: Mapping[Sweep, Tensor]) -> Callable[[], Tensor]:
         """See :meth:`SequenceNet.begin_frame`."""
         by_name = {sweep.name: state for sweep, state in states.items()}
-        return self.begin_reconstruct(lr, by_name.get("backward"), by_name["forward"])
+        return self.begin_reconstruct(store.lr(i), by_name.get("backward"), by_name["forward"])
 
     def begin_reconstruct(self, lr: Tensor, backward_feat: Tensor | None, forward_feat: Tensor) -> Callable[[], Tensor]:
         """Begin ``reconstruct``; a network that can do so beside the steps that follow begins it here.
