@@ -42,7 +42,8 @@ def shrink(name: str, work_dir: Path, recipe: str | None = None) -> Config:
     """The experiment with a small network from random weights, small crops, and two steps."""
     cfg = read_experiment(CONFIGS / f"{name}.py", recipe)
     cfg.work_dir, cfg.launcher, cfg.log_level = str(work_dir), "none", "ERROR"
-    cfg.experiment_name = f"{Path(name).name}-{work_dir.name}"
+    # mmengine shares logs and best scores between runs of one name within a second; each test has a folder of its own.
+    cfg.experiment_name = f"{Path(name).name}-{work_dir.parent.name}-{work_dir.name}"
     generator = dict(mid_channels=8, num_blocks=1, spynet_width=4, init_cfg=None, spynet_pretrained=None)
     if cfg.model.generator.type == "IconVSRNet":
         generator["edvr_pretrained"] = None

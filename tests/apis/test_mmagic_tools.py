@@ -75,7 +75,9 @@ def test_mmagics_tools_train_and_test(
     saved = torch.load(tmp_path / "run" / "iter_3.pth", weights_only=True)
     assert saved["meta"]["iter"] == 3
     assert all(key.startswith("generator.") for key in saved["state_dict"])
-    assert tool("test", config, tmp_path / "run" / "iter_3.pth", "--work-dir", tmp_path / "test") == 0
+    # A name of its own, since mmengine goes on in the log of a run of the same name and second.
+    options = "--work-dir", tmp_path / "test", "--cfg-options", "experiment_name=tested"
+    assert tool("test", config, tmp_path / "run" / "iter_3.pth", *options) == 0
     (log,) = (tmp_path / "test").glob("*/*.log")
     trained = float(re.search(r"PSNR\S*: (\d+\.\d+)", log.read_text())[1])
     assert 5 < trained < 40
