@@ -39,7 +39,7 @@ class SmallNet(SequenceNet, nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.propagation = FourSweeps()
+        self.propagation, self.cleaning = FourSweeps(), None
         self.spynet = nn.Conv2d(6, 2, 3, padding=1)
         self.feat_extract = nn.Conv2d(3, C, 3, padding=1)
         self.backbone = nn.ModuleDict(

@@ -27,6 +27,7 @@ class BasicVSRNet(VSRNet):
         segments: for local propagation, the number of segments that a sequence is cut into.
         alignment: ``'none'``, ``'image'``, ``'feature'``, or one of your own.
         forgetting: share of its propagated features that a still pixel loses per frame, against drift in long shots.
+        cleaning: ``'footage'`` or ``'image'`` to clean frames before they are propagated, or one of your own.
         scale: HR pixels per LR pixel and side: 2, 3, 4 or 8. Weights are published for 4 only.
         spynet_width: see :class:`~vsr_plugin.models.alignment.SPyNet`; for experiments that are to be quick.
 
@@ -54,6 +55,7 @@ class BasicVSRNet(VSRNet):
         segments: int | None = None,
         alignment: str | Mapping[str, Any] = "feature",
         forgetting: float = 0.0,
+        cleaning: str | Mapping[str, Any] | None = None,
         scale: int = 4,
         spynet_width: int = PUBLISHED_WIDTH,
     ):
@@ -63,6 +65,7 @@ class BasicVSRNet(VSRNet):
             segments=segments,
             alignment=alignment,
             forgetting=forgetting,
+            cleaning=cleaning,
             with_cp=with_cp,
             init_cfg=init_cfg,
         )

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from vsr_plugin.models.cleaning.cleaning import Cleaning
 from vsr_plugin.models.propagation.propagation import Propagation, Sweep
 from vsr_plugin.ops.padding import pad_to_multiple
 
@@ -195,6 +196,9 @@ class SequenceNet:
     """
 
     propagation: Propagation
+    #: What is done to the frames of a sequence before all else; ``None`` for nothing. Networks set it when they are
+    #: made: a value of the class would hide the module.
+    cleaning: Cleaning | None
 
     #: HR pixels per LR pixel and side.
     scale: int
@@ -244,6 +248,8 @@ class SequenceNet:
         check_sequence(lrs)
         on_step = on_step or (lambda i: None)
         h, w = lrs.shape[-2:]
+        if self.cleaning is not None:
+            lrs = self.cleaning(lrs)
         lrs = pad_to_multiple(lrs, self.size_multiple)
         store = WholeSequence(self, lrs)
         *earlier, last = self.schedule(lrs)

@@ -12,6 +12,7 @@ from vsr_plugin.errors import ComponentError
 from vsr_plugin.models.alignment import ALIGNMENTS, Alignment, FeatureAlignment, SPyNet
 from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
 from vsr_plugin.models.base_module import VSRModule, pretrained
+from vsr_plugin.models.cleaning import CLEANINGS, Cleaning
 from vsr_plugin.models.driver import Group, SequenceNet, StepInputs, Store
 from vsr_plugin.models.propagation import PROPAGATIONS, Propagation, ResidualBlocksWithInputConv, Sweep, forget
 from vsr_plugin.models.propagation.forgetting import check_forgetting
@@ -44,6 +45,7 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
         alignment: ``'none'``, ``'image'``, ``'feature'``, or another that was registered; with arguments of its own
             as ``dict(type=..., ...)``.
         forgetting: share of its propagated features that a still pixel loses per frame; 0 in the paper.
+        cleaning: ``'footage'``, ``'image'``, or another that was registered, as ``alignment``; ``None`` in the paper.
         with_cp: gradient checkpointing.
         init_cfg: see :class:`VSRModule`.
 
@@ -62,6 +64,7 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
         segments: int | None,
         alignment: str | Mapping[str, Any],
         forgetting: float,
+        cleaning: str | Mapping[str, Any] | None,
         with_cp: bool,
         init_cfg: dict | None,
     ):
@@ -72,6 +75,7 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
         # A module without layers, unless it is one's own: published state dicts know nothing of it.
         self.alignment: Alignment = ALIGNMENTS.build(alignment, mid_channels=mid_channels)
         self.forgetting = check_forgetting(forgetting, has_flow=self.alignment.needs_flow)
+        self.cleaning: Cleaning | None = None if cleaning is None else CLEANINGS.build(cleaning)
 
     @property
     def state_channels(self) -> int:
