@@ -1,17 +1,20 @@
 """Make a set ready for training: check it, make LR frames (BI, BD), pack clips. The source is never changed.
 
 Sets: reds, vimeo90k, vid4, udm10, and folder for clips of your own (folders of images, or videos, at any depth; those
-under train/, val/ and test/ are of that split, others train). An interrupted run is taken up again by the same command.
+under train/, val/ and test/ are of that split, others train); and material: photographs and videos, of which clips are
+made that train a cleaning of footage. An interrupted run is taken up again by the same command.
 How each set has to lie on disk: docs/data.md.
 """
 
 import argparse
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from vsr_plugin.cli.command import HelpFormatter
 from vsr_plugin.data.degradations import DEGRADATIONS
+from vsr_plugin.data.preparation.material import count_material, make_material
 from vsr_plugin.data.preparation.prepare import HINT, prepare
 from vsr_plugin.data.preparation.products import Request
 from vsr_plugin.data.preparation.sets import LAYOUTS, SPLITS
@@ -29,7 +32,7 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
 
     positive.__name__ = "number (1 or more)"
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=HelpFormatter)
-    parser.add_argument("set", choices=list(LAYOUTS), help="which set it is")
+    parser.add_argument("set", choices=[*LAYOUTS, "material"], help="which set it is")
     parser.add_argument("root", type=Path, help="the folder that it was unpacked to")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where LR frames, packed clips and lists go (default: ROOT_prepared)"
@@ -54,6 +57,9 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
     part.add_argument("--split", nargs="+", choices=SPLITS, help="splits to take (default: all)")
     part.add_argument("--test-clips", nargs="+", metavar="NAME", help="folder: clips that test")
     part.add_argument("--val-clips", nargs="+", metavar="NAME", help="folder: clips that validate")
+    part.add_argument(
+        "--clips-per-photo", type=positive, default=8, metavar="N", help="material: clips made of each photograph"
+    )
     parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="processes")
     return parser.parse_args(arguments)
 
@@ -63,6 +69,11 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     # Its resolved name, so that `.` and `data/` give a name too.
     root = args.root.resolve()
     out = args.out or root.with_name(f"{root.name}_prepared")
+    if args.set == "material":
+        with closing(clip_progress(count_material(args.root, args.clips_per_photo))) as bar:
+            names = make_material(args.root, out, clips_per_photo=args.clips_per_photo, progress=bar.update)
+        print(f"done: {len(names)} clips in {out}")
+        return
     prepare(
         args.set,
         args.root,

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from vsr_plugin.data.clip_pair import ClipPair
 from vsr_plugin.data.clips import VideoClip, Window
-from vsr_plugin.data.degradations import DEGRADATIONS
+from vsr_plugin.data.degradations import BY_PIPELINE, DEGRADATIONS
 from vsr_plugin.data.find_pairs import find_pairs
 from vsr_plugin.data.seeding import seeded
 from vsr_plugin.errors import DataError
@@ -43,7 +43,8 @@ class ClipDataset(Dataset):
         ann_file: which clips, in which order; see :func:`~.clips.read_clip_names`. All by default.
         include: names or patterns (``'00081/*'``) of clips to take only.
         exclude: names or patterns of clips to leave out.
-        degradation: ``'BI'`` or ``'BD'``.
+        degradation: ``'BI'`` or ``'BD'``; or ``'pipeline'``: samples have no ``img``, which a transform makes, such
+            as :class:`~.transforms.DegradeFootage`.
         num_input_frames: length of a sample, from a random start; None for whole clips.
         gt_size: side of the random square crop, in GT pixels; None for whole frames.
         interval: distance of a sample's frames.
@@ -69,8 +70,9 @@ class ClipDataset(Dataset):
         scale: int = 4,
         pipeline: Sequence[dict | Callable] = (),
     ) -> None:
-        if degradation is not None and degradation not in DEGRADATIONS:
-            raise DataError(f"degradation must be one of {', '.join(DEGRADATIONS)}, got {degradation!r}")
+        known = (*DEGRADATIONS, BY_PIPELINE)
+        if degradation is not None and degradation not in known:
+            raise DataError(f"degradation must be one of {', '.join(known)}, got {degradation!r}")
         if gt_size is not None and (gt_size < scale or gt_size % scale):
             raise DataError(f"gt_size must be a multiple of the scale {scale}, got {gt_size}")
         self.gt_root, self.lq_root = Path(gt_root), None if lq_root is None else Path(lq_root)
@@ -103,7 +105,8 @@ class ClipDataset(Dataset):
                 raise self._too_small(pair)
             frames, window = self._draw_frames(pair), self._draw_window(pair)
             lrs, gts = pair.read(frames, window)
-            sample = dict(img=list(lrs), gt=list(gts), key=pair.name, frames=frames)
+            images = dict(gt=list(gts)) if lrs is None else dict(img=list(lrs), gt=list(gts))
+            sample = dict(images, key=pair.name, frames=frames)
             return self.pipeline(dict(sample, img_channel_order="RGB", gt_channel_order="RGB"))
 
     @property

@@ -15,6 +15,8 @@ from vsr_plugin.errors import DataError
 class ClipPair:
     """GT and LR frames of one clip, aligned; ground truth whose sides are no multiples of the scale is cropped.
 
+    LR frames are stored, or made here, or neither: then somebody makes them of what is read.
+
     Making one touches no file.
 
     Args:
@@ -93,7 +95,7 @@ class ClipPair:
                     f"({lq.path}); remove what only one of them has"
                 )
 
-    def read(self, indices: Sequence[int], window: Window | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, indices: Sequence[int], window: Window | None = None) -> tuple[np.ndarray | None, np.ndarray]:
         """Read the same part of LR and GT frames.
 
         Args:
@@ -102,7 +104,8 @@ class ClipPair:
 
         Returns:
             LR ``(t, h, w, 3)`` and GT ``(t, scale * h, scale * w, 3)``, uint8 RGB. LR frames made here are those
-            that degrading the whole GT frames gives, bit for bit.
+            that degrading the whole GT frames gives, bit for bit. ``None`` in place of LR frames that are neither
+            stored nor made here.
 
         Raises:
             DataError: a frame is damaged, or the two do not fit together.
@@ -113,6 +116,8 @@ class ClipPair:
         gt_window = window.scaled(self.scale)
         if self.lq is not None:
             return self.lq.read(indices, window), self.gt.read(indices, gt_window)
+        if self._degradation is None:
+            return None, self.gt.read(indices, gt_window)
         around = self._with_margin(gt_window)
         gts = self.gt.read(indices, around)
         # One by one, since a degradation needs several times the memory of its frames.

@@ -13,10 +13,13 @@ class ConcatClips(ConcatDataset):
 
     Args:
         datasets: their configs.
+        times: how often each counts, so that a small one is seen more often; once by default.
     """
 
     #: Nothing beyond the items; mmengine's loops ask for it.
     metainfo: dict = {}  # noqa: RUF012
 
-    def __init__(self, datasets: Sequence[dict]):
-        super().__init__([DATASETS.build(dataset) for dataset in datasets])
+    def __init__(self, datasets: Sequence[dict], times: Sequence[int] | None = None):
+        built = [DATASETS.build(dataset) for dataset in datasets]
+        counts = [1] * len(built) if times is None else times
+        super().__init__([dataset for dataset, count in zip(built, counts, strict=True) for _ in range(count)])

@@ -74,6 +74,9 @@ class Degradation(NamedTuple):
         return scale * math.ceil(self.reach(scale) / scale)
 
 
+#: In place of a degradation: a transform of the pipeline makes LR frames, since it needs whole clips.
+BY_PIPELINE = "pipeline"
+
 #: What a config, a manifest or the command line may name.
 DEGRADATIONS = {
     "BI": Degradation(bicubic_downsample, lambda scale: 1.5 * scale),

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 
 from vsr_plugin.data.clip_pair import ClipPair
 from vsr_plugin.data.clips import Clip, find_clips, read_clip_names
-from vsr_plugin.data.degradations import DEGRADATIONS
+from vsr_plugin.data.degradations import BY_PIPELINE, DEGRADATIONS
 from vsr_plugin.errors import DataError
 
 _WILDCARDS = set("*?[")
@@ -41,6 +41,8 @@ def find_pairs(
     absent = "no lq_root is given" if lq_root is None else f"{lq_root} does not exist"
     if degradation is None:
         raise DataError(f"{gt_root}: {absent}; give the folder of LR frames, or degradation='BI' or 'BD' to make them")
+    if degradation == BY_PIPELINE:
+        return [ClipPair(clip, None, scale=scale) for clip in clips.values()]
     print_log(f"{gt_root}: LR frames are made by {degradation} x1/{scale} while reading, {absent}", logger="current")
     return [ClipPair(clip, None, scale=scale, degradation=DEGRADATIONS[degradation]) for clip in clips.values()]
 

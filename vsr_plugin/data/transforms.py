@@ -8,6 +8,8 @@ from mmcv.transforms import BaseTransform
 from torch import Tensor
 
 from vsr_plugin.data.degradations import DEGRADATIONS
+from vsr_plugin.data.footage import PRESETS, degrade_footage
+from vsr_plugin.data.footage.step import weighted_choice
 from vsr_plugin.registry import TRANSFORMS
 
 
@@ -52,6 +54,53 @@ class Degrade(BaseTransform):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(kind={self.kind!r}, scale={self.scale})"
+
+
+@TRANSFORMS.register_module()
+class DegradeFootage(BaseTransform):
+    """Makes ``img`` from ``gt`` as real footage would show it: noise, compression and whatever else its kind has.
+
+    Draws from numpy's global generator once, which seeds everything else, or from nothing but ``seed``.
+
+    Required Keys:
+
+    - gt, a list of arrays ``(h, w, 3)`` of ``uint8``, a clip
+
+    Added Keys:
+
+    - img, a list of arrays ``(h / scale, w / scale, 3)`` of ``uint8``
+
+    Args:
+        presets: shares of the kinds of footage, see :data:`vsr_plugin.data.footage.PRESETS`; or the name of one.
+        scale: ratio of the sides; 1 for what cleans and does not enlarge.
+        seed: to degrade all clips by the same draws, for evaluation.
+
+    Example:
+        >>> import numpy as np
+        >>> DegradeFootage(presets=dict(web=0.7, clean=0.3), scale=4)(dict(gt=[np.zeros((64, 64, 3), np.uint8)] * 3))[
+        ...     "img"
+        ... ][2].shape
+        (16, 16, 3)
+    """
+
+    def __init__(self, *, presets: str | dict[str, float], scale: int = 4, seed: int | None = None) -> None:
+        self.presets = {presets: 1.0} if isinstance(presets, str) else dict(presets)
+        for preset in self.presets:
+            if preset not in PRESETS:
+                raise ValueError(f"`presets` must be of {', '.join(PRESETS)}, got {preset!r}")
+        self.scale = scale
+        self.seed = seed
+
+    def transform(self, results: dict) -> dict:
+        """Add ``img``."""
+        seed = np.random.randint(2**32, dtype=np.uint64) if self.seed is None else self.seed
+        rng = np.random.default_rng(seed)
+        preset = weighted_choice(rng, tuple(self.presets), tuple(self.presets.values()))
+        results["img"] = degrade_footage(results["gt"], preset, rng, scale=self.scale)
+        return results
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(presets={self.presets}, scale={self.scale}, seed={self.seed})"
 
 
 @TRANSFORMS.register_module()

@@ -7,6 +7,7 @@ from mmengine.config import Config, ConfigDict
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.models.upsampling import SHUFFLES
+from vsr_plugin.registry import MODELS
 from vsr_plugin.training.video_restorer import GENERATOR
 
 #: Parts of the networks that belong to one scale.
@@ -14,8 +15,9 @@ _UPSAMPLING = ("upsample", "conv_hr", "conv_last")
 
 
 def scale_of(cfg: Config) -> int:
-    """Scale of an experiment's network."""
-    return cfg.get("model", {}).get("generator", {}).get("scale", 4)
+    """Scale of an experiment's network; 1 where it only cleans."""
+    generator = cfg.get("model", {}).get("generator", {})
+    return generator.get("scale", getattr(MODELS.get(generator.get("type", "")), "scale", 4))
 
 
 def set_scale(cfg: Config, scale: int) -> None:
@@ -38,6 +40,8 @@ def set_scale(cfg: Config, scale: int) -> None:
     before = scale_of(cfg)
     if scale == before:
         return
+    if before == 1:
+        raise VSRError(f"scale {scale}: {cfg.model.generator.type} does not enlarge; leave the scale out")
     generator = cfg.model.generator
     generator.scale = scale
     _start_warm(generator)
@@ -90,6 +94,9 @@ def _clip_datasets(loaders: object) -> Iterator[ConfigDict]:
 
 def _rescale(dataset: ConfigDict, before: int, scale: int) -> None:
     dataset.scale = scale
+    for transform in dataset.get("pipeline", ()):
+        if "scale" in transform:
+            transform.scale = scale
     if dataset.get("gt_size"):
         dataset.gt_size = dataset.gt_size // before * scale
     if dataset.get("lq_root"):

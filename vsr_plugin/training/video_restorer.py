@@ -10,6 +10,8 @@ from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import Tensor
 
 from vsr_plugin.inference import restore_frames
+from vsr_plugin.inference.cleaning import clean_frames
+from vsr_plugin.models.cleaning import Cleaning
 from vsr_plugin.registry import MODELS
 from vsr_plugin.weights import fit_to_net
 
@@ -159,6 +161,8 @@ class VideoRestorer(BaseModel):
         return data_samples
 
     def _restored(self, lrs: Tensor) -> Iterator[Tensor]:
+        if isinstance(self.generator, Cleaning):
+            return clean_frames(self.generator, lrs)
         return restore_frames(self.generator, iter(lrs), num_frames=len(lrs), **self.test_cfg)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *details: Any) -> None:

@@ -28,6 +28,8 @@ class Cleaning(VSRModule):
         strength: share of the residue that is added: 1 as trained, 0 leaves frames as they are.
     """
 
+    #: Cleaned pixels per pixel and side.
+    scale = 1
     #: Frames to each side that the cleaning of a frame looks at.
     radius = 0
 

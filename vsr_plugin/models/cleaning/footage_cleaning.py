@@ -6,8 +6,10 @@ from torch import Tensor
 
 from vsr_plugin.models.cleaning.cleaning import CLEANINGS, Cleaning
 from vsr_plugin.models.propagation.resblocks import ResidualBlocksWithInputConv
+from vsr_plugin.registry import MODELS
 
 
+@MODELS.register_module()
 @CLEANINGS.register("footage")
 class FootageCleaning(Cleaning):
     """Residual blocks at half the resolution on a frame and its neighbours, all at once.

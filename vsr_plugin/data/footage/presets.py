@@ -1,0 +1,116 @@
+"""Kinds of footage, each as the steps that its clips have gone through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vsr_plugin.data.footage.codecs import VideoCodec
+from vsr_plugin.data.footage.noise import JPEG, GaussianNoise, PoissonNoise
+from vsr_plugin.data.footage.optics import Blur, Resize, Ringing, Sharpening, resized
+from vsr_plugin.data.footage.step import InOrder, OneOf, Sometimes, Step
+from vsr_plugin.data.footage.tape import InterlacingLeftOver, Tape
+from vsr_plugin.ops.resize import bicubic_downsample
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What happens to clips of one kind of footage.
+
+    Attributes:
+        capture: before and while they are made small, such as blur; left out where degraded frames keep their size.
+        storage: afterwards, at the size that they end with.
+        exact: share of clips that are made small as in the paper (BI), without ``capture``.
+    """
+
+    capture: Step
+    storage: Step
+    exact: float = 0.5
+
+
+_X264 = (("preset", ("veryfast", "fast", "medium")), ("bf", ("0", "2", "3")))
+_H264 = VideoCodec("h264", quality=(15, 38), by_rate=0.1, bit_rate=(0.15, 0.8), gops=(12, 50, 250), options=_X264)
+_HEVC = VideoCodec("hevc", quality=(18, 38), gops=(12, 50, 250))
+_VP9 = VideoCodec("vp9", quality=(20, 55), gops=(50, 250))
+_B_FRAMES = (("bf", ("0", "2")),)
+_MPEG2 = VideoCodec("mpeg2", quality=(2, 16), by_rate=0.3, bit_rate=(0.1, 0.8), gops=(12, 15), options=_B_FRAMES)
+_MPEG4 = VideoCodec("mpeg4", quality=(2, 16), by_rate=0.2, bit_rate=(0.1, 0.6), options=_B_FRAMES)
+_MJPEG = VideoCodec("mjpeg", quality=(2, 14))
+_CINEPAK = VideoCodec("cinepak")
+
+_LIGHT_BLUR = Sometimes(0.5, Blur(sigma=(0.2, 1.6)))
+_SENSOR = OneOf((GaussianNoise(sigma=(0.5, 6)), PoissonNoise(scale=(0.05, 0.6))), (1, 1))
+
+_WEB = InOrder((Sometimes(0.15, _SENSOR), OneOf((_H264, _HEVC, _VP9), (0.75, 0.1, 0.15)), Sometimes(0.15, _H264)))
+_DVD = InOrder((Sometimes(0.15, _SENSOR), Sometimes(0.1, Ringing()), _MPEG2))
+_OLD_CAMERA = InOrder(
+    (Sometimes(0.6, _SENSOR), Sometimes(0.3, Sharpening()), OneOf((_MJPEG, _MPEG4, _CINEPAK), (0.45, 0.45, 0.1)))
+)
+_TAPE = InOrder((Tape(), Sometimes(0.5, InterlacingLeftOver()), OneOf((_MPEG2, _MPEG4, _H264), (1, 1, 1))))
+
+# The two rounds of RealBasicVSR (section 3.4): each kind of fault in an order that is drawn, and ringing at the end.
+_LOW_RATE = OneOf((VideoCodec("h264", by_rate=1.0), VideoCodec("mpeg4", by_rate=1.0)), (2, 1))
+_FIRST_ROUND = InOrder(
+    (
+        Sometimes(0.8, Blur(sigma=(0.2, 3.0))),
+        Resize(factors=(0.25, 1.5)),
+        OneOf((GaussianNoise(sigma=(1, 30)), PoissonNoise(scale=(0.05, 3))), (1, 1)),
+        JPEG(quality=(30, 95)),
+        _LOW_RATE,
+    ),
+    shuffled=True,
+)
+_SECOND_ROUND = InOrder(
+    (
+        OneOf((GaussianNoise(sigma=(1, 25)), PoissonNoise(scale=(0.05, 2.5))), (1, 1)),
+        JPEG(quality=(30, 95)),
+        _LOW_RATE,
+        Sometimes(0.8, Ringing()),
+    ),
+    shuffled=True,
+)
+
+#: Kinds of footage by name. ``clean`` has no fault at all: what cleans is to know that too.
+PRESETS = {
+    "web": Preset(_LIGHT_BLUR, _WEB),
+    "dvd": Preset(_LIGHT_BLUR, _DVD),
+    "old_camera": Preset(_LIGHT_BLUR, _OLD_CAMERA),
+    "tape": Preset(_LIGHT_BLUR, _TAPE),
+    "realbasicvsr": Preset(_FIRST_ROUND, _SECOND_ROUND, exact=0.0),
+    "clean": Preset(InOrder(()), InOrder(()), exact=1.0),
+}
+
+
+def degrade_footage(
+    frames: Sequence[np.ndarray], preset: str, rng: np.random.Generator, *, scale: int = 1
+) -> list[np.ndarray]:
+    """Make of clean frames what such footage would show of them.
+
+    Args:
+        frames: RGB ``(h, w, 3)`` of ``uint8``, of one size, multiples of ``scale``.
+        preset: one of :data:`PRESETS`.
+        rng: everything is drawn from it.
+        scale: sides of the frames over those of the result. With 1 only what storing does is applied: what belongs to
+            the optics and to making small is no business of who cleans.
+
+    Returns:
+        As many frames ``(h / scale, w / scale, 3)`` of ``uint8``.
+
+    Raises:
+        ValueError: there is no such preset.
+        MediaError: the installed PyAV lacks an encoder.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"`preset` must be one of {', '.join(PRESETS)}, got {preset!r}")
+    steps = PRESETS[preset]
+    clip = np.stack(frames)
+    height, width = (side // scale for side in clip.shape[1:3])
+    if scale > 1 and rng.random() < steps.exact:
+        clip = np.stack([bicubic_downsample(frame, scale) for frame in clip])
+    clip = clip.astype(np.float32) / 255
+    if clip.shape[1:3] != (height, width):
+        clip = resized(steps.capture(clip, rng), height, width, rng)
+    clip = steps.storage(clip, rng)
+    return list((clip.clip(0, 1) * 255).round().astype(np.uint8))
