@@ -13,7 +13,7 @@ _base_ = [
 
 data_root = "data/material"
 data_root_followed = data_root
-max_iters = 10_000
+max_iters = 9_000
 max_iters_followed = max_iters
 total_batch_size = 2
 
@@ -22,7 +22,7 @@ train_pipeline = [
     dict(type="Flip", keys=["gt"], flip_ratio=0.5, direction="vertical"),
     dict(type="RandomTransposeHW", keys=["gt"], transpose_ratio=0.5),
     # After the turns: codecs' blocks begin at the top left.
-    dict(type="DegradeFootage", presets=dict(web=0.5, dvd=0.2, old_camera=0.2, clean=0.1), scale=1),
+    dict(type="DegradeFootage", presets=dict(web=0.55, dvd=0.2, old_camera=0.15, clean=0.1), scale=1),
     dict(type="PackInputs"),
 ]
 clips = dict(
@@ -61,9 +61,9 @@ test_dataloader = [dict(_base_.val_dataloader, **val_dataloader)]
 test_evaluator = [dict(type="ClipQuality", dataset="held out", channel="Y", baseline=True)]
 
 train_cfg = dict(max_iters=max_iters, val_interval=1000)
-optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(_delete_=True), max_grad_norm=0.5, precision="bf16")
+optim_wrapper = dict(optimizer=dict(lr=7e-4), paramwise_cfg=dict(_delete_=True), max_grad_norm=5.0, precision="bf16")
 param_scheduler = [
-    dict(type="LinearLR", by_epoch=False, start_factor=0.05, end=200),
+    dict(type="LinearLR", by_epoch=False, start_factor=0.05, end=50),
     dict(type="CosineAnnealingLR", by_epoch=False, T_max=max_iters, eta_min=1e-7),
 ]
 custom_hooks = []

@@ -1,57 +1,122 @@
-"""Frames of a stream cleaned one by one, with as many in memory as a cleaning looks at."""
+"""Frames of a sequence cleaned before they are propagated, each when it is asked for first, in bounded memory."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from vsr_plugin.inference.record_file import RecordFile
 from vsr_plugin.models.cleaning import Cleaning
 from vsr_plugin.ops.frames import Frame, frame_to_tensor
 
-
-class _Tensors:
-    """Frames of a sequence on the device; the last few are held, since windows overlap."""
-
-    def __init__(self, frames: Sequence[Frame], device: torch.device, hold: int):
-        self._frames, self._device, self._hold = frames, device, hold
-        self._held: OrderedDict[int, Tensor] = OrderedDict()
-
-    def __getitem__(self, i: int) -> Tensor:
-        if i not in self._held:
-            self._held[i] = frame_to_tensor(self._frames[i], self._device)
-            if len(self._held) > self._hold:
-                self._held.popitem(last=False)
-        return self._held[i]
+#: Pixels of a frame that are cleaned at once; larger ones go by bands of rows, which changes nothing but the memory.
+PIXELS = 2**20
 
 
-@torch.no_grad()
-def _round(cleaning: Cleaning, frames: Sequence[Frame], device: torch.device, put: Callable[[Tensor], None]) -> float:
-    """Clean a sequence once, hand each frame to ``put``, and return the mean absolute residue."""
-    tensors = _Tensors(frames, device, hold=2 * cleaning.radius + 1)
-    residues = 0.0
-    for i in range(len(frames)):
-        cleaned, residue = cleaning.clean_frame([tensors[j] for j in cleaning.window(i, len(frames))])
-        put(cleaned)
-        residues = residues + residue
-    return float(residues) / len(frames)
-
-
-def clean_frames(cleaning: Cleaning, frames: Sequence[Frame]) -> Iterator[Tensor]:
-    """Clean a sequence that is in memory.
+class CleanedFrames(Sequence):
+    """A sequence as its cleaning leaves it; a frame is cleaned once.
 
     Args:
         cleaning: on the device that computes.
-        frames: the sequence, see :class:`vsr_plugin.ops.frames.Frame`.
-
-    Yields:
-        Cleaned frames ``(3, h, w)``, RGB in [0, 1], not clipped, on the device.
+        frames: the sequence.
+        folder: where the cleaned frames go if they do not stay in memory.
+        in_memory: number of frames up to which they do.
     """
-    device = next(cleaning.parameters()).device
-    for _ in cleaning.rounds():
-        cleaned: list[Tensor] = []
-        residue = _round(cleaning, frames, device, cleaned.append)
-        frames = cleaned
-        if cleaning.is_clean(residue):
+
+    def __init__(self, cleaning: Cleaning, frames: Sequence[Frame], folder: Path, in_memory: int):
+        self._cleaning, self._frames = cleaning, frames
+        self._device = next(cleaning.parameters()).device
+        self._path = folder / "cleaned.bin" if len(frames) > in_memory else None
+        self._file: RecordFile | None = None
+        self._held: dict[int, Tensor] = {}
+        self._residues: dict[int, Tensor] = {}
+        self._window: OrderedDict[int, Tensor] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @torch.no_grad()
+    def __getitem__(self, i: int) -> Tensor:
+        """Frame ``i``, ``(3, h, w)``, ``float32``, not clipped; on the CPU if it has been in the file."""
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        if i in self._held:
+            return self._held[i]
+        if i in self._residues:
+            return self._file.read(i)
+        window = [self._raw(j) for j in self._cleaning.window(i, len(self))]
+        cleaned, self._residues[i] = clean_in_bands(self._cleaning, window)
+        if self._path is None:
+            self._held[i] = cleaned
+        else:
+            if self._file is None:
+                self._file = RecordFile(self._path, tuple(cleaned.shape), cleaned.dtype)
+            self._file.write(i, cleaned)
+        return cleaned
+
+    def _raw(self, i: int) -> Tensor:
+        """A frame as a tensor; the last few are held, since windows overlap."""
+        if i not in self._window:
+            self._window[i] = frame_to_tensor(self._frames[i], self._device)
+            if len(self._window) > 2 * self._cleaning.radius + 1:
+                self._window.popitem(last=False)
+        return self._window[i]
+
+    def mean_residue(self) -> float:
+        """Mean absolute residue of the whole sequence, all frames of which are cleaned for it."""
+        for i in range(len(self)):
+            _ = self[i]
+        return float(sum(self._residues[i] for i in range(len(self)))) / len(self)
+
+    def close(self) -> None:
+        """Close the file; it stays until its folder goes."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._residues.clear()
+        if isinstance(self._frames, CleanedFrames):
+            self._frames.close()
+
+
+def clean_sequence(cleaning: Cleaning, frames: Sequence[Frame], folder: Path, in_memory: int) -> CleanedFrames:
+    """Clean a sequence, as often as :meth:`Cleaning.forward` would.
+
+    Args:
+        cleaning: on the device that computes.
+        frames: the sequence, read by index; the result reads it later on.
+        folder: for what does not stay in memory.
+        in_memory: number of frames up to which everything does.
+
+    Returns:
+        The cleaned sequence; to be closed.
+    """
+    folder = folder / "cleaned"
+    folder.mkdir(exist_ok=True)
+    cleaned = CleanedFrames(cleaning, frames, folder, in_memory)
+    for number in range(1, cleaning.max_rounds):
+        # Whether there is another round is known when all frames are cleaned.
+        if cleaning.is_clean(cleaned.mean_residue()):
             break
-    yield from frames
+        (folder / str(number)).mkdir(exist_ok=True)
+        cleaned = CleanedFrames(cleaning, cleaned, folder / str(number), in_memory)
+    return cleaned
+
+
+def clean_in_bands(cleaning: Cleaning, window: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """What :meth:`Cleaning.clean_frame` gives; large frames by bands of rows, with what is seen beyond them."""
+    h, w = window[0].shape[-2:]
+    reach = cleaning.reach + cleaning.reach % 2
+    rows = max(PIXELS // w, 2 * reach) // 2 * 2
+    if h <= rows + 2 * reach:
+        return cleaning.clean_frame(window)
+    cleaned, residues = [], 0.0
+    for top in range(0, h, rows):
+        bottom = min(top + rows, h)
+        start, stop = max(0, top - reach), min(h, bottom + reach)
+        residue = cleaning.residue(torch.stack([frame[:, start:stop] for frame in window])[None])[0]
+        residue = residue[:, top - start : bottom - start]
+        cleaned.append(window[cleaning.radius][:, top:bottom] + cleaning.strength * residue)
+        residues = residues + residue.abs().sum()
+    return torch.cat(cleaned, dim=1), residues / (3 * h * w)

@@ -9,6 +9,7 @@ import torch.nn as nn
 
 from vsr_plugin.acceleration.cuda.graphs import records_steps
 from vsr_plugin.errors import VSRError
+from vsr_plugin.inference.cleaning import PIXELS
 from vsr_plugin.inference.tiling import MIN_TILE
 
 STRATEGIES = ("auto", "whole", "exact", "window")
@@ -25,6 +26,8 @@ _TEMPORARY_BYTES = 256 * 2**20
 _STEP_BYTES, _UNTILED_BYTES, _REFILL_BYTES = 2600, 424, 10000
 # The same per HR pixel; the layers at HR size have 64 channels whatever the width of the others.
 _UPSAMPLING_BYTES = 815
+# Layers of a cleaning that are in memory together.
+_CLEANING_LAYERS = 5
 # Bytes of a pixel of a frame, which is float32 in any precision, and how many HR frames there are at a time.
 _PIXEL_BYTES, _HR_FRAMES = 3 * 4, 3
 
@@ -148,7 +151,10 @@ class MemoryModel:
         # Of the last sweep there is a state a frame only if it runs at once with others.
         sweeps = len(self.net.propagation.sweeps)
         states = sweeps if self._branches_at_once else max(1, sweeps - 1)
-        return (states * self.net.state_channels * self.feature_bytes + 2 * 8 + 3 * 12) * self.height * self.width
+        frames = 3 if self.net.cleaning is None else 4
+        flows = 2 * 2 * 4
+        features = states * self.net.state_channels * self.feature_bytes
+        return (features + flows + frames * _PIXEL_BYTES) * self.height * self.width
 
     def working(self, tile: int | None) -> int:
         """What a step takes while it runs, besides the frames."""
@@ -168,7 +174,18 @@ class MemoryModel:
             # What is computed beside the steps, reconstruction and refill, has memory of its own.
             step += int(pixels * size * (upsampling + refill))
         # A step that is recorded has been computed the usual way before, whose memory stays with the allocator.
-        return 2 * step if self._records_steps else step
+        return (2 * step if self._records_steps else step) + self.cleaning
+
+    @property
+    def cleaning(self) -> int:
+        """What cleaning a frame takes: the frames it looks at, and a few layers of some of its rows."""
+        cleaning = self.net.cleaning
+        if cleaning is None:
+            return 0
+        pixels = self.height * self.width
+        at_once = min(pixels, 2 * PIXELS)
+        window = 3 * (2 * cleaning.radius + 1) * _PIXEL_BYTES
+        return int(pixels * window + at_once * _CLEANING_LAYERS * cleaning.channels_per_pixel * self.feature_bytes)
 
 
 def parse_memory(text: str) -> int:

@@ -15,6 +15,7 @@ from vsr_plugin.acceleration import FiniteGuard, NotFiniteError
 from vsr_plugin.acceleration.cuda.graphs import release_graphs
 from vsr_plugin.errors import MediaError, VSRError
 from vsr_plugin.files import write_text
+from vsr_plugin.inference.cleaning import clean_sequence
 from vsr_plugin.inference.engine import border_kind, restore_piece
 from vsr_plugin.inference.output_size import fitted
 from vsr_plugin.inference.planning import Plan
@@ -112,7 +113,7 @@ def restore_sequence(
     goes on behind the frame that was handed out last.
 
     Args:
-        net: a network with the steps of a ``VSRNet``, in evaluation mode.
+        net: a network with the steps of a ``VSRNet``, in evaluation mode; its cleaning comes first, if it has one.
         frames: the sequence, read by index more than once.
         plan: how to begin.
         folder: where tensors go that do not stay in memory; an existing folder.
@@ -154,9 +155,12 @@ def restore_sequence(
             spill = Spill(attempt, net, len(frames), height * width, block) if plan.strategy == "exact" else None
             keep_states = spill is None or spill.keeps_states()
             try:
+                sequence = frames
+                if net.cleaning is not None:
+                    sequence = stack.enter_context(closing(clean_sequence(net.cleaning, frames, attempt, block)))
                 restored = restore_piece(
                     tile_net(net, plan.tile) if plan.tile else net,
-                    frames,
+                    sequence,
                     block=block,
                     cache=cache,
                     keep_states=keep_states,
@@ -180,7 +184,7 @@ def restore_sequence(
                 if not is_out_of_memory(error):
                     raise
         # Out of the handler, whose traceback would keep the tensors of the failed attempt alive.
-        del restored, cache
+        restored = sequence = cache = None
         release_graphs(net)
         gc.collect()
         if torch.cuda.is_initialized():

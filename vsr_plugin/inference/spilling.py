@@ -11,6 +11,7 @@ from vsr_plugin.files import write_text
 from vsr_plugin.inference.state_store import ALL_SWEPT, SWEPT
 
 _FLOW_BYTES = 2 * 2 * 4  # of a pixel: both directions, two numbers in float32
+_FRAME_BYTES = 3 * 4  # of a pixel of a cleaned frame
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -27,6 +28,8 @@ def needed_bytes(net: nn.Module, num_frames: int, pixels: int, block: int, *, st
     state = 4 * net.state_channels
     sweeps = net.propagation.sweeps
     a_frame = (_FLOW_BYTES if net.alignment.needs_flow else 0) + (len(sweeps) - 1) * (state if states else 0)
+    if net.cleaning is not None:
+        a_frame += _FRAME_BYTES
     borders = sum(sweep.order for sweep in sweeps) * -(-num_frames // block) * state
     return pixels * (num_frames * a_frame + borders + len(net.feature_windows(num_frames)) * 4 * net.mid_channels)
 

@@ -9,6 +9,7 @@ from vsr_plugin.training.hooks import (
     ValidationPictures,
 )
 from vsr_plugin.training.optim_wrapper import GuardedOptimWrapper, PartsConstructor
+from vsr_plugin.training.psnr_loss import PSNRLoss
 from vsr_plugin.training.step_train_loop import StepTrainLoop
 from vsr_plugin.training.testing import MultiSetTestLoop
 from vsr_plugin.training.video_restorer import SequencePreprocessor, VideoRestorer
@@ -21,6 +22,7 @@ __all__ = [
     "GuardedOptimWrapper",
     "MultiSetTestLoop",
     "NonFiniteGuard",
+    "PSNRLoss",
     "PartsConstructor",
     "SequencePreprocessor",
     "StepTrainLoop",

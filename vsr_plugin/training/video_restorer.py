@@ -10,7 +10,6 @@ from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import Tensor
 
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.inference.cleaning import clean_frames
 from vsr_plugin.models.cleaning import Cleaning
 from vsr_plugin.registry import MODELS
 from vsr_plugin.weights import fit_to_net
@@ -162,7 +161,7 @@ class VideoRestorer(BaseModel):
 
     def _restored(self, lrs: Tensor) -> Iterator[Tensor]:
         if isinstance(self.generator, Cleaning):
-            return clean_frames(self.generator, lrs)
+            return (frame for frame in self.generator(lrs[None])[0])
         return restore_frames(self.generator, iter(lrs), num_frames=len(lrs), **self.test_cfg)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *details: Any) -> None:

@@ -1,8 +1,10 @@
 """What every cleaning offers, and the table of those there are."""
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Sequence
 
 import torch
+import torch.nn as nn
 from torch import Tensor
 
 from vsr_plugin.models.base_module import VSRModule
@@ -32,6 +34,10 @@ class Cleaning(VSRModule):
     scale = 1
     #: Frames to each side that the cleaning of a frame looks at.
     radius = 0
+    #: Pixels to each side that the cleaning of a pixel looks at.
+    reach = 0
+    #: Numbers that one layer of it has for a pixel; memory is planned by it.
+    channels_per_pixel = 64.0
 
     def __init__(self, *, max_rounds: int = 1, threshold: float = 0.0, init_cfg: dict | None = None):
         super().__init__(init_cfg)
@@ -61,9 +67,11 @@ class Cleaning(VSRModule):
         """
         return [min(max(j, 0), t - 1) for j in range(i - self.radius, i + self.radius + 1)]
 
-    def rounds(self) -> Iterator[int]:
-        """Numbers of the rounds that there may be, 0 first."""
-        return iter(range(self.max_rounds))
+    def at(self, strength: float) -> "Cleaning":
+        """The same cleaning at another strength; it shares its parameters with this one, which stays as it is."""
+        other = copy.copy(self)
+        other.strength = strength
+        return other
 
     def forward(self, lrs: Tensor) -> Tensor:
         """Clean whole sequences.
@@ -76,7 +84,7 @@ class Cleaning(VSRModule):
         """
         n, t, c, h, w = lrs.shape
         windows = [self.window(i, t) for i in range(t)]
-        for _ in self.rounds():
+        for _ in range(self.max_rounds):
             residue = self.residue(lrs[:, windows].reshape(n * t, -1, c, h, w)).view_as(lrs)
             lrs = lrs + self.strength * residue
             if self.is_clean(residue.detach().abs().mean()):
@@ -98,3 +106,17 @@ class Cleaning(VSRModule):
     def is_clean(self, mean_residue: float | Tensor) -> bool:
         """Whether a sequence with this mean absolute residue is not cleaned again."""
         return bool(mean_residue < self.threshold)
+
+
+def with_cleaning(net: nn.Module, cleaning: Cleaning | None) -> nn.Module:
+    """The same network behind another cleaning; it shares its parameters with ``net``, which stays as it is.
+
+    Args:
+        net: a ``VSRNet``.
+        cleaning: what frames go through first; ``None`` for nothing.
+    """
+    other = copy.copy(net)
+    other._modules = dict(net._modules)  # which a shallow copy would share
+    other._modules.pop("cleaning", None)
+    other.cleaning = cleaning
+    return other

@@ -1,0 +1,104 @@
+"""Cleaning in streams: the same as whole sequences, whatever is kept where."""
+
+import numpy as np
+import pytest
+import torch
+
+from vsr_plugin.inference import cleaning as stream
+from vsr_plugin.inference import restore_frames
+from vsr_plugin.inference.cleaning import clean_in_bands, clean_sequence
+from vsr_plugin.models import BasicVSRNet
+from vsr_plugin.models.cleaning import Cleaning, FootageCleaning, with_cleaning
+
+
+def footage_cleaning(**arguments):
+    cleaning = FootageCleaning(mid_channels=8, num_blocks=1, **arguments)
+    torch.nn.init.normal_(cleaning.conv_last.weight, std=0.05)
+    return cleaning.eval()
+
+
+class Halving(Cleaning):
+    """Takes half of every pixel away, so that the mean residue is half of what it was before."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.factor = torch.nn.Parameter(torch.tensor(-0.5))
+
+    def residue(self, windows):
+        return self.factor * windows[:, self.radius]
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    made = BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=8).eval()
+    return with_cleaning(made, footage_cleaning())
+
+
+def clip(t, h=18, w=23):
+    return [np.random.default_rng(i).integers(0, 256, (h, w, 3), dtype=np.uint8) for i in range(t)]
+
+
+def tensors(frames):
+    return torch.stack([torch.from_numpy(f).permute(2, 0, 1) for f in frames])[None].float() / 255
+
+
+@pytest.mark.parametrize("in_memory", [0, 100])
+def test_streamed_is_whole(in_memory, tmp_path):
+    cleaning, frames = footage_cleaning(), clip(5)
+    with torch.no_grad():
+        whole = cleaning(tensors(frames))[0]
+    cleaned = clean_sequence(cleaning, frames, tmp_path, in_memory)
+    for i in (4, 2, 0, 3, 1, 2):  # sweeps ask in any order
+        torch.testing.assert_close(cleaned[i], whole[i], rtol=0, atol=1e-6)
+    cleaned.close()
+    assert (tmp_path / "cleaned" / "cleaned.bin").exists() == (in_memory == 0)
+
+
+@pytest.mark.parametrize("t", [1, 2, 7])
+@pytest.mark.parametrize("strategy", ["whole", "exact"])
+def test_restored_frames_are_those_of_the_network(net, t, strategy):
+    frames = clip(t)
+    with torch.no_grad():
+        expected = net(tensors(frames))[0].clamp(0, 1)
+    restored = torch.stack(list(restore_frames(net, list(tensors(frames)[0]), strategy=strategy)))
+    torch.testing.assert_close(restored, expected, rtol=0, atol=1e-5)
+
+
+def test_cleaning_matters_and_stays_apart(net):
+    plain = with_cleaning(net, None)
+    assert plain.cleaning is None and net.cleaning is not None
+    frames = tensors(clip(2))
+    with torch.no_grad():
+        assert (plain(frames) - net(frames)).abs().max() > 1e-3
+        torch.testing.assert_close(with_cleaning(net, net.cleaning.at(0))(frames), plain(frames))
+
+
+@pytest.mark.parametrize(("threshold", "rounds"), [(1.0, 1), (0.3, 2), (0.01, 3)])
+def test_rounds_until_little_changes(threshold, rounds, tmp_path):
+    # Residues of white frames: 0.5, 0.25, 0.125.
+    cleaning, frames = Halving(max_rounds=3, threshold=threshold), [np.full((4, 6, 3), 255, np.uint8)] * 3
+    expected = 0.5**rounds
+    cleaned = clean_sequence(cleaning, frames, tmp_path, 0)
+    assert torch.allclose(cleaned[1], torch.full((3, 4, 6), expected))
+    assert torch.allclose(cleaning(tensors(frames)), torch.full((1, 3, 3, 4, 6), expected))
+    cleaned.close()
+
+
+def test_bands_change_nothing(monkeypatch):
+    cleaning = footage_cleaning()
+    window = [torch.rand(3, 101, 20) for _ in range(5)]
+    with torch.no_grad():
+        at_once, residue = cleaning.clean_frame(window)
+        monkeypatch.setattr(stream, "PIXELS", 20)
+        in_bands, same = clean_in_bands(cleaning, window)
+    torch.testing.assert_close(in_bands, at_once, rtol=0, atol=1e-6)
+    torch.testing.assert_close(same, residue)
+
+
+def test_precisions_agree(net):
+    frames = clip(3)
+    exact = torch.stack([torch.from_numpy(f) for f in restore_frames(net, frames)]).float()
+    with torch.no_grad():
+        plain = (net(tensors(frames))[0].clamp(0, 1) * 255).round().permute(0, 2, 3, 1)
+    assert (exact - plain).abs().max() <= 1
