@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
+from small_vgg import save_vgg
 
 from vsr_plugin.training.launching import read_experiment
 
@@ -44,10 +45,17 @@ def shrink(name: str, work_dir: Path, recipe: str | None = None) -> Config:
     cfg.work_dir, cfg.launcher, cfg.log_level = str(work_dir), "none", "ERROR"
     # mmengine shares logs and best scores between runs of one name within a second; each test has a folder of its own.
     cfg.experiment_name = f"{Path(name).name}-{work_dir.parent.name}-{work_dir.name}"
-    generator = dict(mid_channels=8, num_blocks=1, spynet_width=4, init_cfg=None, spynet_pretrained=None)
+    generator = dict(mid_channels=8, spynet_width=4, init_cfg=None, spynet_pretrained=None)
+    if cfg.model.generator.type == "RealBasicVSRNet":
+        generator |= dict(num_propagation_blocks=1, num_cleaning_blocks=1)
+    else:
+        generator["num_blocks"] = 1
     if cfg.model.generator.type == "IconVSRNet":
         generator["edvr_pretrained"] = None
     cfg.merge_from_dict(dict(model=dict(generator=generator), train_cfg=dict(max_iters=2, val_interval=2)))
+    if "discriminator" in cfg.model:
+        cfg.model.discriminator.mid_channels = 4
+        cfg.model.perceptual_loss.weights = str(save_vgg(work_dir))
     cfg.train_dataloader.update(batch_size=1, num_workers=0, persistent_workers=False, pin_memory=False)
     cfg.val_dataloader.num_workers = 0
     for dataset in cfg.train_dataloader.dataset.get("datasets", [cfg.train_dataloader.dataset]):

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from small_experiments import CONFIGS, make_sets, shrink
 from unformatted_configs import leave_configs_unformatted
 
-from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.models import BasicVSRNet, IconVSRNet, RealBasicVSRNet
 from vsr_plugin.training.launching import PRESETS, build_runner, read_config
 
 EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.py"))
@@ -40,14 +40,15 @@ def test_an_experiment_trains_two_steps_and_validates(
     saved = torch.load(tmp_path / "iter_2.pth", weights_only=True)
     assert {int(state["step"]) for state in saved["optimizer"]["state"].values()} == {2}
     assert any(not torch.equal(tensor, before[key]) for key, tensor in runner.model.state_dict().items())
-    # 15 frames, or 7 mirrored to 14.
+    # 15 frames, 7 mirrored to 14, or 15 mirrored to 30.
     sample = runner.train_dataloader.dataset[0]
-    assert len(sample["inputs"]) == (14 if "vimeo" in name else 5 if "small" in name else 15)
+    length = 30 if "real" in name else 14 if "vimeo" in name else 5 if "small" in name else 15
+    assert len(sample["inputs"]) == length
     (best,) = tmp_path.glob("best_*.pth")
     assert "PSNR" in best.name
 
 
-PAPER = [name for name in EXPERIMENTS if name.endswith(("_reds", "_bi", "_bd"))]
+PAPER = [name for name in EXPERIMENTS if name.endswith(("_reds", "_bi", "_bd")) and "real" not in name]
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -79,6 +80,32 @@ def test_the_recipe_is_the_papers(name: str) -> None:
         assert cfg.model.generator.padding == (3 if vimeo else 2)
         assert cfg.model.generator.edvr_pretrained == ("edvrm_vimeo90k" if vimeo else "edvrm_reds")
         assert cfg.model.generator.keyframe_stride == 5
+
+
+@pytest.mark.parametrize(("name", "gan"), [("real_basicvsr_wogan_reds", False), ("real_basicvsr_reds", True)])
+def test_the_recipe_is_realbasicvsrs(name: str, gan: bool) -> None:
+    cfg = Config.fromfile(CONFIGS / f"{name}.py")
+    assert cfg.optim_wrapper.optimizer == dict(type="Adam", lr=5e-5 if gan else 1e-4, betas=(0.9, 0.99))
+    assert cfg.optim_wrapper.paramwise_cfg.get("lr_mults", {}) == ({"discriminator": 2.0} if gan else {})
+    assert cfg.param_scheduler is None
+    assert cfg.train_cfg.max_iters == (150_000 if gan else 300_000)
+    assert cfg.total_batch_size == cfg.train_dataloader.batch_size == (8 if gan else 16)
+    (ema,) = cfg.custom_hooks
+    assert (ema.module_keys, ema.interval, ema.interp_cfg.momentum) == ("generator_ema", 1, 0.001)
+    for dataset in cfg.train_dataloader.dataset.datasets:
+        assert (dataset.gt_size, dataset.num_input_frames, dataset.degradation) == (256, 15, "pipeline")
+        types = [transform.type for transform in dataset.pipeline]
+        assert types[3:] == ["SharpenTruth", "MirrorSequence", "DegradeFootage", "PackInputs"]
+    model = cfg.model
+    for loss in (model.pixel_loss, model.cleaning_loss):
+        assert loss == dict(type="L1Loss", loss_weight=1.0, reduction="mean")
+    assert gan == ("gan_loss" in model) == ("discriminator" in model) == ("perceptual_loss" in model)
+    if gan:
+        assert (model.gan_loss.gan_type, model.gan_loss.loss_weight) == ("vanilla", 0.05)
+        assert model.perceptual_loss.layer_weights == {"2": 0.1, "7": 0.1, "16": 1.0, "25": 1.0, "34": 1.0}
+    generator = model.generator.to_dict()
+    generator.pop("type")
+    assert sum(parameter.numel() for parameter in RealBasicVSRNet(**generator).parameters()) == 6_294_834
 
 
 @pytest.mark.parametrize("preset", sorted(path.stem for path in PRESETS.glob("*.py")))

@@ -38,3 +38,28 @@ def test_pack_inputs_packs_as_mmagic_does():
     assert ours["data_samples"].metainfo == theirs["data_samples"].metainfo == dict(key="c", frames=[4, 5, 6])
     one = dict(img=results["img"][:1])
     assert TRANSFORMS.build(dict(type="PackInputs"))(one)["inputs"].shape == (1, 3, 4, 6)
+
+
+def test_sharpen_truth_is_mmagics_unsharp_masking_in_whole_numbers():
+    gt = list(make_frames(2, 48, 64))
+    sharpen = TRANSFORMS.build(dict(type="SharpenTruth", keep_plain=True))
+    results = sharpen(dict(gt=list(gt)))
+    mask = dict(type="UnsharpMasking", keys=["gt"], kernel_size=51, sigma=0, weight=0.5, threshold=10)
+    expected = TRANSFORMS.build(mask)(dict(gt=list(gt)))["gt_unsharp"]
+    for found, sharpened, plain, before in zip(results["gt"], expected, results["gt_plain"], gt, strict=True):
+        assert found.dtype == np.uint8
+        assert np.abs(found - sharpened).max() < 0.502
+        assert np.array_equal(plain, before)
+        assert not np.array_equal(found, before)
+    assert "gt_plain" not in TRANSFORMS.build(dict(type="SharpenTruth"))(dict(gt=list(gt)))
+    assert repr(sharpen) == "SharpenTruth(keep_plain=True, kernel_size=51, weight=0.5, threshold=10)"
+    with pytest.raises(ValueError, match="`kernel_size` must be odd, got 50"):
+        TRANSFORMS.build(dict(type="SharpenTruth", kernel_size=50))
+
+
+def test_pack_inputs_packs_what_was_not_sharpened_too():
+    gt = list(make_frames(3, 16, 24))
+    results = TRANSFORMS.build(dict(type="SharpenTruth", keep_plain=True))(dict(gt=gt, img=gt))
+    sample = TRANSFORMS.build(dict(type="PackInputs"))(results)["data_samples"]
+    assert torch.equal(sample.gt_plain, torch.from_numpy(np.stack(gt)).permute(0, 3, 1, 2))
+    assert sample.gt_img.shape == sample.gt_plain.shape

@@ -21,7 +21,7 @@ from vsr_plugin.weights import PUBLISHED
 #: Words that stand for what a reader has; everything else that looks like a file must be there.
 _OF_THE_READER = re.compile(
     r"in\.mp4|out\.mp4|basicvsr\.onnx|basicvsr_steps|frames_folder|out_folder|\w+\.png|data/\w+|work_dirs/\S+|CONFIG|CHECKPOINT"
-    r"|PATH|TOOL|\.\.\./\S+|\S+=FOLDER"
+    r"|PATH|TOOL|\.\.\./\S+|\S+=FOLDER|model\.[\w.]+=\S+"
 )
 
 

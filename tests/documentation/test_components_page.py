@@ -13,6 +13,7 @@ from unformatted_configs import leave_configs_unformatted
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models.alignment import ALIGNMENTS
+from vsr_plugin.models.cleaning import CLEANINGS
 from vsr_plugin.models.propagation import PROPAGATIONS
 from vsr_plugin.registry import MODELS
 from vsr_plugin.training.launching import build_runner, read_experiment, recipes
@@ -26,6 +27,7 @@ STUDIES = {path.stem for path in (CONFIGS / "studies").glob("*.py")}
 def test_every_choice_and_every_row_is_on_the_page() -> None:
     assert set(re.findall(r'`propagation="(\w+)"', TEXT)) == set(PROPAGATIONS.names())
     assert set(re.findall(r'`alignment="(\w+)"', TEXT)) == set(ALIGNMENTS.names())
+    assert set(re.findall(r'`cleaning="(\w+)"', TEXT)) == set(CLEANINGS.names())
     rows = TEXT.partition("| comparison | rows |")[2].partition("```")[0]
     assert set(re.findall(r"`(\w+)`", rows)) == STUDIES
     assert {name for name in recipes() if f"`{name}`" in TEXT} == set(recipes())

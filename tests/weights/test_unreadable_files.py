@@ -163,5 +163,6 @@ def test_file_system_errors_are_told_apart(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(torch, "load", fail)
+    (tmp_path / "x.pth").touch()
     with pytest.raises(WeightsError, match=r"x\.pth: cannot be read: Input/output error"):
-        read_checkpoint("x.pth")
+        read_checkpoint(tmp_path / "x.pth")

@@ -27,7 +27,7 @@ def test_weights_of_another_model(checkpoint: dict, tmp_path: Path) -> None:
     torch.save(checkpoint, tmp_path / "weights.pth")
     message = refused(tmp_path / "weights.pth")
     assert "weights of another model (" in message
-    assert "this package loads BasicVSR, IconVSR, SPyNet and EDVR-M" in message
+    assert "this package loads BasicVSR, IconVSR, RealBasicVSR, SPyNet and EDVR-M" in message
 
 
 def test_weights_of_mmagic_nets_that_are_not_ours(tmp_path: Path) -> None:

@@ -102,13 +102,15 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     notes = prepare(cfg, args, scale)
     runner = build_runner(cfg)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    load_weights(model.generator, args)
+    # A moving average is what is tested, where the model has one.
+    net = getattr(model, "generator_ema", model.generator)
+    load_weights(net, args)
     if args.device != "auto":
         runner.model.to(device)
     if is_main_process():
         for note in notes:
             print(note)
-        print(f"testing {type(model.generator).__name__} ({args.checkpoint}); figures go to {cfg.work_dir}", flush=True)
+        print(f"testing {type(net).__name__} ({args.checkpoint}); figures go to {cfg.work_dir}", flush=True)
     runner.test()
     if is_main_process():
         print(report_table(runner.test_loop.reports))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -104,18 +105,79 @@ class DegradeFootage(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class SharpenTruth(BaseTransform):
+    """Sharpens ground truth by an unsharp mask, where that is no noise (Real-ESRGAN, arXiv 2107.10833, section 3.4).
+
+    What comes after it, losses and degradations, sees the sharpened frames, as in RealBasicVSR.
+
+    Required Keys:
+
+    - gt, a list of arrays ``(h, w, 3)`` of ``uint8``
+
+    Modified Keys:
+
+    - gt
+
+    Added Keys:
+
+    - gt_plain, the frames as they were, if ``keep_plain``
+
+    Args:
+        keep_plain: for a discriminator, which is not to take sharpened frames for real.
+        kernel_size: of the Gaussian, odd; its standard deviation is 0.15 of it and a little more, OpenCV's rule.
+        weight: share of the details that is added.
+        threshold: details smaller than this, in 255ths, are noise.
+
+    Raises:
+        ValueError: ``kernel_size`` is not odd.
+    """
+
+    def __init__(
+        self, *, keep_plain: bool = False, kernel_size: int = 51, weight: float = 0.5, threshold: float = 10
+    ) -> None:
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"`kernel_size` must be odd, got {kernel_size}")
+        self.keep_plain, self.kernel_size, self.weight, self.threshold = keep_plain, kernel_size, weight, threshold
+
+    def transform(self, results: dict) -> dict:
+        """Sharpen."""
+        if self.keep_plain:
+            results["gt_plain"] = results["gt"]
+        results["gt"] = [self._sharpened(frame) for frame in results["gt"]]
+        return results
+
+    def _sharpened(self, frame: np.ndarray) -> np.ndarray:
+        frame = frame.astype(np.float32)
+        details = frame - self._blurred(frame)
+        # Soft, so that no edge shows where details begin to count.
+        share = self._blurred((np.abs(details) > self.threshold).astype(np.float32))
+        sharpened = np.clip(frame + self.weight * details, 0, 255)
+        return np.rint(frame + share * (sharpened - frame)).astype(np.uint8)
+
+    def _blurred(self, frame: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(frame, (self.kernel_size, self.kernel_size), 0)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(keep_plain={self.keep_plain}, kernel_size={self.kernel_size}, "
+            f"weight={self.weight}, threshold={self.threshold})"
+        )
+
+
+@TRANSFORMS.register_module()
 class PackInputs(BaseTransform):
     """Packs sequences as MMagic's transform of this name does, which loses the time axis of clips of one frame.
 
     Required Keys:
 
     - img, a list of arrays ``(h, w, 3)``
-    - gt, the same, may be absent
+    - gt, the same, may be absent, and so may gt_plain, see :class:`SharpenTruth`
     - key, name of the clip, and frames, the numbers of its frames; may be absent
 
     Returns:
         ``dict(inputs=tensor (t, 3, h, w), data_samples=DataSample)`` in the arrays' dtype, the sample with ``gt_img``
-        ``(t, 3, H, W)`` and ``key``, ``frames``, ``img_channel_order``, ``gt_channel_order`` as meta information.
+        ``(t, 3, H, W)``, perhaps ``gt_plain``, and ``key``, ``frames``, ``img_channel_order``, ``gt_channel_order`` as
+        meta information.
     """
 
     _META_KEYS = ("key", "frames", "img_channel_order", "gt_channel_order")
@@ -126,8 +188,9 @@ class PackInputs(BaseTransform):
         from mmagic.structures import DataSample
 
         sample = DataSample(metainfo={key: results[key] for key in self._META_KEYS if key in results})
-        if "gt" in results:
-            sample.set_tensor_data(dict(gt_img=to_tensor(results["gt"])))
+        for key, field in (("gt", "gt_img"), ("gt_plain", "gt_plain")):
+            if key in results:
+                sample.set_tensor_data({field: to_tensor(results[key])})
         return dict(inputs=to_tensor(results["img"]), data_samples=sample)
 
     def __repr__(self) -> str:

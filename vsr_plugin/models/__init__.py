@@ -1,13 +1,15 @@
-"""The networks and their parts: propagation, alignment, aggregation, upsampling."""
+"""The networks and their parts: cleaning, propagation, alignment, aggregation, upsampling."""
 
 from vsr_plugin.models.aggregation import EDVRFeatureExtractor
 from vsr_plugin.models.alignment import SPyNet
 from vsr_plugin.models.basicvsr_net import BasicVSRNet
 from vsr_plugin.models.iconvsr_net import IconVSRNet
+from vsr_plugin.models.real_basicvsr_net import RealBasicVSRNet
 
 __all__ = [
     "BasicVSRNet",
     "EDVRFeatureExtractor",
     "IconVSRNet",
+    "RealBasicVSRNet",
     "SPyNet",
 ]

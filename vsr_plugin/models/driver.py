@@ -246,10 +246,16 @@ class SequenceNet:
             ValueError: ``lrs`` has another shape or is not floating point.
         """
         check_sequence(lrs)
+        yield from self.restore_cleaned(self.clean(lrs), on_step)
+
+    def clean(self, lrs: Tensor) -> Tensor:
+        """Frames ``(n, t, 3, h, w)`` by the network's cleaning, or as they are where it has none."""
+        return lrs if self.cleaning is None else self.checkpointed(self.cleaning)(lrs)
+
+    def restore_cleaned(self, lrs: Tensor, on_step: Callable[[int], None] | None = None) -> Iterator[Tensor]:
+        """Restore what :meth:`clean` gave; see :meth:`restore_iter`, which is both."""
         on_step = on_step or (lambda i: None)
         h, w = lrs.shape[-2:]
-        if self.cleaning is not None:
-            lrs = self.cleaning(lrs)
         lrs = pad_to_multiple(lrs, self.size_multiple)
         store = WholeSequence(self, lrs)
         *earlier, last = self.schedule(lrs)

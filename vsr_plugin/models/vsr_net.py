@@ -84,8 +84,9 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
 
     @property
     def has_published_components(self) -> bool:
-        """Whether the components are those of the published network."""
-        return type(self.propagation) is self.published_propagation and type(self.alignment) is FeatureAlignment
+        """Whether the components are those of the published network, and no cleaning comes before them."""
+        published = type(self.propagation) is self.published_propagation and type(self.alignment) is FeatureAlignment
+        return published and self.cleaning is None
 
     @property
     def is_published(self) -> bool:
@@ -96,7 +97,8 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
     def components(self) -> str:
         """The choices in a few words, such as ``'propagation: coupled, alignment: FeatureAlignment()'``."""
         scale = "" if self.scale == 4 else f", scale: {self.scale}"
-        return f"propagation: {self.propagation}, alignment: {self.alignment}{scale}"
+        cleaning = "" if self.cleaning is None else f", cleaning: {type(self.cleaning).__name__}"
+        return f"propagation: {self.propagation}, alignment: {self.alignment}{scale}{cleaning}"
 
     def build_flow(self, spynet_pretrained: str | None, width: int) -> None:
         """Add the flow network S, if the alignment needs one; ``spynet_pretrained`` is loaded by ``init_weights()``.

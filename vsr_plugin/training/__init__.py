@@ -1,6 +1,7 @@
 """Training and testing through the OpenMMLab runner: loops, optimiser steps, hooks, checkpoint files."""
 
 from vsr_plugin.training.checkpoint_files import AtomicBackend
+from vsr_plugin.training.cleaning_restorer import CleaningRestorer, SharpenedPreprocessor
 from vsr_plugin.training.hooks import (
     DataOnlyCheckpoints,
     FreezeModules,
@@ -9,6 +10,7 @@ from vsr_plugin.training.hooks import (
     ValidationPictures,
 )
 from vsr_plugin.training.optim_wrapper import GuardedOptimWrapper, PartsConstructor
+from vsr_plugin.training.perceptual_loss import PerceptualLoss
 from vsr_plugin.training.psnr_loss import PSNRLoss
 from vsr_plugin.training.step_train_loop import StepTrainLoop
 from vsr_plugin.training.testing import MultiSetTestLoop
@@ -17,6 +19,7 @@ from vsr_plugin.weights.mmengine_names import load_from_published
 
 __all__ = [
     "AtomicBackend",
+    "CleaningRestorer",
     "DataOnlyCheckpoints",
     "FreezeModules",
     "GuardedOptimWrapper",
@@ -24,7 +27,9 @@ __all__ = [
     "NonFiniteGuard",
     "PSNRLoss",
     "PartsConstructor",
+    "PerceptualLoss",
     "SequencePreprocessor",
+    "SharpenedPreprocessor",
     "StepTrainLoop",
     "TrainingCurve",
     "ValidationPictures",

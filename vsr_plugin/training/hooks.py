@@ -148,7 +148,7 @@ class NonFiniteGuard(Hook):
         for inputs, sample in zip(data_batch["inputs"], data_batch["data_samples"], strict=True):
             batch = model.data_preprocessor(dict(inputs=[inputs], data_samples=[sample]), True)
             with runner.optim_wrapper.optim_context(model):
-                loss = model(**batch, mode="loss")["loss"]
+                loss, _ = model.parse_losses(model(**batch, mode="loss"))
             if not torch.isfinite(loss):
                 names.append(f"{sample.metainfo.get('key')}, frames {sample.metainfo.get('frames')}")
         return names

@@ -8,8 +8,18 @@ from torch import Tensor
 from vsr_plugin.errors import WeightsError
 from vsr_plugin.ops.pixel_shuffle import SHUFFLES
 
-#: Where a network holds another one that is published by itself.
-PARTS = {"SPyNet": "spynet.", "EDVRFeatureExtractor": "edvr."}
+#: Where networks hold another one that can be filled by itself.
+PARTS = {
+    "SPyNet": ("spynet.", "basicvsr.spynet."),
+    "EDVRFeatureExtractor": ("edvr.",),
+    "FootageCleaning": ("cleaning.",),
+    "ImageCleaning": ("cleaning.", "image_cleaning."),
+}
+#: Where RealBasicVSR, which cleans frames first, holds its BasicVSR.
+BASICVSR = "basicvsr."
+
+#: Classes of cleanings by the name that a network's ``cleaning`` takes.
+_CLEANINGS = {"footage": "FootageCleaning", "image": "ImageCleaning"}
 
 #: The first tensor of a flow network.
 _FLOW = "basic_module.0.basic_module.0.conv.weight"
@@ -32,8 +42,8 @@ class Architecture:
 
     @property
     def scale(self) -> int:
-        """HR pixels per LR pixel and side of a network that enlarges."""
-        return self.arguments.get("scale", 4)
+        """HR pixels per LR pixel and side of a network that enlarges; 1 of one that cleans."""
+        return self.arguments.get("scale", 1 if self.net in _CLEANINGS.values() else 4)
 
 
 def _count(keys: Iterable[str], prefix: str) -> int:
@@ -75,12 +85,27 @@ def _components(tensors: dict[str, Tensor]) -> tuple[str, str | None]:
     return propagation, "image" if carried else "feature" if has("spynet") else "none"
 
 
+def _cleaning(tensors: dict[str, Tensor], prefix: str = "") -> dict | None:
+    """A cleaning as a network's argument; ``None`` for none, or for one of somebody's own."""
+    if (first := tensors.get(f"{prefix}0.main.0.weight")) is not None:
+        blocks = _count(tensors, f"{prefix}0.main.2.")
+        return dict(type="image", mid_channels=first.size(0), num_blocks=blocks)
+    if (first := tensors.get(f"{prefix}resblocks.main.0.weight")) is not None:
+        # Of every frame of the window three colours, of squares of 2x2 pixels.
+        radius = (first.size(1) // (3 * 4) - 1) // 2
+        blocks = _count(tensors, f"{prefix}resblocks.main.2.")
+        return dict(type="footage", mid_channels=first.size(0), num_blocks=blocks, radius=radius)
+    return None
+
+
 def scale_of(tensors: dict[str, Tensor]) -> int | None:
     """Scale of a network by its last pixel shuffle, whose features are 64 wide whatever the width of the others.
 
     ``None`` for tensors that fit no scale, or have no shuffle.
     """
-    shuffles = {key: tensor for key, tensor in tensors.items() if key.endswith(".upsample_conv.weight")}
+    shuffles = {
+        key.removeprefix(BASICVSR): tensor for key, tensor in tensors.items() if key.endswith(".upsample_conv.weight")
+    }
     for scale, factors in SHUFFLES.items():
         names = [f"upsample{number}.upsample_conv.weight" for number, _ in enumerate(factors, start=1)]
         if shuffles.keys() == {*names} and shuffles[names[-1]].size(0) == 64 * factors[-1] ** 2:
@@ -112,7 +137,25 @@ def _network(tensors: dict[str, Tensor]) -> Architecture:
     sizes |= _flow_width(tensors, "spynet.", "spynet_width")
     if alignment not in ("feature", None):
         sizes["alignment"] = alignment
-    return Architecture(net, sizes, tensors, own_component=None if alignment else "alignment")
+    own = None if alignment else "alignment"
+    if any(key.startswith("cleaning.") for key in tensors):
+        if cleaning := _cleaning(tensors, "cleaning."):
+            sizes["cleaning"] = cleaning
+        else:
+            own = "cleaning"
+    return Architecture(net, sizes, tensors, own_component=own)
+
+
+def _cleaned_network(tensors: dict[str, Tensor]) -> Architecture:
+    """RealBasicVSR: a BasicVSR and the cleaning before it, side by side."""
+    inner = _network({key.removeprefix(BASICVSR): tensors[key] for key in tensors if key.startswith(BASICVSR)})
+    if inner.net != "BasicVSRNet":
+        raise ValueError(f"{inner.net} inside RealBasicVSR")
+    tensors["image_cleaning.0.main.0.weight"]  # told as missing, if it is
+    sizes = dict(inner.arguments)
+    sizes["num_propagation_blocks"] = sizes.pop("num_blocks")
+    sizes["num_cleaning_blocks"] = _count(tensors, "image_cleaning.0.main.2.")
+    return Architecture("RealBasicVSRNet", sizes, tensors, inner.own_component)
 
 
 def recognise(tensors: dict[str, Tensor], source: str) -> Architecture:
@@ -128,9 +171,13 @@ def recognise(tensors: dict[str, Tensor], source: str) -> Architecture:
     try:
         if "forward_resblocks.main.0.weight" in tensors:
             return _network(tensors)
+        if f"{BASICVSR}forward_resblocks.main.0.weight" in tensors:
+            return _cleaned_network(tensors)
         if "pcd_alignment.cas_dcnpack.weight" in tensors:
             tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(_EDVR_TAIL)}
             return Architecture("EDVRFeatureExtractor", _extractor_arguments(tensors), tensors)
+        if cleaning := _cleaning(tensors):
+            return Architecture(_CLEANINGS[cleaning.pop("type")], cleaning, tensors)
         if _FLOW in tensors:
             return Architecture("SPyNet", _flow_width(tensors, "", "width"), tensors)
     except KeyError as error:
@@ -139,5 +186,5 @@ def recognise(tensors: dict[str, Tensor], source: str) -> Architecture:
         raise WeightsError(f"{source}: tensors have impossible sizes; the file is damaged") from None
     raise WeightsError(
         f"{source}: weights of another model ({len(tensors)} tensors, the first named {next(iter(tensors), None)!r}); "
-        "this package loads BasicVSR, IconVSR, SPyNet and EDVR-M"
+        "this package loads BasicVSR, IconVSR, RealBasicVSR, SPyNet and EDVR-M"
     )

@@ -15,7 +15,9 @@ from vsr_plugin.weights.layouts import normalise
 from vsr_plugin.weights.zoo import PUBLISHED, fetch
 
 #: Buffers with fixed values, which some published files leave out.
-OPTIONAL = ("spynet.mean", "spynet.std", "mean", "std")
+OPTIONAL = ("spynet.mean", "spynet.std", "mean", "std", "basicvsr.spynet.mean", "basicvsr.spynet.std")
+#: The threshold that RealBasicVSR's authors test their GAN weights with, for files that do not say.
+_USUAL_REFINEMENT = 5.0
 
 
 def resolve(name_or_path: str | os.PathLike) -> Path:
@@ -43,12 +45,14 @@ def resolve(name_or_path: str | os.PathLike) -> Path:
 
 
 def read_checkpoint(path: str | os.PathLike) -> object:
-    """Read a checkpoint as data; nothing in the file is executed.
+    """Read a checkpoint as data, of PyTorch or safetensors whatever its name; nothing in the file is executed.
 
     Raises:
         WeightsError: the file cannot be read, is cut off or no checkpoint, or holds more than plain data.
     """
     try:
+        if _is_safetensors(path):
+            return _read_safetensors(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on damaged bytes torch.load raises nearly anything, and OSError(EINVAL) on a cut end
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
@@ -58,7 +62,24 @@ def read_checkpoint(path: str | os.PathLike) -> object:
                 f"{path}: refused: the file is a pickle with objects other than plain weights, which could run code "
                 "when loaded; ask its author for a state dict, or convert it where you trust it"
             ) from error
-        raise WeightsError(f"{path}: the file is cut off, damaged or no PyTorch checkpoint; fetch it again") from error
+        kind = "safetensors" if Path(path).suffix == ".safetensors" else "PyTorch checkpoint"
+        raise WeightsError(f"{path}: the file is cut off, damaged or no {kind}; fetch it again") from error
+
+
+def _is_safetensors(path: str | os.PathLike) -> bool:
+    """Whether a file is named so, or begins with the length of a JSON object and the object."""
+    if Path(path).suffix == ".safetensors":
+        return True
+    with open(path, "rb") as file:
+        length, begin, size = int.from_bytes(file.read(8), "little"), file.read(1), os.fstat(file.fileno()).st_size
+    return begin == b"{" and length <= size - 8
+
+
+def _read_safetensors(path: str | os.PathLike) -> dict[str, torch.Tensor]:
+    import safetensors.torch
+
+    # Not mapped into memory, where a file that is replaced would change tensors that are in use, or end the process.
+    return safetensors.torch.load(Path(path).read_bytes())
 
 
 def _asks_for_code(message: str, path: str | os.PathLike) -> bool:
@@ -131,8 +152,8 @@ def fit_to_net(net: nn.Module, checkpoint: object, source: str) -> dict[str, tor
 def load_into(net: nn.Module, name_or_path: str | os.PathLike) -> None:
     """Load weights into a network that exists.
 
-    For a ``SPyNet`` or an ``EDVRFeatureExtractor`` the weights of a whole BasicVSR or IconVSR do as well: its own
-    part is taken from them.
+    For a ``SPyNet``, an ``EDVRFeatureExtractor`` or a cleaning the weights of a whole network that has one do as well:
+    its own part is taken from them.
 
     Args:
         net: any network of this package.
@@ -144,10 +165,14 @@ def load_into(net: nn.Module, name_or_path: str | os.PathLike) -> None:
     found = load_architecture(name_or_path)
     tensors = found.tensors
     kind = type(net).__name__
-    prefix = PARTS.get(kind)
-    if prefix and found.net != kind:
-        tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
-    if not tensors or (not prefix and found.net != kind):
+    if found.net != kind:
+        tensors = {
+            key.removeprefix(prefix): tensor
+            for prefix in PARTS.get(kind, ())
+            for key, tensor in tensors.items()
+            if key.startswith(prefix)
+        }
+    if not tensors:
         raise WeightsError(f"{name_or_path}: weights of {found.net}, not of {kind}")
     _fill(net, tensors, str(name_or_path))
 
@@ -157,6 +182,7 @@ def load_net(
     *,
     device: str | torch.device = "cpu",
     keyframe_stride: int | None = 5,
+    dynamic_refine_thres: float | None = None,
 ) -> nn.Module:
     """Build the network that weights belong to, fill it, and return it in evaluation mode.
 
@@ -168,13 +194,17 @@ def load_net(
         name_or_path: one of :data:`vsr_plugin.weights.PUBLISHED`, a path, or an OpenMMLab address.
         device: where the network is to be.
         keyframe_stride: for IconVSR, which keyframes to use; files do not say. ``None`` for none.
+        dynamic_refine_thres: for RealBasicVSR, when frames are clean, see
+            :class:`~vsr_plugin.models.RealBasicVSRNet`; files do not say. ``None`` for what the authors test with: 5,
+            and 1.5 for the published weights that were trained without GAN.
 
     Returns:
-        ``BasicVSRNet``, ``IconVSRNet``, ``SPyNet`` or ``EDVRFeatureExtractor``.
+        ``BasicVSRNet``, ``IconVSRNet``, ``RealBasicVSRNet``, or a part of one: ``SPyNet``, ``EDVRFeatureExtractor``,
+        ``FootageCleaning`` or ``ImageCleaning``.
 
     Raises:
-        WeightsError: the weights cannot be found, fetched or trusted, or belong to no network of this package, or to
-            one with a component of somebody's own.
+        WeightsError: the weights cannot be found, fetched or trusted, or belong to no network of this package, to one
+            with a component of somebody's own, or to one that refines nothing though ``dynamic_refine_thres`` is given.
 
     Example:
         >>> net = load_net('basicvsr_reds4')  # doctest: +SKIP
@@ -189,6 +219,21 @@ def load_net(
     arguments = dict(found.arguments)
     if "padding" in arguments:
         arguments["keyframe_stride"] = keyframe_stride
+    if found.net == "RealBasicVSRNet":
+        arguments["dynamic_refine_thres"] = _refinement(name_or_path, dynamic_refine_thres)
+    elif dynamic_refine_thres is not None:
+        raise WeightsError(
+            f"{name_or_path}: weights of {found.net}, which cannot refine: it has no image cleaning to be repeated; "
+            "leave dynamic_refine_thres out, or take RealBasicVSR's"
+        )
     net = MODELS.get(found.net)(**arguments)
     _fill(net, found.tensors, str(name_or_path))
     return net.to(device).eval()
+
+
+def _refinement(name_or_path: str | os.PathLike, wanted: float | None) -> float:
+    """The threshold of dynamic refinement that was asked for, or that goes with the weights."""
+    if wanted is not None:
+        return wanted
+    published = PUBLISHED.get(os.fspath(name_or_path))
+    return published.dynamic_refine_thres if published else _USUAL_REFINEMENT

@@ -1,4 +1,7 @@
-"""Published names wherever mmengine takes a checkpoint: ``model_ckpt``, ``load_from``, arguments of MMagic's tools."""
+"""What mmengine takes for a checkpoint besides its own: published names, and safetensors.
+
+In ``model_ckpt``, ``load_from`` and arguments of MMagic's tools.
+"""
 
 from mmengine.runner import CheckpointLoader
 
@@ -18,3 +21,13 @@ def load_from_published(name: str, _map_location: object = None) -> object:
         WeightsError: they are not on this machine and cannot be fetched.
     """
     return read_checkpoint(resolve(name))
+
+
+@CheckpointLoader.register_scheme(prefixes=[r".*\.safetensors$"])
+def load_from_safetensors(path: str, _map_location: object = None) -> object:
+    """Read a file of safetensors to the CPU.
+
+    Raises:
+        WeightsError: it cannot be read, or is none.
+    """
+    return read_checkpoint(resolve(path))

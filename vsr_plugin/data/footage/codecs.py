@@ -100,7 +100,8 @@ def through_codec(
     if coding.has_gop:
         encoder.gop_size = gop
     if bit_rate is not None:
-        encoder.bit_rate = int(bit_rate * frame_rate * padded.shape[1] * padded.shape[2])
+        # x264 counts in kilobits, and takes none for a mistake.
+        encoder.bit_rate = max(1000, int(bit_rate * frame_rate * padded.shape[1] * padded.shape[2]))
     asked = {} if bit_rate is not None else {key: value.format(q=quality) for key, value in coding.by_quality.items()}
     encoder.options = {**dict(coding.options), **asked, **dict(options or {})}
     try:

@@ -2,5 +2,6 @@
 
 from vsr_plugin.models.cleaning.cleaning import CLEANINGS, Cleaning, with_cleaning
 from vsr_plugin.models.cleaning.footage_cleaning import FootageCleaning
+from vsr_plugin.models.cleaning.image_cleaning import ImageCleaning
 
-__all__ = ["CLEANINGS", "Cleaning", "FootageCleaning", "with_cleaning"]
+__all__ = ["CLEANINGS", "Cleaning", "FootageCleaning", "ImageCleaning", "with_cleaning"]
