@@ -10,6 +10,8 @@ PACKAGE = Path(__file__).parents[1] / "vsr_plugin"
 #: Rooms from the ground up, as docs/architecture.md draws them: each may import from itself and from those before it.
 ROOMS = (
     "errors",
+    "defaults",
+    "settings",
     "files",
     "progress",
     "report",

@@ -108,15 +108,15 @@ def test_a_long_video_in_windows(
 ) -> None:
     clip = media.make_clip(tmp_path / "in.mp4", n=70, size=(16, 24))
     longest = []
-    from vsr_plugin.restoration import shot_worker as piece_worker
+    from vsr_plugin.restoration import worker
 
-    run = piece_worker.restore_sequence
+    run = worker.restore_sequence
 
     def watch(net, frames, *arguments, **options):
         longest.append(len(frames))
         return run(net, frames, *arguments, **options)
 
-    monkeypatch.setattr(piece_worker, "restore_sequence", watch)
+    monkeypatch.setattr(worker, "restore_sequence", watch)
     parameters = dict(strategy="window", window=20, overlap=2, scene_cuts="off")
     windowed = small(small_weights, **parameters)(video=clip)
     assert max(longest) == 24

@@ -19,7 +19,7 @@ from torch import nn
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.media import open_source
 from vsr_plugin.restoration.options import RestoreOptions
-from vsr_plugin.restoration.restore_video import restore_video
+from vsr_plugin.restoration.restore import restore_video
 
 TOOL = Path(__file__).parents[2] / "tools" / "onnx_restore.py"
 

@@ -5,9 +5,10 @@ import torch
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.frame_store import FrameStore
-from vsr_plugin.inference.planning import MemoryModel, Plan, make_plan, parse_memory
+from vsr_plugin.inference.planning import MemoryModel, Plan, make_plan
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.models import BasicVSRNet
+from vsr_plugin.settings import memory_size
 
 
 def random_clip(t: int, h: int = 8, w: int = 10) -> list[torch.Tensor]:
@@ -174,10 +175,10 @@ def test_an_unknown_strategy(small_net):
     ("text", "size"), [("8G", 8 * 2**30), ("500m", 500 * 2**20), ("1.5GiB", 3 * 2**29), ("4096", 4096)]
 )
 def test_sizes(text, size):
-    assert parse_memory(text) == size
+    assert memory_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "G", "-1G", "0", "lots", "inf", "nan", "1e30G"])
 def test_no_sizes(text):
     with pytest.raises(ValueError):  # noqa: PT011
-        parse_memory(text)
+        memory_size(text)

@@ -19,7 +19,7 @@ def begun(tmp_path):
     """A job of which one segment is finished and which no process works on."""
     job = JobFolder(tmp_path / "out.mp4")
     job.begin(SETTINGS, resume=False)
-    job.record(SegmentRecord(Segment(0, 48), 48))
+    job.record(SegmentRecord(Segment(0, 48)))
     job.leave()
     return job
 

@@ -131,6 +131,30 @@ def test_an_error_comes_out_of_the_next_call_or_the_end():
         writer.submit(fail)
 
 
+def test_an_error_can_be_said_at_once():
+    said = threading.Event()
+
+    def wait_for_it():
+        with BackgroundWriter(on_error=lambda error: said.set()) as writer:
+            writer.submit(lambda: 1 / 0)
+            assert said.wait(5)
+
+    with pytest.raises(ZeroDivisionError):
+        wait_for_it()
+
+
+def test_an_iterator_that_takes_from_another_thread_ends_with_it():
+    stop, gate = threading.Event(), threading.Event()
+
+    def slow():
+        yield 0
+        gate.wait(20)
+
+    with Prefetcher(slow(), ahead=0, stop=stop) as items, Prefetcher(items, stop=stop) as again:
+        assert next(again) == 0
+        gate.set()
+
+
 def test_calls_that_wait_are_dropped_on_an_exception():
     done, started = [], threading.Event()
 

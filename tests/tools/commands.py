@@ -14,14 +14,18 @@ import numpy as np
 TOOL = Path(__file__).parents[2] / "tools" / "restore_video.py"
 
 
-def run_as_command(arguments: list[str], log: str, environment: dict[str, str]) -> None:
+def run_as_command(arguments: list[str], log: str, environment: dict[str, str], threads: int = 0) -> None:
     """Run the tool in this process with its output in ``log``; the target of a process that may be killed."""
     os.environ.update(environment)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    import torch
+
     from vsr_plugin.cli.command import run
 
+    if threads:
+        torch.set_num_threads(threads)
     sys.argv = ["restore_video.py", *arguments]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(run("restore"))
@@ -34,12 +38,20 @@ class Command:
         log: its output.
     """
 
-    def __init__(self, context, folder: Path, arguments: list, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, context, folder: Path, arguments: list, environment: dict[str, str] | None = None, threads: int = 0
+    ) -> None:
         self._log = folder / f"log-{time.monotonic_ns()}"
         self._log.touch()
         arguments = [str(argument) for argument in arguments]
-        self._process = context.Process(target=run_as_command, args=(arguments, str(self._log), environment or {}))
+        self._process = context.Process(
+            target=run_as_command, args=(arguments, str(self._log), environment or {}, threads)
+        )
         self._process.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def log(self) -> str:

@@ -2,10 +2,11 @@
 
 import torch
 
+from vsr_plugin import defaults
 from vsr_plugin.errors import VSRError
 
 #: Precision of the features; flow, sampling coordinates and output are float32 in all of them.
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {name: getattr(torch, dtype) for name, dtype in defaults.PRECISIONS.items()}
 
 
 def _cpu_computes(dtype: torch.dtype) -> bool:

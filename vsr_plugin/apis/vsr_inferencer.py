@@ -19,8 +19,8 @@ from vsr_plugin.ops.device import pick_device
 from vsr_plugin.progress import frame_progress
 from vsr_plugin.registry import MODELS
 from vsr_plugin.restoration import RestoreOptions, restore_video
-from vsr_plugin.restoration.batch import pair_outputs
 from vsr_plugin.restoration.options import expected_frames
+from vsr_plugin.restoration.outputs import pair_outputs
 from vsr_plugin.shipped import find_config
 from vsr_plugin.training.launching import load_config
 from vsr_plugin.weights import load_into, load_net

@@ -14,7 +14,9 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows defaults, except where there is none to show."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+        if action.default in (None, False) or action.default is True:  # one that can only be turned off
+            return action.help
+        return super()._get_help_string(action)
 
 
 def run(name: str, arguments: Sequence[str] | None = None, prog: str | None = None) -> int:

@@ -8,16 +8,11 @@ import torch
 import torch.nn as nn
 
 from vsr_plugin.acceleration.cuda.graphs import records_steps
+from vsr_plugin.defaults import OVERLAP, STRATEGIES, WINDOW
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.cleaning import PIXELS
 from vsr_plugin.inference.tiling import MIN_TILE
 
-STRATEGIES = ("auto", "whole", "exact", "window")
-
-#: Frames read beyond each end of a window; what is lost by there being no more stands in docs/restoring.md.
-OVERLAP = 15
-#: Frames kept of a window.
-WINDOW = 60
 _BLOCK, _BLOCK_MIN = 32, 4
 _TILES = (1024, 512, 256, 128, 64, MIN_TILE)
 _TEMPORARY_BYTES = 256 * 2**20
@@ -188,33 +183,6 @@ class MemoryModel:
         return int(pixels * window + at_once * _CLEANING_LAYERS * cleaning.channels_per_pixel * self.feature_bytes)
 
 
-def parse_memory(text: str) -> int:
-    """Bytes of a size such as ``'8G'``, ``'500M'`` or ``'1073741824'``.
-
-    Raises:
-        ValueError: it is no such size, or not positive.
-    """
-    units = {"K": 2**10, "M": 2**20, "G": 2**30}
-    number = text.strip().upper().removesuffix("B").removesuffix("I")
-    factor = units.get(number[-1:], 1)
-    size = float(number[:-1] if factor > 1 else number) * factor
-    if not 1 <= size < 2**63:
-        raise ValueError(text)
-    return int(size)
-
-
-def budget_in_bytes(budget: int | str) -> int:
-    """A memory budget as a number of bytes, from one or from a size such as ``'8G'``.
-
-    Raises:
-        VSRError: it is neither, or not positive.
-    """
-    try:
-        return parse_memory(budget if isinstance(budget, str) else str(int(budget)))
-    except (OverflowError, TypeError, ValueError) as error:
-        raise VSRError(f"memory budget {budget!r}: is no size; use bytes, or a text such as '8G' or '500M'") from error
-
-
 def make_plan(
     model: MemoryModel,
     budget: int,
@@ -234,8 +202,8 @@ def make_plan(
         model: what its frames take.
         budget: bytes that may be used.
         num_frames: length, ``None`` if unknown.
-        strategy: one of :data:`STRATEGIES`; ``'auto'`` takes whole if that fits, else exact, which gives the same, and
-            so does ``'whole'`` where the length is known.
+        strategy: one of :data:`vsr_plugin.defaults.STRATEGIES`; ``'auto'`` takes whole if that fits, else exact, which
+            gives the same, and so does ``'whole'`` where the length is known.
         tile: spatial tiles, by default only where a frame does not fit.
         window: frames kept of each window.
         overlap: frames that a window reads beyond each end.

@@ -12,9 +12,12 @@ import av
 from av.error import FFmpegError
 
 from vsr_plugin.errors import MediaError
+from vsr_plugin.settings import rate, setting
 
 # No film is faster, or slower than its inverse; far beyond, units of time do not fit into containers.
 _HIGHEST_RATE = 1000
+#: Where the help of a command shows these settings.
+_GROUP = "video output"
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,31 @@ class Encoding:
         MediaError: the frame rate is none.
     """
 
-    codec: str = "libx264"
-    quality: int | None = None
-    preset: str | None = None
-    pix_fmt: str | None = None
-    audio: bool = True
-    frame_rate: Fraction | None = None
+    codec: str = setting("libx264", "FFmpeg encoder, e.g. libx264, libx265, ffv1", group=_GROUP)
+    quality: int | None = setting(
+        None,
+        "constant quality, lower is better, such as 0 to 51 of libx264 (default: visually lossless)",
+        group=_GROUP,
+        metavar="Q",
+        parse=int,
+    )
+    preset: str | None = setting(
+        None, "speed against size: ultrafast to placebo of libx264, 0 to 13 of libsvtav1", group=_GROUP
+    )
+    pix_fmt: str | None = setting(
+        None, "FFmpeg pixel format (default: 4:2:0, with 10 bits if the input has more than 8)", group=_GROUP
+    )
+    # Audio is copied when all is joined, so a job may be gone on with without it.
+    audio: bool = setting(True, "leave the audio out", group=_GROUP, flag="--no-audio", changes_result=False)
+    frame_rate: Fraction | None = setting(
+        None,
+        "frame rate for a folder of images, e.g. 25 or 30000/1001 (default: 25)",
+        group=_GROUP,
+        flag="--fps",
+        metavar="R",
+        parse=rate,
+        compared=lambda rate: str(rate or 25),
+    )
 
     def __post_init__(self) -> None:
         if self.frame_rate is not None and not Fraction(1, _HIGHEST_RATE) <= self.frame_rate <= _HIGHEST_RATE:

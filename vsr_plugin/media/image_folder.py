@@ -94,16 +94,22 @@ class ImageFolderSource(FrameSource):
 
     def frames(self, start: int = 0, num_frames: int | None = None, entry: Entry | None = None) -> Iterator[Frame]:
         """Read images in natural order; see :meth:`FrameSource.frames`. Memory: one frame."""
-        self._check_range(start, num_frames)
-        if start >= len(self.files):
-            raise self._too_short(start, len(self.files))
-        stop = len(self.files) if num_frames is None else start + num_frames
-        for file in self.files[start:stop]:
+        for number in self.numbers(start, num_frames):
+            file = self.files[number]
             frame = read_image(file)
             self._check_size(file, *frame.rgb.shape[:2])
             yield frame
-        if stop > len(self.files):
-            self.notes.add(f"{len(self.files) - start} frames from {start} on exist, {num_frames} were asked for")
+
+    def numbers(self, start: int, num_frames: int | None) -> range:
+        """See :meth:`FrameSource.numbers`."""
+        self._check_range(start, num_frames)
+        available = len(self.files)
+        if start >= available:
+            raise self._too_short(start, available)
+        if num_frames is not None and start + num_frames > available:
+            self.notes.add(f"{available - start} frames from {start} on exist, {num_frames} were asked for")
+            num_frames = None
+        return range(start, available if num_frames is None else start + num_frames)
 
 
 def natural_key(name: str) -> tuple:

@@ -115,6 +115,15 @@ class FrameSource(ABC):
             ValueError: ``start`` is negative or ``num_frames`` below one.
         """
 
+    def numbers(self, start: int, num_frames: int | None) -> range | None:
+        """Numbers of the frames that :meth:`frames` would yield, where that is known without decoding, else ``None``.
+
+        Raises:
+            MediaError: nothing is left at ``start``.
+            ValueError: ``start`` is negative or ``num_frames`` below one.
+        """
+        return None
+
     @property
     def num_frames_exact(self) -> int | None:
         """Number of frames where it is sure but for damage inside, so that it can be a reason to refuse something."""

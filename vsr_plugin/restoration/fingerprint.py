@@ -1,7 +1,6 @@
 """What a restoration depends on, in words and numbers that can be compared when it is resumed."""
 
 import hashlib
-from dataclasses import asdict
 from datetime import datetime
 
 import torch
@@ -9,10 +8,13 @@ import torch.nn as nn
 
 import vsr_plugin
 from vsr_plugin.media import FrameSource, ImageFolderSource
+from vsr_plugin.media.segmented import SegmentedOutput
 from vsr_plugin.models.propagation.forgetting import with_forgetting
+from vsr_plugin.restoration.options import RestoreOptions
+from vsr_plugin.settings import compared_settings
 
-#: Of what a job keeps; one begun with another layout cannot be resumed. 2: windows fade into each other.
-_LAYOUT = 2
+#: Of what a job keeps; one begun with another layout cannot be resumed. 3: its shots are listed.
+_LAYOUT = 3
 
 
 def of_net(net: nn.Module) -> str:
@@ -51,21 +53,24 @@ def _date(nanoseconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M:%S}.{rest:09d}"
 
 
-def of_job(source: FrameSource, net: nn.Module, options, size: tuple[int, int], forgets_from: int) -> dict[str, object]:
+def of_job(
+    source: FrameSource, net: nn.Module, options: RestoreOptions, output: SegmentedOutput, forgets_from: int
+) -> dict[str, object]:
     """Everything that the result of restoring ``source`` with ``net`` depends on.
 
     Args:
         source: the input.
         net: the network.
-        options: a :class:`vsr_plugin.restoration.restore_video.RestoreOptions`.
-        size: rows and columns of the output.
-        forgets_from: length in frames from which on a scene is restored with the network's forgetting.
+        options: what is asked for.
+        output: where it goes.
+        forgets_from: length in frames from which on a shot is restored with the network's forgetting.
     """
-    encoding = {
-        f"encoding {name.replace('_', ' ')}": value if value is None or isinstance(value, int) else str(value)
-        for name, value in asdict(options.encoding).items()
-        if name != "audio"  # it is copied when all is joined, so a run may be resumed without it
-    }
+    settings = compared_settings(options)
+    # A video keeps its rate, and a folder of images is not encoded.
+    if source.kind == "video":
+        del settings["encoding frame rate"]
+    if output.kind == "folder":
+        settings = {name: value for name, value in settings.items() if not name.startswith("encoding ")}
     return {
         "version": vsr_plugin.__version__,
         "layout of the job": _LAYOUT,
@@ -74,18 +79,6 @@ def of_job(source: FrameSource, net: nn.Module, options, size: tuple[int, int], 
         "input content": of_input(source),
         "network": type(net).__name__,
         "weights": of_net(with_forgetting(net, 0)),
-        "output size": f"{size[1]}x{size[0]}",
-        "deinterlace": options.deinterlace,
-        "start": options.start,
-        "num-frames": options.num_frames,
-        "strategy": options.strategy,
-        "precision": options.precision,
-        "tile": options.tile,
-        "window": options.window,
-        "overlap": options.overlap,
-        "scene-cuts": options.scene_cuts,
-        "gt": None if options.gt is None else str(options.gt),
-        "protocol": str(options.protocol),
-        "comparison": options.comparison is not None,
-        **encoding,
+        "output size": "{1}x{0}".format(*output.size),
+        **settings,
     }

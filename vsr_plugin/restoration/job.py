@@ -1,8 +1,9 @@
 """A restoration that outlives its process: the hidden folder beside the output that says what is done.
 
-It holds ``job.json`` (what is restored and how), finished segments with a record each, and what the engine keeps to go
-on inside a long piece. A segment counts when its record is there, which is written last, in one step. Nothing here
-depends on when a process was killed, so that a resumed job does what an uninterrupted one would have done.
+It holds ``job.json`` (what is restored and how), ``shots.json`` (the list of its shots), finished segments with a
+record each, and what the engine keeps to go on inside a long shot. A segment counts when its record is there, which is
+written last, in one step. Nothing here depends on when a process was killed, so that a resumed job does what an
+uninterrupted one would have done.
 """
 
 import json
@@ -28,12 +29,10 @@ class SegmentRecord:
 
     Attributes:
         segment: what was written.
-        piece_stop: number of the frame after its piece, so that a later run knows which segments the piece has.
-        quality: rows of :class:`vsr_plugin.restoration.quality_log.QualityLog`, one a frame, or none.
+        quality: rows of :class:`vsr_plugin.restoration.quality.QualityLog`, one a frame, or none.
     """
 
     segment: Segment
-    piece_stop: int
     quality: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -54,7 +53,10 @@ class JobFolder:
         self._lock: ExitStack | None = None
         self._made = False
 
-    # -- beginning and end, for one process ------------------------------------------------------------------------
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "_lock": None}  # workers write into the folder; who began the job keeps others out
+
+    # -- beginning and end, for who begins it------------------------------------------------------------------------
 
     def begin(self, settings: dict[str, object], *, resume: bool, overwrite: bool = False) -> bool:
         """Make the folder, or go on with the one that is there.
@@ -137,7 +139,7 @@ class JobFolder:
                 shutil.rmtree(entry)
             elif entry.name != LOCK_NAME:
                 entry.unlink()
-        for name in ("records", "segments", "pieces", "tails"):
+        for name in ("records", "segments", "shots", "joints"):
             (self.path / name).mkdir()
 
     def holds_work(self) -> bool:
@@ -146,7 +148,7 @@ class JobFolder:
 
     def _swept(self) -> list[Path]:
         """How far the sweeps of unfinished scenes have come, a file each."""
-        return sorted(self.path.glob(f"pieces/*/*/{SWEPT}"))
+        return sorted(self.path.glob(f"shots/*/*/{SWEPT}"))
 
     def done_before(self) -> str:
         """What an earlier run has left, in words; inside unfinished scenes, too, whose frames do not count yet."""
@@ -209,7 +211,7 @@ class JobFolder:
             self._lock.close()
             self._lock = None
 
-    # -- work, for all processes -----------------------------------------------------------------------------------
+    # -- work, for all workers -------------------------------------------------------------------------------------
 
     def keep_resources(self, budget: int, threads: int) -> None:
         """Keep what a resumed run has to work with although less may be free then, for the same result.
@@ -221,29 +223,27 @@ class JobFolder:
         write_text(self.path / _RESOURCES, json.dumps(dict(budget=budget, threads=threads)))
 
     @property
-    def has_resources(self) -> bool:
-        """Whether :meth:`keep_resources` was called; not if a run was killed right at its beginning."""
-        return (self.path / _RESOURCES).exists()
+    def resources(self) -> dict[str, int] | None:
+        """What :meth:`keep_resources` was given; ``None`` if a run was killed right at its beginning."""
+        try:
+            return json.loads((self.path / _RESOURCES).read_text())
+        except FileNotFoundError:
+            return None
 
     @property
-    def budget(self) -> int:
-        """The memory budget in bytes."""
-        return json.loads((self.path / _RESOURCES).read_text())["budget"]
+    def shots_list(self) -> Path:
+        """The file that says which shots there are."""
+        return self.path / "shots.json"
 
     @property
-    def threads(self) -> int:
-        """The number of threads of the CPU."""
-        return json.loads((self.path / _RESOURCES).read_text())["threads"]
+    def shots(self) -> Path:
+        """Where long shots keep their frames and tensors, a folder each."""
+        return self.path / "shots"
 
     @property
-    def pieces(self) -> Path:
-        """Where long pieces keep their frames and tensors."""
-        return self.path / "pieces"
-
-    @property
-    def tails(self) -> Path:
-        """Where windows leave what they contribute to the frames of the next one."""
-        return self.path / "tails"
+    def joints(self) -> Path:
+        """Where windows leave what they contribute to the frames around their joints."""
+        return self.path / "joints"
 
     def record(self, record: SegmentRecord) -> None:
         """Let a segment count.
@@ -272,21 +272,6 @@ class JobFolder:
         """All finished segments, in order."""
         for path in sorted((self.path / "records").glob("*.json")):
             yield self.find(int(path.stem))
-
-    def has_piece(self, start: int) -> int:
-        """How many frames the piece that begins with frame ``start`` has if all its segments are finished, else 0."""
-        position = start
-        while (record := self.find(position)) is not None:
-            position += record.segment.frames
-            if position >= record.piece_stop:
-                return position - start
-        return 0
-
-    def has_end(self, stop: int) -> bool:
-        """Whether the last finished segment of those that begin before frame ``stop`` ends there."""
-        firsts = [int(path.stem) for path in (self.path / "records").glob("*.json")]
-        record = self.find(max((first for first in firsts if first < stop), default=0))
-        return record is not None and record.segment.first + record.segment.frames == stop
 
     def keep_versions(self, index: int, versions: dict[str, np.ndarray]) -> None:
         """Keep versions of frame ``index`` for a comparison picture, instead of those of frames before it.

@@ -1,15 +1,26 @@
-"""What a restoration is asked for and what it gives back."""
+"""What a restoration is asked for; of this come the command line, its help, and what a resumed job is compared by.
+
+An option is one field here. This module must not import PyTorch, so that the help of the command comes at once.
+"""
+
+from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vsr_plugin.evaluation import Protocol
-from vsr_plugin.inference.output_size import OutputSize
-from vsr_plugin.inference.planning import budget_in_bytes
+from vsr_plugin.defaults import LONG, OVERLAP, PRECISIONS, STRATEGIES, USUAL_RATE, WINDOW
 from vsr_plugin.media import Encoding, FrameSource
-from vsr_plugin.restoration.quality_log import QualityLog
-from vsr_plugin.visualization.picture_name import check_picture_name
+from vsr_plugin.media.deinterlacing import DEINTERLACE
+from vsr_plugin.settings import budget_in_bytes, factor, memory_size, natural, part, positive, setting, share
+
+if TYPE_CHECKING:
+    from vsr_plugin.evaluation import Protocol
+    from vsr_plugin.inference.output_size import OutputSize
+
+_INPUT, _SIZE, _PROPAGATION = "input", "size of the output", "propagation"
+#: The headings of the help under which more stands than the options of this dataclass.
+SPEED, _QUALITY = "speed, memory and quality", "quality"
 
 
 @dataclass(frozen=True)
@@ -19,55 +30,142 @@ class RestoreOptions:
     Attributes:
         start: first frame, counted from 0.
         num_frames: number of frames; all that follow if ``None``.
-        strategy, memory_budget, precision, tile, window, overlap: see :func:`vsr_plugin.inference.restore_frames`.
+        deinterlace: of videos, see :func:`vsr_plugin.media.open_source`.
+        scale: sides of the output over those of the input, if they are not to be as the network gives them.
+        height: in place of it, rows of the output as it is shown; the columns follow. See
+            :class:`vsr_plugin.inference.output_size.OutputSize`.
         scene_cuts: restart propagation where the picture changes to another shot: ``'on'``, ``'off'``, or
             ``'auto'`` for videos only.
         forgetting: share of its propagated features that a still pixel loses per frame, against the drift of long
             shots; ``None`` for the network's own, or if that is 0, for 0.1 in scenes of videos of 45 frames or more.
-        scale: sides of the output over those of the input, if they are not to be as the network gives them.
-        height: in place of it, rows of the output as it is shown; the columns follow. See
-            :class:`vsr_plugin.inference.output_size.OutputSize`.
-        deinterlace: of videos, see :func:`vsr_plugin.media.open_source`.
-        resume: go on with a job of the same output, input and settings that was stopped, if there is one.
-        gt: ground truth, a video or a folder, whose frame ``i`` belongs to frame ``i`` of the input.
-        protocol: how quality is measured against it.
-        comparison: where to put a comparison picture of the middle frame, a PNG.
-        overwrite: replace results that exist.
+        precision, strategy, memory_budget, tile, window, overlap: see :func:`vsr_plugin.inference.restore_frames`; the
+            budget is that of each worker.
         encoding: choices for a video output.
+        gt: ground truth, a video or a folder, whose frame ``i`` belongs to frame ``i`` of the input.
+        channel, crop_border: how quality is measured against it, see :class:`vsr_plugin.evaluation.Protocol`.
+        comparison: where to put a comparison picture of the middle frame, a PNG.
+        resume: go on with a job of the same output, input and settings that was stopped, if there is one.
+        overwrite: replace results that exist.
 
     Raises:
-        VSRError: the size of the output is none, or the comparison no PNG.
+        ValueError: a window has no frames, or an overlap fewer than none.
+        VSRError: the size of the output or of the memory is none, or the comparison no PNG.
     """
 
-    start: int = 0
-    num_frames: int | None = None
-    window: int | None = None
-    overlap: int | None = None
-    strategy: str = "auto"
-    memory_budget: int | str | None = None
-    precision: str = "fp32"
-    tile: int | None = None
-    scene_cuts: str = "auto"
-    forgetting: float | None = None
-    scale: float | None = None
-    height: int | None = None
-    deinterlace: str = "auto"
-    resume: bool = False
-    gt: str | os.PathLike | None = None
-    protocol: Protocol = Protocol()
-    comparison: str | os.PathLike | None = None
-    overwrite: bool = False
-    encoding: Encoding = Encoding()
+    overwrite: bool = setting(False, "replace an output that exists", changes_result=False)
+    resume: bool = setting(False, "go on with a run of the same command that was stopped", changes_result=False)
+    start: int = setting(0, "first frame, counted from 0", group=_INPUT, metavar="N", parse=natural)
+    num_frames: int | None = setting(
+        None, "number of frames (default: to the end)", group=_INPUT, metavar="N", parse=positive
+    )
+    deinterlace: str = setting(
+        "auto",
+        "make whole frames of interlaced video: auto: where the video says that it is; on: of all frames; fields: "
+        "one of every field, at twice the frame rate; film: the 24 frames a second of film on NTSC video; off: leave "
+        "frames as they are",
+        group=_INPUT,
+        choices=tuple(DEINTERLACE),
+    )
+    scale: float | None = setting(
+        None,
+        "sides of the output over those of the input, e.g. 2 or 1.5, rounded to whole pixels (default: the "
+        "network's own); the restored frames are resized",
+        group=_SIZE,
+        metavar="S",
+        parse=factor,
+        excludes=True,
+        compared_as="output size",
+    )
+    height: int | None = setting(
+        None,
+        "height of the output in pixels, as it is shown if the video is rotated; the width follows, even where "
+        "the height is",
+        group=_SIZE,
+        metavar="N",
+        parse=positive,
+        excludes=True,
+        compared_as="output size",
+    )
+    scene_cuts: str = setting(
+        "auto",
+        "restart propagation where the picture changes to another shot; auto: in videos, not in folders",
+        group=_PROPAGATION,
+        choices=("auto", "on", "off"),
+    )
+    forgetting: float | None = setting(
+        None,
+        "share of its propagated features that a still pixel loses per frame, so that long shots do not drift "
+        f"(default: {USUAL_RATE} in scenes of videos of {LONG} frames or more, elsewhere 0 as in the paper)",
+        group=_PROPAGATION,
+        metavar="R",
+        parse=share,
+        compared_as="forgetting",
+    )
+    precision: str = setting(
+        "fp32",
+        "of features; flow, sampling and output stay float32",
+        group=SPEED,
+        choices=tuple(PRECISIONS),
+    )
+    strategy: str = setting(
+        "auto",
+        "whole: all in memory, if it fits; exact: the same result in bounded memory; window: overlapping windows, "
+        "an approximation; auto: whole or exact",
+        group=SPEED,
+        choices=STRATEGIES,
+    )
+    memory_budget: int | str | None = setting(
+        None,
+        "of each process, such as 8G or 500M (default: half of what is free, shared out)",
+        group=SPEED,
+        metavar="SIZE",
+        parse=memory_size,
+        changes_result=False,
+    )
+    tile: int | None = setting(
+        None,
+        "work on tiles of N LR pixels (default: where a frame does not fit)",
+        group=SPEED,
+        metavar="N",
+        parse=positive,
+    )
+    window: int | None = setting(
+        None, f"frames kept of each window (default: {WINDOW})", group=SPEED, metavar="N", parse=positive
+    )
+    overlap: int | None = setting(
+        None,
+        f"frames that a window reads beyond each end (default: {OVERLAP})",
+        group=SPEED,
+        metavar="N",
+        parse=natural,
+    )
+    encoding: Encoding = part(Encoding)
+    gt: str | os.PathLike | None = setting(
+        None,
+        "ground truth (video or folder): prints PSNR and SSIM of the frames before encoding, writes OUTPUT_quality.csv",
+        group=_QUALITY,
+        metavar="PATH",
+    )
+    channel: str = setting("Y", "what PSNR and SSIM are taken on", group=_QUALITY, choices=("Y", "RGB"))
+    crop_border: int = setting(0, "pixels left out at every edge", group=_QUALITY, metavar="N", parse=natural)
+    comparison: str | os.PathLike | None = setting(
+        None,
+        "write a picture of the middle frame, bicubic beside restored",
+        group=_QUALITY,
+        metavar="PNG",
+        compared=lambda path: path is not None,  # what it shows is kept, and it is written at the end
+    )
 
     def __post_init__(self) -> None:
-        _ = self.output_size  # which says what is wrong with it
+        # What they say is wrong is wrong with the options.
+        _ = self.output_size, self.budget
         if (self.window is not None and self.window < 1) or (self.overlap is not None and self.overlap < 0):
             raise ValueError(
                 f"`window` must be at least 1 and `overlap` at least 0, got {self.window} and {self.overlap}"
             )
-        if self.memory_budget is not None:
-            object.__setattr__(self, "memory_budget", budget_in_bytes(self.memory_budget))
         if self.comparison is not None:
+            from vsr_plugin.visualization.picture_name import check_picture_name
+
             check_picture_name(self.comparison)
 
     @property
@@ -77,24 +175,25 @@ class RestoreOptions:
         Raises:
             VSRError: both are given, or one is no positive number; so making the options raises it already.
         """
+        from vsr_plugin.inference.output_size import OutputSize
+
         return OutputSize(self.scale, self.height)
 
+    @property
+    def budget(self) -> int | None:
+        """The memory budget in bytes; ``None`` if there is none.
 
-@dataclass(frozen=True)
-class RestoreResult:
-    """What a restoration produced.
+        Raises:
+            VSRError: it is no size; so making the options raises it already.
+        """
+        return None if self.memory_budget is None else budget_in_bytes(self.memory_budget)
 
-    Attributes:
-        num_frames: frames written.
-        quality: per-frame figures, or ``None`` without ground truth.
-        quality_path: the CSV with them.
-        notes: lines worth telling a person, from reading and writing.
-    """
+    @property
+    def protocol(self) -> Protocol:
+        """How quality is measured."""
+        from vsr_plugin.evaluation import Protocol
 
-    num_frames: int
-    quality: QualityLog | None
-    quality_path: Path | None
-    notes: list[str]
+        return Protocol(self.channel, self.crop_border)
 
 
 def expected_frames(source: FrameSource, options: RestoreOptions) -> int | None:
@@ -103,9 +202,3 @@ def expected_frames(source: FrameSource, options: RestoreOptions) -> int | None:
         return options.num_frames
     left = max(source.num_frames_estimate - options.start, 0)
     return left if options.num_frames is None else min(left, options.num_frames)
-
-
-def quality_csv_path(output: str | os.PathLike) -> Path:
-    """Where the per-frame figures of ``output`` go: beside it, its name plus ``_quality.csv``."""
-    output = Path(output)
-    return output.with_name(f"{output.stem}_quality.csv")

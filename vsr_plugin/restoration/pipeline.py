@@ -10,11 +10,19 @@ Item = TypeVar("Item")
 _END = object()
 
 
+class StoppedError(Exception):
+    """What is made in a thread is not wanted any more; never seen outside of it."""
+
+
 def until(stop: threading.Event, items: Iterable[Item]) -> Iterator[Item]:
-    """The items until ``stop`` is set: what makes something long of them in another thread can be ended."""
+    """The items until ``stop`` is set: what makes something long of them in another thread can be ended.
+
+    Raises:
+        StoppedError: it is set. An end would look as if these were all.
+    """
     for item in items:
         if stop.is_set():
-            return
+            raise StoppedError
         yield item
 
 
@@ -26,8 +34,9 @@ class Prefetcher(Generic[Item]):
 
     Args:
         items: the iterator; only the thread touches it.
-        ahead: how many items may wait.
-        stop: is set when no more items are wanted; see :func:`until`.
+        ahead: how many items may wait; 0 for any number.
+        stop: is set when no more items are wanted; see :func:`until`. One whose items come from another one shares its
+            own with it, so that none waits for the other.
 
     Example:
         >>> with Prefetcher(iter("abc"), ahead=1) as letters:
@@ -70,8 +79,11 @@ class Prefetcher(Generic[Item]):
         return self._received()
 
     def _received(self) -> Iterator[Item]:
-        while True:
-            item, error = self._queue.get()
+        while not self._stop.is_set():
+            try:
+                item, error = self._queue.get(timeout=0.1)
+            except queue.Empty:
+                continue
             if error is not None:
                 raise error
             if item is _END:
@@ -92,10 +104,12 @@ class BackgroundWriter:
 
     Args:
         ahead: how many calls may wait.
+        on_error: called with an exception at once, in that thread, for who may not come back to hear of it.
     """
 
-    def __init__(self, ahead: int = 4) -> None:
+    def __init__(self, ahead: int = 4, on_error: Callable[[BaseException], None] | None = None) -> None:
         self._queue: queue.Queue = queue.Queue(ahead)
+        self._on_error = on_error
         self._error: BaseException | None = None
         self._dropping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="vsr-writer", daemon=True)
@@ -112,6 +126,8 @@ class BackgroundWriter:
             except BaseException as error:
                 self._error = error
                 self._dropping.set()
+                if self._on_error is not None:
+                    self._on_error(error)
 
     def submit(self, call: Callable[[], object]) -> None:
         """Have ``call`` called after those before it; waits while too many do.

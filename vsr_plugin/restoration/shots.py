@@ -1,34 +1,41 @@
-"""A stream of frames cut into pieces that are propagated apart, and these into segments that are written apart.
+"""The shots of an input: one scan finds them, and writes them down as it goes on, as ``shots.json`` of the job.
 
-Where the cuts are depends on the frames and the plan alone: not on what was done before, nor on how many share it.
+Where the cuts are depends on the frames and the plan alone: not on what was done before, nor on how many workers there
+are.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import chain
+import json
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Event
 from typing import NamedTuple
-from weakref import WeakSet
 
-from vsr_plugin.inference.frame_store import FrameStore
+import numpy as np
+
+from vsr_plugin.files import write_text
 from vsr_plugin.inference.scene_cuts import split_shots
-from vsr_plugin.inference.windows import cut_windows, fade_frames
-from vsr_plugin.media import Frame
+from vsr_plugin.inference.windows import Window, cut_windows
+from vsr_plugin.media import Frame, FrameSource
+from vsr_plugin.media.source import Entry
+from vsr_plugin.restoration.pipeline import until
 
-#: A segment has so many frames where its piece has; each begins with a key frame.
+#: An encoded segment has so many frames where its shot has; each begins with a key frame.
 SEGMENT_FRAMES = 48
-#: Beyond so many bytes, or so many frames, the frames of a piece go to the disk.
-_MEMORY_BYTES, _MEMORY_FRAMES = 128 * 2**20, 256
+#: The list is written again after so many seconds, and at its end.
+_WRITE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class PiecePlan:
-    """How a stream is cut.
+class ShotPlan:
+    """How an input is cut.
 
     Attributes:
-        scene_cuts: pieces end where the picture changes to another shot.
-        window: pieces have at most about so many frames beside their margins, which makes the result approximate;
-            ``None`` for pieces of any length and the exact result.
+        scene_cuts: shots end where the picture changes to another one.
+        window: shots are cut into windows that keep at most about so many frames, which makes the result approximate;
+            ``None`` for shots of any length and the exact result.
         overlap: margin of a window in frames, on each side, read for context.
     """
 
@@ -36,143 +43,194 @@ class PiecePlan:
     window: int | None = None
     overlap: int = 0
 
-    @property
-    def fade(self) -> int:
-        """Frames on each side of a joint of two windows that both contribute to."""
-        return 0 if self.window is None else fade_frames(self.window, self.overlap)
 
-
-class FrameInfo(NamedTuple):
-    """What a writer needs of a frame beside its pixels; see :class:`vsr_plugin.media.Frame`."""
-
-    pts: int | None
-    duration: int | None
-    name: str | None
-    grey: bool
-    alpha: bool
-
-    @classmethod
-    def of(cls, frame: Frame) -> "FrameInfo":
-        """The frame without its pixels."""
-        return cls(frame.pts, frame.duration, frame.name, frame.grey, frame.alpha is not None)
-
-
-@dataclass
-class Piece:
-    """A run of frames that is restored as one sequence.
+@dataclass(frozen=True)
+class Shot:
+    """A run of frames that is restored as one sequence: a shot, or a window of one. Frames have the output's numbers.
 
     Attributes:
-        number: counts pieces from 0.
-        folder: an existing folder of its own.
-        start: number of the first frame that is kept, from 0 at the first frame of the stream.
-        frames: pixels, margins included.
-        infos: of the kept frames, one each.
-        margin: kept frames begin at this index of ``frames``.
-        lead: so many of the kept frames, the first ones, are blended with what the piece before contributes.
-        tail: to so many frames behind the kept ones it contributes in turn; the piece after keeps them.
-        is_part: it is not a whole scene.
+        number: counts shots from 0.
+        first: frame that is read first.
+        frames: number of frames that are read, margins included.
+        start: first frame that is kept.
+        stop: frame behind the last one that is kept.
+        lead: so many of the kept frames, the first ones, are blended with what the window before contributes.
+        tail: to so many frames behind the kept ones it contributes in turn; the window after keeps them.
+        is_part: it is not a whole shot.
+        first_pts: timestamp of frame 0, in the source's unit; ``None`` for images.
+        entry: where decoding can begin for ``first``, if anywhere but at the beginning.
+        check: what the frames that are read give, each CRC-32 of its pixels, as a CRC-32 of these; ``None`` for images.
     """
 
     number: int
-    folder: Path
+    first: int
+    frames: int
     start: int
-    frames: FrameStore
-    infos: list[FrameInfo] = field(default_factory=list)
-    margin: int = 0
+    stop: int
     lead: int = 0
     tail: int = 0
     is_part: bool = False
+    first_pts: int | None = None
+    entry: Entry | None = None
+    check: int | None = None
 
-    @property
-    def keep(self) -> range:
-        """Indices into ``frames`` of what is kept."""
-        return range(self.margin, self.margin + len(self.infos))
+    def __len__(self) -> int:
+        """Number of frames that are kept."""
+        return self.stop - self.start
 
     @property
     def is_window(self) -> bool:
         """Whether it has margins."""
-        return len(self.frames) > len(self.infos)
+        return self.frames > len(self)
+
+    @property
+    def joints(self) -> list[range]:
+        """The frames that are blended with a window beside this one: at its beginning, and behind its end."""
+        both = range(self.start, self.start + self.lead), range(self.stop, self.stop + self.tail)
+        return [joint for joint in both if joint]
 
     def segments(self) -> list[range]:
-        """The kept frames, as indices into ``frames``, in runs that are written apart."""
+        """The frames that it alone restores, in runs that are encoded apart."""
+        begin = self.start + self.lead
         if self.is_window:
-            return [part for part in (self.keep[: self.lead], self.keep[self.lead :]) if part]
-        return [range(i, min(i + SEGMENT_FRAMES, len(self.infos))) for i in range(0, len(self.infos), SEGMENT_FRAMES)]
+            return [range(begin, self.stop)] if begin < self.stop else []
+        return [range(i, min(i + SEGMENT_FRAMES, self.stop)) for i in range(begin, self.stop, SEGMENT_FRAMES)]
 
 
-class PieceCutter:
-    """Makes pieces of a stream of frames; see :meth:`pieces`.
+class _Seen(NamedTuple):
+    """What the scan keeps of a frame."""
+
+    number: int
+    pts: int | None = None
+    entry: Entry | None = None
+    check: int | None = None
+
+
+def checksum(rgb: np.ndarray) -> int:
+    """CRC-32 of a frame's pixels."""
+    return zlib.crc32(np.ascontiguousarray(rgb))
+
+
+def combined(checks: list[int]) -> int:
+    """CRC-32 of those of the frames that are read for a shot."""
+    return zlib.crc32(np.array(checks, "<u4"))
+
+
+class Scan:
+    """Finds the shots of an input, or takes them from an earlier run's list.
 
     Args:
-        plan: where to cut.
-        folder: where pieces have their folders.
-        wanted: called with the number and the first frame of every piece; tells whether it is needed here.
+        source: the input, which gets the notes of reading it.
+        start: its frame that is frame 0 of the output.
+        num_frames: how many are restored, ``None`` for all that follow.
+        plan: how it is cut.
+        path: of the list.
 
     Attributes:
-        num_frames: frames seen so far.
-        num_pieces: pieces made so far.
-        first_pts: timestamp of the first frame.
+        num_shots: found so far.
+        num_frames: in them.
     """
 
-    def __init__(self, plan: PiecePlan, folder: Path, wanted: Callable[[int, int], bool]) -> None:
-        self._plan, self._folder, self._wanted = plan, folder, wanted
-        self.num_frames = self.num_pieces = 0
-        self.first_pts: int | None = None
-        self._open: WeakSet[FrameStore] = WeakSet()
+    def __init__(self, source: FrameSource, start: int, num_frames: int | None, plan: ShotPlan, path: Path) -> None:
+        self._source, self._start, self._asked, self._plan, self._path = source, start, num_frames, plan, path
+        self._shots: list[Shot] = []
+        self._written = time.monotonic()
 
-    def close(self) -> None:
-        """Close what takers have not closed."""
-        for store in self._open:
-            store.close()
+    @property
+    def num_shots(self) -> int:
+        return len(self._shots)
 
-    def pieces(self, frames: Iterable[Frame]) -> Iterator[Piece]:
-        """Yield the pieces that are wanted, in order, each to be closed by its taker.
+    @property
+    def num_frames(self) -> int:
+        return self._shots[-1].stop if self._shots else 0
 
-        Memory: three pieces of up to 128 MiB each, or two windows with their margins.
+    def shots(self, stop: Event) -> Iterator[Shot]:
+        """Yield the shots in order: those that are in the list at once, the others as they are found.
+
+        Args:
+            stop: set when no more are wanted.
+
+        Raises:
+            MediaError: the input cannot be read; see :meth:`vsr_plugin.media.FrameSource.frames`.
+            OSError: the list cannot be written.
         """
-        scenes = split_shots(iter(frames), lambda frame: frame.rgb) if self._plan.scene_cuts else [frames]
-        for scene in scenes:
-            scene = map(self._counted, scene)
-            yield from self._whole(scene) if self._plan.window is None else self._windows(scene)
-
-    def _counted(self, frame: Frame) -> Frame:
-        if self.num_frames == 0:
-            self.first_pts = frame.pts
-        self.num_frames += 1
-        return frame
-
-    def _begin(self, start: int, frame_bytes: int) -> Piece | None:
-        number = self.num_pieces
-        self.num_pieces += 1
-        if not self._wanted(number, start):
-            return None
-        folder = self._folder / f"{start:08d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        in_memory = max(1, min(_MEMORY_BYTES // frame_bytes, _MEMORY_FRAMES))
-        piece = Piece(number, folder, start, FrameStore(folder, max_in_memory=in_memory))
-        self._open.add(piece.frames)
-        return piece
-
-    def _whole(self, scene: Iterator[Frame]) -> Iterator[Piece]:
-        for first in scene:
-            piece = self._begin(self.num_frames - 1, first.rgb.nbytes)
-            for frame in chain([first], scene):
-                if piece is not None:
-                    piece.infos.append(FrameInfo.of(frame))
-                    piece.frames.append(frame.rgb)
-            if piece is not None:
-                yield piece
-
-    def _windows(self, scene: Iterator[Frame]) -> Iterator[Piece]:
-        begun = self.num_frames
-        taken = ((FrameInfo.of(frame), frame.rgb) for frame in scene)  # what else a frame has is read again if needed
-        for part in cut_windows(taken, self._plan.window, self._plan.overlap):
-            piece = self._begin(begun + part.start, part.frames[0][1].nbytes)
-            if piece is None:
+        is_complete = self._read()
+        known = len(self._shots)
+        yield from list(self._shots)
+        if is_complete:
+            return
+        # Whether a frame is the first of a shot depends on those before it, so what is known is found once more.
+        for shot in self._found(stop):
+            if shot.number < known:
                 continue
-            piece.is_part, piece.margin = part.is_part, part.keep.start
-            piece.lead, piece.tail = len(part.lead), len(part.tail)
-            piece.infos = [part.frames[i][0] for i in part.keep]
-            for _, rgb in part.frames:
-                piece.frames.append(rgb)
-            yield piece
+            self._shots.append(shot)
+            if time.monotonic() - self._written > _WRITE_SECONDS:
+                self._write(complete=False)
+            yield shot
+        self._write(complete=True)
+
+    def _read(self) -> bool:
+        """Take the list over that an earlier run has left; returns whether it is complete."""
+        try:
+            stored = json.loads(self._path.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return False
+        for values in stored["shots"]:
+            entry = values["entry"] and Entry(*values["entry"])
+            self._shots.append(Shot(**{**values, "entry": entry}))
+        self._source.notes.add(*stored["notes"])
+        return stored["complete"]
+
+    def _write(self, complete: bool) -> None:
+        shots = [asdict(shot) for shot in self._shots]
+        write_text(self._path, json.dumps(dict(complete=complete, notes=self._source.notes, shots=shots)))
+        self._written = time.monotonic()
+
+    def _found(self, stop: Event) -> Iterator[Shot]:
+        number, first_pts = 0, None
+        for scene in self._scenes(stop):
+            for window in self._windows(scene):
+                read, keep = window.frames, window.keep
+                if number == 0:
+                    first_pts = read[0].pts
+                checks = [seen.check for seen in read]
+                yield Shot(
+                    number,
+                    first=read[0].number,
+                    frames=len(read),
+                    start=read[0].number + keep.start,
+                    stop=read[0].number + keep.stop,
+                    lead=len(window.lead),
+                    tail=len(window.tail),
+                    is_part=window.is_part,
+                    first_pts=first_pts,
+                    entry=read[0].entry,
+                    check=None if None in checks else combined(checks),
+                )
+                number += 1
+
+    def _scenes(self, stop: Event) -> Iterator[Iterator[_Seen]]:
+        numbers = self._source.numbers(self._start, self._asked)
+        if numbers is not None and not self._plan.scene_cuts:
+            yield map(_Seen, range(len(numbers)))
+            return
+        frames = enumerate(until(stop, self._source.frames(self._start, self._asked)))
+        is_video = self._source.kind == "video"
+
+        def seen(item: tuple[int, Frame]) -> _Seen:
+            number, frame = item
+            return _Seen(number, frame.pts, frame.entry, checksum(frame.rgb) if is_video else None)
+
+        if self._plan.scene_cuts:
+            for scene in split_shots(frames, lambda item: item[1].rgb):
+                yield map(seen, scene)
+        else:
+            yield map(seen, frames)
+
+    def _windows(self, scene: Iterator[_Seen]) -> Iterator[Window[_Seen]]:
+        plan = self._plan
+        if plan.window is not None:
+            yield from cut_windows(scene, plan.window, plan.overlap)
+        elif frames := list(scene):
+            keep = range(len(frames))
+            yield Window(frames, 0, keep, keep[:0], keep[:0], is_part=False)

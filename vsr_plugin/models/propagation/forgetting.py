@@ -14,11 +14,6 @@ from torch import Tensor
 
 from vsr_plugin.errors import ComponentError
 
-#: Share of a still pixel's features that is lost per frame, where forgetting is on and nobody says how much.
-USUAL_RATE = 0.1
-#: Frames from which on a sequence is long enough for that. Short ones hardly drift, and lose up to half a dB if they
-#: forget; figures in docs/restoring.md.
-LONG = 45
 #: Motion in LR pixels per frame at which the share has fallen to 1/e; about the error of the flow where nothing moves.
 _STILL = 0.1
 

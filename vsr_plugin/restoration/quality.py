@@ -1,10 +1,51 @@
-"""Ground truth beside what is restored."""
+"""Quality of restored frames against ground truth: what fits, figures of every frame beside bicubic's, means, CSV."""
+
+import csv
+import io
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from vsr_plugin.errors import MediaError
+from vsr_plugin.evaluation import Protocol, frame_quality
 from vsr_plugin.media import FrameSource
+from vsr_plugin.ops.resize import bicubic_resize
 from vsr_plugin.restoration.options import RestoreOptions
+
+
+@dataclass
+class QualityLog:
+    """Collects PSNR and SSIM per frame.
+
+    Args:
+        protocol: how the figures are taken.
+    """
+
+    protocol: Protocol
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+    def add(self, index: int, lr: np.ndarray, restored: np.ndarray, gt: np.ndarray) -> None:
+        """Score a frame and its bicubic enlargement; RGB arrays ``(h, w, 3)`` of ``uint8`` or ``uint16``."""
+        psnr, ssim = frame_quality(restored, gt, self.protocol)
+        bicubic_psnr, bicubic_ssim = frame_quality(bicubic_resize(lr, restored.shape[:2]), gt, self.protocol)
+        self.rows.append(dict(frame=index, psnr=psnr, ssim=ssim, bicubic_psnr=bicubic_psnr, bicubic_ssim=bicubic_ssim))
+
+    def means(self) -> dict[str, float]:
+        """Mean of every figure over the frames."""
+        return {key: float(np.mean([row[key] for row in self.rows])) for key in list(self.rows[0])[1:]}
+
+    def in_words(self) -> str:
+        """The protocol as one line; a video is a little worse than these figures, since encoding comes after them."""
+        return self.protocol.in_words("before encoding, mean over frames")
+
+    def to_csv(self) -> str:
+        """The rows, after a comment line that states the protocol."""
+        text = io.StringIO()
+        text.write(f"# {self.in_words()}\n")
+        writer = csv.DictWriter(text, self.rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: v if k == "frame" else f"{v:.6f}" for k, v in row.items()} for row in self.rows)
+        return text.getvalue()
 
 
 def check_ground_truth(gt: FrameSource, source: FrameSource, size: tuple[int, int], options: RestoreOptions) -> None:
@@ -33,7 +74,7 @@ def check_ground_truth(gt: FrameSource, source: FrameSource, size: tuple[int, in
     if options.num_frames is not None:
         stop = min(stop, options.start + options.num_frames)
     if available < stop:
-        raise _ends_before(gt.path, available)
+        raise ends_before(gt.path, available)
 
 
 def surplus_note(gt: FrameSource, source: FrameSource, options: RestoreOptions) -> str | None:
@@ -47,52 +88,8 @@ def surplus_note(gt: FrameSource, source: FrameSource, options: RestoreOptions) 
     )
 
 
-def _ends_before(path: object, index: int) -> MediaError:
+def ends_before(path: object, index: int) -> MediaError:
     return MediaError(
         f"{path}: ground truth ends before frame {index}; it must have as many frames as the input, or fewer are "
         "restored with --num-frames"
     )
-
-
-class GroundTruth:
-    """Frames of the ground truth by number, read once.
-
-    They are asked for in rising order, but for those that :meth:`hold` was told of.
-
-    Args:
-        source: the video or folder.
-        start: its frame that belongs to frame 0.
-        num_frames: how many are wanted at most.
-    """
-
-    def __init__(self, source: FrameSource, start: int, num_frames: int | None) -> None:
-        self._path, self._start = source.path, start
-        self._reader = source.frames(start, num_frames)
-        self._frames = enumerate(self._reader)
-        self._later: set[int] = set()
-        self._held: dict[int, np.ndarray] = {}
-
-    def close(self) -> None:
-        """Close the file."""
-        self._reader.close()
-
-    def hold(self, indices: range) -> None:
-        """Keep frames when they are passed, until they are asked for: each will be, after later ones."""
-        self._later.update(indices)
-
-    def at(self, index: int) -> np.ndarray:
-        """Frame ``index``, ``(H, W, 3)``.
-
-        Raises:
-            MediaError: there are not so many.
-        """
-        if index in self._held:
-            return self._held.pop(index)
-        for number, frame in self._frames:
-            if number == index:
-                self._later.discard(index)
-                return frame.rgb
-            if number in self._later:
-                self._later.discard(number)
-                self._held[number] = frame.rgb
-        raise _ends_before(self._path, self._start + index)

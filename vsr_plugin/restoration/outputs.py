@@ -1,12 +1,14 @@
-"""Several inputs into one folder."""
+"""The files that a restoration makes: their names, and checks against what it reads, which is somebody's originals."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from vsr_plugin.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FrameSource
+from vsr_plugin.media.open import check_not_read, check_target
 from vsr_plugin.restoration.job import JobFolder
+from vsr_plugin.restoration.options import RestoreOptions
 
 
 def pair_outputs(inputs: Sequence[str], output: str) -> list[tuple[str, str]]:
@@ -57,3 +59,34 @@ def is_done(output: str) -> bool:
     path = Path(output)
     there = any(not entry.name.startswith(".") for entry in path.iterdir()) if path.is_dir() else path.exists()
     return there and not JobFolder(path).path.exists()
+
+
+def quality_csv_path(output: str | os.PathLike) -> Path:
+    """Where the per-frame figures of ``output`` go: beside it, its name plus ``_quality.csv``."""
+    output = Path(output)
+    return output.with_name(f"{output.stem}_quality.csv")
+
+
+def check_results(
+    output_path: str | os.PathLike, source: FrameSource, gt: FrameSource | None, options: RestoreOptions
+) -> Path:
+    """Return the output; writes nothing.
+
+    Raises:
+        MediaError: a result would be written over the input, the ground truth or another result, or the output is
+            neither a video that can be written nor a folder.
+    """
+    output, _ = check_target(output_path, source)
+    side_files = [] if gt is None else [quality_csv_path(output_path)]
+    if options.comparison is not None:
+        side_files.append(Path(options.comparison))
+    for path in side_files:
+        check_not_read(path, source)
+        if path.resolve() == output.resolve():
+            raise MediaError(f"{path}: is the output as well; choose another name")
+    if gt is not None:
+        for path in (output, *side_files):
+            check_not_read(path, gt, "the ground truth")
+        if gt.kind == "folder" and gt.path.resolve().is_relative_to(output.resolve()):
+            raise MediaError(f"{output}: holds the ground truth, {gt.path}; choose another output")
+    return output

@@ -1,60 +1,12 @@
-"""Ground truth by number, in the order in which windows ask for it."""
+"""Ground truth that fits, or does not."""
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.media import Frame
 from vsr_plugin.restoration import RestoreOptions
-from vsr_plugin.restoration.ground_truth import GroundTruth, check_ground_truth, surplus_note
-
-
-class Source:
-    """Ten frames that say their number, and count how often they are read."""
-
-    path = "gt.mp4"
-
-    def __init__(self):
-        self.read = []
-
-    def frames(self, start, num_frames):
-        for i in range(start, 10 if num_frames is None else min(10, start + num_frames)):
-            self.read.append(i)
-            yield Frame(np.full((4, 4, 3), i, np.uint8))
-
-
-def numbers(gt: GroundTruth, indices: list[int]) -> list[int]:
-    return [int(gt.at(i)[0, 0, 0]) for i in indices]
-
-
-def test_frames_in_rising_order_with_gaps():
-    source = Source()
-    assert numbers(GroundTruth(source, 2, None), [0, 1, 4]) == [2, 3, 6]
-    assert source.read == [2, 3, 4, 5, 6]
-
-
-def test_frames_that_were_passed_are_given_once_they_were_held():
-    source = Source()
-    gt = GroundTruth(source, 0, None)
-    gt.hold(range(2, 4))
-    assert numbers(gt, [0, 1, 4, 5, 2, 3, 6]) == [0, 1, 4, 5, 2, 3, 6]
-    # Held for as long as it is needed, read once.
-    assert source.read == list(range(7))
-    assert not gt._held
-
-
-def test_held_frames_may_be_asked_for_in_order_after_all():
-    gt = GroundTruth(Source(), 0, None)
-    gt.hold(range(1, 3))
-    assert numbers(gt, [1, 2, 3]) == [1, 2, 3]
-    assert not gt._held
-
-
-def test_too_few_frames():
-    with pytest.raises(MediaError, match=r"gt\.mp4: ground truth ends before frame 12; it must have as many frames as"):
-        GroundTruth(Source(), 2, 5).at(10)
+from vsr_plugin.restoration.quality import check_ground_truth, surplus_note
 
 
 def of_length(length: int | None) -> SimpleNamespace:

@@ -16,15 +16,14 @@ import torch
 from vsr_plugin.errors import MediaError, VSRError, hint_of
 from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference.planning import MemoryModel
-from vsr_plugin.inference.windows import fade_frames
+from vsr_plugin.inference.windows import cut_windows, fade_frames
 from vsr_plugin.media import Encoding, Frame, open_source
 from vsr_plugin.media.video_segments import VideoSegments
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.restoration import RestoreOptions, restore_video
+from vsr_plugin.restoration.executors import ThisProcess
 from vsr_plugin.restoration.job import JobFolder
 from vsr_plugin.restoration.pipeline import Prefetcher
-from vsr_plugin.restoration.sharing import Sharing
-from vsr_plugin.restoration.shots import PieceCutter, PiecePlan
 
 
 @pytest.fixture(scope="module")
@@ -119,49 +118,46 @@ def test_iconvsr_stopped_resumed_and_shared(media, tmp_path, strategy):
     options = RestoreOptions(**strategy, resume=True)
     with pytest.raises(StopError):
         restore_video(clip, tmp_path / "out.mp4", iconvsr, options, progress=stop_after(12))
-    with suppress(MediaError):  # of what the other process has to do
-        restore_video(clip, tmp_path / "out.mp4", iconvsr, options, sharing=Half(1, 2))
+    with suppress(MediaError):  # of what the other worker has to do
+        restore_video(clip, tmp_path / "out.mp4", iconvsr, options, executor=Half(1))
     restore_video(clip, tmp_path / "out.mp4", iconvsr, options)
     assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
 
 
-class Half(Sharing):
-    """One of two processes that never wait for each other."""
+class Half(ThisProcess):
+    """Restores every second shot."""
 
-    def wait(self):
-        pass
+    def __init__(self, rest: int) -> None:
+        self._rest = rest
 
-    def wait_until(self, condition):
-        return condition()
+    def run(self, work, shots, stop, **callbacks) -> None:
+        super().run(work, (shot for shot in shots if shot.number % 2 == self._rest), stop, **callbacks)
 
 
 @pytest.mark.parametrize("scale", [None, 2, 4.5])
-def test_the_order_of_processes_does_not_matter(net, clip, tmp_path, scale):
+def test_the_order_of_windows_does_not_matter(net, clip, tmp_path, scale):
     options = RestoreOptions(strategy="window", window=12, overlap=5, scale=scale)
     restore_video(clip, tmp_path / "one.mp4", net, options)
-    # The first prepares the job and is missing what the second has to do; what is done counts afterwards.
-    with pytest.raises(MediaError, match="frame 15 is missing"):
-        restore_video(clip, tmp_path / "two.mp4", net, options, sharing=Half(0, 2))
-    assert restore_video(clip, tmp_path / "two.mp4", net, options, sharing=Half(1, 2)) is None
+    with pytest.raises(MediaError, match="frame 0 is missing"):
+        restore_video(clip, tmp_path / "two.mp4", net, options, executor=Half(1))
     options = RestoreOptions(strategy="window", window=12, overlap=5, scale=scale, resume=True)
-    restore_video(clip, tmp_path / "two.mp4", net, options, sharing=Half(0, 2))
+    restore_video(clip, tmp_path / "two.mp4", net, options, executor=Half(0))
     assert (tmp_path / "two.mp4").read_bytes() == (tmp_path / "one.mp4").read_bytes()
 
 
-def restored_windows(net, lqs, window, overlap, folder):
+def restored_windows(net, lqs, window, overlap):
     """What :func:`restore_video` should give, by the network alone."""
     fade = fade_frames(window, overlap)
-    cutter = PieceCutter(PiecePlan(False, window, overlap), folder, lambda number, start: True)
     outputs, before = [], []
-    for piece in cutter.pieces(Frame(lq) for lq in lqs):
-        lrs = torch.from_numpy(np.stack(piece.frames)).permute(0, 3, 1, 2)[None] / 255
+    for part in cut_windows(lqs, window, overlap):
+        lrs = torch.from_numpy(np.stack(part.frames)).permute(0, 3, 1, 2)[None] / 255
         with torch.no_grad():
             hrs = net(lrs)[0].clamp(0, 1).permute(0, 2, 3, 1).numpy() * 255
-        kept = list(hrs[piece.keep.start : piece.keep.stop])
-        for i in range(piece.lead):
+        kept = list(hrs[part.keep.start : part.keep.stop])
+        for i in range(len(part.lead)):
             weight = (i + 0.5) / (2 * fade)
             kept[i] = (1 - weight) * before[i] + weight * kept[i]
-        before = hrs[piece.keep.stop : piece.keep.stop + piece.tail]
+        before = hrs[part.tail.start : part.tail.stop]
         outputs += kept
     return outputs
 
@@ -177,7 +173,7 @@ def test_windows_and_the_frames_around_their_joints(net, tmp_path):
             cv2.imwrite(str(tmp_path / name / f"{i:03d}.png"), np.ascontiguousarray(large[..., ::-1]))
     options = RestoreOptions(strategy="window", window=12, overlap=5, gt=tmp_path / "gt")
     result = restore_video(tmp_path / "in", tmp_path / "out", net, options)
-    expected = restored_windows(net, lqs, 12, 5, tmp_path)
+    expected = restored_windows(net, lqs, 12, 5)
     assert len(expected) == result.num_frames == 40
     written = [cv2.imread(str(path))[..., ::-1] for path in sorted((tmp_path / "out").glob("*.png"))]
     for i, (hr, want) in enumerate(zip(written, expected, strict=True)):
@@ -189,16 +185,20 @@ def test_windows_and_the_frames_around_their_joints(net, tmp_path):
         assert row["psnr"] == pytest.approx(frame_quality(written[i], gt)[0], abs=1e-6)
 
 
-def test_a_lost_contribution_is_said_at_the_end(net, clip, tmp_path):
-    options = RestoreOptions(strategy="window", window=12, overlap=5, resume=True)
-    with pytest.raises(StopError):
-        restore_video(clip, tmp_path / "out.mp4", net, options, progress=stop_after(45))
-    tails = list((tmp_path / ".out.mp4.job" / "tails").iterdir())
-    assert tails
-    for tail in tails:
-        tail.unlink()
+def test_lost_contributions_are_made_again(net, clip, tmp_path):
+    windows = dict(strategy="window", window=12, overlap=5)
+    restore_video(clip, tmp_path / "whole.mp4", net, RestoreOptions(**windows))
     with pytest.raises(MediaError, match=r"frame \d+ is missing among the finished ones; .* start afresh"):
-        restore_video(clip, tmp_path / "out.mp4", net, options)
+        restore_video(clip, tmp_path / "out.mp4", net, RestoreOptions(**windows), executor=Half(0))
+    contributions = list((tmp_path / ".out.mp4.job" / "joints").iterdir())
+    assert contributions
+    for path in contributions:
+        path.unlink()
+    done = []
+    options = RestoreOptions(**windows, resume=True)
+    restore_video(clip, tmp_path / "out.mp4", net, options, progress=done.append)
+    assert sum(done) == 100
+    assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
 
 
 def test_an_error_before_any_work_leaves_nothing(net, clip, tmp_path):
@@ -285,7 +285,7 @@ def test_a_resumed_job_takes_another_budget(net, clip, tmp_path, strategy):
         restore_video(clip, tmp_path / "out.mkv", net, options, progress=stop_after(60))
     with pytest.raises(VSRError, match="memory budget of 1 MiB is too small"):
         restore_video(clip, tmp_path / "out.mkv", net, RestoreOptions(**strategy, resume=True, memory_budget="1M"))
-    assert JobFolder(tmp_path / "out.mkv").budget > 2**20  # one that is refused is not kept
+    assert JobFolder(tmp_path / "out.mkv").resources["budget"] > 2**20  # one that is refused is not kept
     model = MemoryModel(net, 16, 24)
     tight = RestoreOptions(**strategy, resume=True, memory_budget=model.working(None) + 6 * model.per_frame)
     notes = []
@@ -322,16 +322,6 @@ def test_a_result_mark_that_a_disk_has_lost(net, clip, tmp_path, monkeypatch):
     (tmp_path / ".out.mp4.job" / "joined.json").write_text("")
     assert restore_video(clip, tmp_path / "out.mp4", net, options).num_frames == 5
     assert len(video_frames(tmp_path / "out.mp4")) == 5
-
-
-def test_processes_of_a_machine_share_out_its_memory(net, clip, tmp_path, monkeypatch):
-    monkeypatch.setattr("vsr_plugin.restoration.restore_task.default_budget", lambda device: 2**33)
-    budgets = []
-    monkeypatch.setattr(JobFolder, "keep_resources", lambda self, budget, threads: budgets.append(budget))
-    for sharing in (Sharing(), Half(0, 2, local_world=2), Sharing(local_world=4).apart()):
-        with pytest.raises(FileNotFoundError):
-            restore_video(clip, tmp_path / "out.mp4", net, sharing=sharing)
-    assert budgets == [2**33, 2**32, 2**31]
 
 
 def test_an_existing_folder_keeps_its_files_and_holds_the_job(net, clip, tmp_path):

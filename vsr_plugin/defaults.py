@@ -1,0 +1,18 @@
+"""Names and numbers that settings show and computations obey, where they can be read without PyTorch."""
+
+#: Ways of restoring a sequence; see :func:`vsr_plugin.inference.restore_frames`.
+STRATEGIES = ("auto", "whole", "exact", "window")
+
+#: Frames kept of a window.
+WINDOW = 60
+#: Frames read beyond each end of a window; what is lost by there being no more stands in docs/restoring.md.
+OVERLAP = 15
+
+#: Precisions of features, and PyTorch's names of their types.
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+#: Share of a still pixel's features that is lost per frame, where forgetting is on and nobody says how much.
+USUAL_RATE = 0.1
+#: Frames from which on a sequence is long enough for that. Short ones hardly drift, and lose up to half a dB if they
+#: forget; figures in docs/restoring.md.
+LONG = 45

@@ -1,0 +1,181 @@
+"""Settings spelled once: a field of a dataclass says what the command line, its help and a job's comparison need.
+
+A dataclass of settings has fields made by :func:`setting`, and by :func:`part` where others stand in one of their own.
+"""
+
+import argparse
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import Field, dataclass, field, fields
+from fractions import Fraction
+from typing import Any
+
+from vsr_plugin.errors import VSRError
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of one setting beside its name and its default.
+
+    Attributes:
+        help: for the command line.
+        group: heading under which the help shows it; without one it stands with the main arguments.
+        flag: the option, if it is not the name with dashes; one that is ``True`` by default has one that turns it off.
+        metavar: how the help calls the value.
+        choices: the values there are.
+        parse: makes a value of a text, raising ``ValueError``; its ``__name__`` stands in the message.
+        excludes: of settings of one group that have this set only one may be given.
+        changes_result: whether a job may not be gone on with when it is another.
+        compared_as: what stands for it in that comparison, where its own value does not.
+        compared: makes the value that is compared.
+    """
+
+    help: str
+    group: str | None = None
+    flag: str | None = None
+    metavar: str | None = None
+    choices: Sequence[str] | None = None
+    parse: Callable[[str], Any] | None = None
+    excludes: bool = False
+    changes_result: bool = True
+    compared_as: str | None = None
+    compared: Callable[[Any], Any] | None = None
+
+
+def setting(default: Any, help: str, **words: Any) -> Any:
+    """A field of a dataclass of settings; see :class:`Setting` for ``words``."""
+    return field(default=default, metadata={"setting": Setting(help, **words)})
+
+
+def part(kind: type) -> Any:
+    """A field that holds settings of another dataclass, by default as they stand there."""
+    return field(default=kind(), metadata={"part": kind})
+
+
+def settings_of(kind: type) -> Iterator[tuple[Field, Setting]]:
+    """The settings of a dataclass, those of its parts among them."""
+    for each in fields(kind):
+        if "part" in each.metadata:
+            yield from settings_of(each.metadata["part"])
+        else:
+            yield each, each.metadata["setting"]
+
+
+def add_settings(parser: argparse.ArgumentParser, kind: type) -> dict[str | None, Any]:
+    """Add the settings of a dataclass to a command.
+
+    Returns:
+        The groups of the help by their headings, for what else is to stand there.
+    """
+    groups: dict[str | None, Any] = {None: parser}
+    exclusive: dict[str | None, Any] = {}
+    for each, known in settings_of(kind):
+        if known.group not in groups:
+            groups[known.group] = parser.add_argument_group(known.group)
+        place = groups[known.group]
+        if known.excludes:
+            place = exclusive.setdefault(known.group, None) or place.add_mutually_exclusive_group()
+            exclusive[known.group] = place
+        flag = known.flag or f"--{each.name.replace('_', '-')}"
+        words: dict[str, Any] = dict(dest=each.name, default=each.default, help=known.help)
+        if isinstance(each.default, bool):
+            words["action"] = "store_false" if each.default else "store_true"
+        else:
+            words.update(metavar=known.metavar, choices=known.choices, type=known.parse)
+        place.add_argument(flag, **{name: value for name, value in words.items() if value is not None})
+    return groups
+
+
+def from_arguments(kind: type, args: argparse.Namespace) -> Any:
+    """Make a dataclass of settings of what a command was given."""
+    parts = {each.name: each.metadata.get("part") for each in fields(kind)}
+    return kind(**{name: from_arguments(of, args) if of else getattr(args, name) for name, of in parts.items()})
+
+
+def compared_settings(settings: Any, prefix: str = "") -> dict[str, object]:
+    """What a job is compared by when it is gone on with: all settings that change its result, by names for a person."""
+    found: dict[str, object] = {}
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if "part" in each.metadata:
+            found |= compared_settings(value, f"{each.name} ")
+            continue
+        known: Setting = each.metadata["setting"]
+        if known.changes_result and known.compared_as is None:
+            name = f"{prefix}{each.name.replace('_', ' ')}" if prefix else each.name.replace("_", "-")
+            value = known.compared(value) if known.compared else value
+            found[name] = value if value is None or isinstance(value, int | float) else str(value)
+    return found
+
+
+# -- values of the command line ----------------------------------------------------------------------------------------
+
+
+def natural(text: str) -> int:
+    """A number, 0 or more."""
+    if (number := int(text)) < 0:
+        raise ValueError(text)
+    return number
+
+
+def positive(text: str) -> int:
+    """A number, 1 or more."""
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
+def share(text: str) -> float:
+    """0 to less than 1."""
+    if not 0 <= (number := float(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
+def factor(text: str) -> float:
+    """A finite number above 0."""
+    if not 0 < (number := float(text)) < math.inf:
+        raise ValueError(text)
+    return number
+
+
+def rate(text: str) -> Fraction:
+    """A number above 0, which may be a fraction."""
+    # The denominator may be 0, which argparse takes for a fault of the program.
+    with suppress(ZeroDivisionError):
+        if (number := Fraction(text)) > 0:
+            return number
+    raise ValueError(text)
+
+
+def memory_size(text: str) -> int:
+    """Bytes of a size such as ``'8G'``, ``'500M'`` or ``'1073741824'``.
+
+    Raises:
+        ValueError: it is no such size, or not positive.
+    """
+    units = {"K": 2**10, "M": 2**20, "G": 2**30}
+    number = text.strip().upper().removesuffix("B").removesuffix("I")
+    times = units.get(number[-1:], 1)
+    size = float(number[:-1] if times > 1 else number) * times
+    if not 1 <= size < 2**63:
+        raise ValueError(text)
+    return int(size)
+
+
+natural.__name__, positive.__name__ = "number (0 or more)", "number (1 or more)"
+share.__name__, factor.__name__ = "share (0 to less than 1)", "factor (above 0, such as 2 or 1.5)"
+rate.__name__, memory_size.__name__ = "rate (above 0, such as 25 or 30000/1001)", "size such as 8G or 500M"
+
+
+def budget_in_bytes(budget: int | str) -> int:
+    """A memory budget as a number of bytes, from one or from a size such as ``'8G'``.
+
+    Raises:
+        VSRError: it is neither, or not positive.
+    """
+    try:
+        return memory_size(budget if isinstance(budget, str) else str(int(budget)))
+    except (OverflowError, TypeError, ValueError) as error:
+        raise VSRError(f"memory budget {budget!r}: is no size; use bytes, or a text such as '8G' or '500M'") from error
