@@ -29,9 +29,8 @@ from vsr_plugin.benchmarks.machine import describe_machine
 from vsr_plugin.benchmarks.sizes import measure_sizes
 from vsr_plugin.benchmarks.windows import measure_windows
 from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
-from vsr_plugin.defaults import USUAL_RATE
 from vsr_plugin.errors import VSRError
-from vsr_plugin.models.propagation.forgetting import with_forgetting
+from vsr_plugin.models.propagation.forgetting import USUAL_RATE, with_forgetting
 from vsr_plugin.report import table_lines
 from vsr_plugin.weights import load_net
 
