@@ -12,6 +12,7 @@ from torch import nn
 
 from vsr_plugin.acceleration import accelerate
 from vsr_plugin.errors import ComponentError
+from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import BasicVSRNet, RealBasicVSRNet
 from vsr_plugin.models.cleaning import ImageCleaning
 from vsr_plugin.models.propagation.forgetting import with_forgetting
@@ -136,6 +137,17 @@ def test_copies(randomise: Callable) -> None:
     fast = accelerate(net)
     assert isinstance(fast, RealBasicVSRNet)
     torch.testing.assert_close(fast(lrs), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("strategy", ["whole", "exact"])
+@torch.no_grad()
+def test_streams_refine_as_whole_sequences_do(strategy: str, randomise: Callable) -> None:
+    lrs = torch.rand(1, 5, 3, 14, 18)
+    for thres in (255, 0):
+        torch.manual_seed(0)
+        net = randomise(small(dynamic_refine_thres=thres)).eval()
+        restored = torch.stack(list(restore_frames(net, list(lrs[0]), strategy=strategy)))
+        torch.testing.assert_close(restored, net(lrs)[0].clamp(0, 1), rtol=0, atol=1e-4)
 
 
 def test_it_is_told_apart_from_a_basicvsr_and_by_how_it_cleans() -> None:

@@ -178,7 +178,8 @@ def assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
         assert torch.equal(a[key], b[key]), key
 
 
-@pytest.mark.parametrize(("number", "precision"), [(1, "fp32"), (2, "fp32"), (2, "bf16")])
+# In float32 tests/tools/test_train_realbasicvsr.py does so with kills.
+@pytest.mark.parametrize(("number", "precision"), [(1, "fp32"), (2, "bf16")])
 def test_a_resumed_run_is_the_identical_run(
     stage: Callable[..., Config], number: int, precision: str, tmp_path: Path
 ) -> None:
@@ -201,11 +202,9 @@ def test_a_resumed_run_is_the_identical_run(
     moved = [not torch.equal(state[key], state[key.replace("generator.", "generator_ema.")]) for key in state
              if key.startswith("generator.")]  # fmt: skip
     assert any(moved)
-    if precision == "fp32":
-        assert straight.optim_wrapper.skipped_steps == 0
-        assert {group["lr"] for group in straight.optim_wrapper.optimizer.param_groups} == (
-            {2e-4} if number == 1 else {2e-4, 4e-4}
-        )
+    assert straight.optim_wrapper.skipped_steps == 0
+    rates = {group["lr"] for group in straight.optim_wrapper.optimizer.param_groups}
+    assert rates == ({2e-4} if number == 1 else {2e-4, 4e-4})
 
 
 def test_stage_2_goes_on_from_the_average_of_stage_1(stage: Callable[..., Config], tmp_path: Path) -> None:

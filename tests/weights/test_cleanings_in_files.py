@@ -164,3 +164,14 @@ def test_a_warm_start_takes_a_basicvsr_and_leaves_the_cleaning(tmp_path: Path) -
             assert torch.equal(torch.stack(list(net.restore_cleaned(lrs)), 1), source(lrs))
     with pytest.raises(WeightsError, match="has 8 channels and 2 blocks, the network 8 channels and 3 blocks"):
         warm_start(RealBasicVSRNet(8, 3, 3, spynet_width=4), path)
+
+
+def test_a_warm_start_from_another_scale(tmp_path: Path) -> None:
+    source = randomised(RealBasicVSRNet(**REAL))
+    net = RealBasicVSRNet(**REAL, scale=2)
+    warm_start(net, save(source, tmp_path / "real.pth"))
+    theirs = source.state_dict()
+    shared = {key for key, tensor in net.state_dict().items() if tensor.shape == theirs.get(key, tensor[..., :0]).shape}
+    assert "basicvsr.conv_last.weight" in shared
+    assert "image_cleaning.1.weight" in shared
+    assert all(torch.equal(net.state_dict()[key], theirs[key]) for key in shared)
