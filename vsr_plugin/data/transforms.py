@@ -106,7 +106,7 @@ class DegradeFootage(BaseTransform):
 
 @TRANSFORMS.register_module()
 class SharpenTruth(BaseTransform):
-    """Sharpens ground truth by an unsharp mask, where that is no noise (Real-ESRGAN, arXiv 2107.10833, section 3.4).
+    """Sharpens ground truth by an unsharp mask, where that is no noise (as Real-ESRGAN does, arXiv 2107.10833).
 
     What comes after it, losses and degradations, sees the sharpened frames, as in RealBasicVSR.
 

@@ -19,7 +19,7 @@ _CLEANING, _IMAGE_CLEANING, _BASICVSR = "cleaning.", "image_cleaning.", "basicvs
 
 @MODELS.register_module()
 class RealBasicVSRNet(BasicVSRNet):
-    """A BasicVSR with the image cleaning of RealBasicVSR (figure 4 of the paper).
+    """A BasicVSR with the image cleaning of RealBasicVSR before it.
 
     ``forward`` maps RGB sequences in [0, 1] ``(n, t, 3, h, w)`` to ``(n, t, 3, scale * h, scale * w)``.
 
@@ -31,7 +31,7 @@ class RealBasicVSRNet(BasicVSRNet):
         num_propagation_blocks: residual blocks in each branch.
         num_cleaning_blocks: residual blocks of the cleaning.
         dynamic_refine_thres: a sequence is cleaned again, three times at most, until the mean absolute residue over
-            all of it is below this, in 255ths (*dynamic refinement*, section 3.3). 255, as in training, cleans once;
+            all of it is below this, in 255ths (*dynamic refinement* in the paper). 255, as in training, cleans once;
             for tests the authors take 5 with their GAN weights and 1.5 with the others.
         spynet_pretrained: name, path or address of SPyNet weights that ``init_weights()`` loads. The flow network is
             never trained.
@@ -106,7 +106,7 @@ class RealBasicVSRNet(BasicVSRNet):
 
         Args:
             lqs: RGB in [0, 1], ``(n, t, 3, h, w)``; any ``t``, ``h``, ``w`` of at least 1.
-            return_lqs: return the cleaned frames as well, for the loss on them (equation 3 of the paper).
+            return_lqs: return the cleaned frames as well, for the paper's cleaning loss.
 
         Returns:
             ``(n, t, 3, scale * h, scale * w)``, not clipped to [0, 1]; and ``(n, t, 3, h, w)``, if it was asked for.

@@ -39,7 +39,7 @@ class SharpenedPreprocessor(SequencePreprocessor):
 
 @MODELS.register_module()
 class CleaningRestorer(VideoRestorer):
-    """RealBasicVSR's training (arXiv 2111.12704, sections 3.2 and 4.1): with the first two losses its first stage.
+    """RealBasicVSR's training (arXiv 2111.12704): with the first two losses its first stage, with all the second.
 
     All losses are summed, and one optimiser takes one step for generator and discriminator together. Since Adam treats
     every parameter by itself, and both losses are of the weights before the step, that is the same as a step of each
@@ -52,7 +52,7 @@ class CleaningRestorer(VideoRestorer):
     Args:
         generator: config of the network, one with a ``cleaning``.
         pixel_loss: config of the loss between restored sequence and ground truth.
-        cleaning_loss: config of that between cleaned frames and ground truth reduced by area (equation 3).
+        cleaning_loss: config of that between cleaned frames and ground truth reduced by area.
         perceptual_loss: config of that between features of both, such as
             :class:`~vsr_plugin.training.perceptual_loss.PerceptualLoss`.
         gan_loss: config of MMagic's ``GANLoss``; its weight is the generator's only.

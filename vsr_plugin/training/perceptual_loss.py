@@ -76,7 +76,7 @@ class VGG19Features(nn.Module):
 
 @MODELS.register_module()
 class PerceptualLoss(nn.Module):
-    """Mean absolute difference of VGG19 features (Johnson et al., arXiv 1603.08155; RealBasicVSR, section 4.1).
+    """Mean absolute difference of VGG19 features (Johnson et al., arXiv 1603.08155).
 
     The weights are read by ``init_weights``, which a training calls at its start, or else at the first use; whoever
     tests a network that was trained with this loss needs none. They are no part of checkpoints.

@@ -13,7 +13,7 @@ from vsr_plugin.registry import MODELS
 @MODELS.register_module()
 @CLEANINGS.register("image")
 class ImageCleaning(Cleaning):
-    """The image cleaning module of RealBasicVSR (arXiv 2111.12704, section 3.2), with dynamic refinement (section 3.3).
+    """The image cleaning module of RealBasicVSR (arXiv 2111.12704), with what the paper calls dynamic refinement.
 
     Parameters are named ``0.main.*`` and ``1.*``, as in MMagic's ``image_cleaning``.
 
