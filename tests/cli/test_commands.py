@@ -41,6 +41,14 @@ def test_importing_the_package_imports_nothing_large() -> None:
     assert run_python("-c", code)[0].strip() == ""
 
 
+def test_the_help_of_restoring_needs_no_pytorch() -> None:
+    text, seconds = run_python("-m", "vsr_plugin", "restore", "--help")
+    assert "--devices" in text
+    assert seconds < 1
+    code = "import sys, vsr_plugin.cli.restore as c; c.parse_args(['a', 'b']); print(*sys.modules.keys() & {'torch'})"
+    assert run_python("-c", code)[0].strip() == ""
+
+
 def test_frames_are_restored_without_mmagic() -> None:
     code = "import sys, vsr_plugin.inference, vsr_plugin.weights; print(*sys.modules.keys() & {'mmagic', 'mmcv'})"
     assert run_python("-c", code)[0].strip() == ""

@@ -11,7 +11,6 @@ import threading
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from threading import Event
@@ -283,9 +282,14 @@ class _Handler(threading.Thread):
 
     def run(self) -> None:
         while True:
-            self._begin()
-            with suppress(EOFError, OSError):
+            try:
+                self._begin()
                 self._serve()
+            except (EOFError, OSError):
+                pass  # the process has ended, or cannot be started
+            except Exception as error:  # of this program; nobody may wait for what will not come
+                for task in list(self.tasks.values()):
+                    self._pool.fail(task.run, error)
             self._end()
             if self._pool.closed or not self._restarts:
                 break
@@ -346,9 +350,10 @@ class _Handler(threading.Thread):
 
     def _end(self) -> None:
         """The process has ended or is to: give back what it had in hand."""
-        self.kill()
-        self._process.join()
-        self._connection.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._connection.close()
         tasks, self.tasks = list(self.tasks.values()), {}
         for task in reversed(tasks):
             run = task.run

@@ -52,6 +52,8 @@ class _Server:
 
     def run(self) -> None:
         """Restore what comes; the next shot is read meanwhile."""
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)  # of this thread
         stop = Event()
         with Prefetcher(self._loaded(stop), stop=stop) as ready:
             for number, loaded in ready:
