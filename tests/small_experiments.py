@@ -33,6 +33,9 @@ def make_sets(root: Path) -> None:
     for name in ("Vid4/GT/city", "UDM10/GT/000", "my_clips/val/a"):
         clip(f"data/{name}", 2)
     clip("data/my_clips/train/b", 15)
+    clip("data/held_out/a", 2)
+    for name in ("photograph", "video_by_somebody"):
+        clip(f"data/material/{name}", 8)
     clip("work_dirs/train_demo/data/packed/GT/bikes", 5, 96)
     clip("work_dirs/train_demo/data/packed/GT/carphone_pristine", 2)
     (root / "work_dirs/train_demo/data/train.txt").write_text("bikes\n")
@@ -45,13 +48,15 @@ def shrink(name: str, work_dir: Path, recipe: str | None = None) -> Config:
     cfg.work_dir, cfg.launcher, cfg.log_level = str(work_dir), "none", "ERROR"
     # mmengine shares logs and best scores between runs of one name within a second; each test has a folder of its own.
     cfg.experiment_name = f"{Path(name).name}-{work_dir.parent.name}-{work_dir.name}"
-    generator = dict(mid_channels=8, spynet_width=4, init_cfg=None, spynet_pretrained=None)
-    if cfg.model.generator.type == "RealBasicVSRNet":
-        generator |= dict(num_propagation_blocks=1, num_cleaning_blocks=1)
-    else:
-        generator["num_blocks"] = 1
-    if cfg.model.generator.type == "IconVSRNet":
+    generator = dict(mid_channels=8, num_blocks=1, spynet_width=4, init_cfg=None, spynet_pretrained=None)
+    kind = cfg.model.generator.type
+    if kind == "IconVSRNet":
         generator["edvr_pretrained"] = None
+    elif kind == "RealBasicVSRNet":
+        del generator["num_blocks"]
+        generator |= dict(num_propagation_blocks=1, num_cleaning_blocks=1)
+    elif kind == "FootageCleaning":
+        generator = dict(mid_channels=8, num_blocks=1)
     cfg.merge_from_dict(dict(model=dict(generator=generator), train_cfg=dict(max_iters=2, val_interval=2)))
     if "discriminator" in cfg.model:
         cfg.model.discriminator.mid_channels = 4
