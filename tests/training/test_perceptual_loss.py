@@ -59,6 +59,17 @@ def test_its_weights_are_no_part_of_a_model(tmp_path: Path) -> None:
     assert not list(model.parameters())
 
 
+def test_half_precision_leaves_its_weights_alone(tmp_path: Path) -> None:
+    loss = PerceptualLoss(weights=str(save_vgg(tmp_path)))
+    restored, gt = torch.rand(2, 1, 3, 32, 32).bfloat16().unbind()
+    expected = loss(restored.float(), gt.float())
+    torch.testing.assert_close(loss(restored, gt), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = loss(restored, gt)
+    assert rough.dtype == torch.float32
+    assert rough.item() == pytest.approx(expected.item(), rel=0.02)
+
+
 def test_files_of_any_kind(tmp_path: Path) -> None:
     torch.save(dict(state_dict=vgg_tensors()), tmp_path / "a.pth")
     safetensors.torch.save_file(vgg_tensors(), tmp_path / "a.safetensors")

@@ -126,13 +126,15 @@ class PerceptualLoss(nn.Module):
             WeightsError: see :meth:`init_weights`.
         """
         self.init_weights()
-        vgg = self._vgg[0].to(restored.device, restored.dtype)
+        # Never in less than float32, which its weights would not come back from.
+        dtype = torch.promote_types(restored.dtype, torch.float32)
+        vgg = self._vgg[0].to(restored.device, dtype)
         with torch.no_grad():
             expected = vgg(gt, self.layer_weights)
         found = vgg(restored, self.layer_weights)
-        # In float32 whatever autocast makes of the features: a mean over millions of them.
+        # And whatever autocast makes of the features, the mean over millions of them.
         return self.loss_weight * sum(
-            weight * F.l1_loss(found[layer].to(restored.dtype), expected[layer].to(restored.dtype))
+            weight * F.l1_loss(found[layer].to(dtype), expected[layer].to(dtype))
             for layer, weight in self.layer_weights.items()
         )
 
