@@ -43,9 +43,12 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["vsr_plugin", "vsr_plugin.*"]),
-    package_data={"vsr_plugin.acceleration.cuda.kernels": ["*.cu"]},
+    package_data={
+        "vsr_plugin.acceleration.cuda.kernels": ["*.cu"],
+        "vsr_plugin.weights": ["*.safetensors"],
+    },
     python_requires=">=3.10",
-    install_requires=["av>=17", "filelock", "tqdm"],
+    install_requires=["av>=17", "filelock", "safetensors", "tqdm"],
     # Compiles the kernels that restoring on a CPU is more than twice as fast with; GPUs do not need it.
     extras_require={"cpu": ["llvmlite>=0.45"]},
     entry_points={"console_scripts": ["vsr-plugin = vsr_plugin.__main__:main"]},

@@ -1,18 +1,19 @@
 """Measure against MMagic: `speed`, `train`, `data`.
 
-Ours alone: `profile`; and in dB `windows` (their cost), `drift`, `sizes`, `interlaced`.
+Ours alone: `profile`; and in dB `windows` (their cost), `drift`, `sizes`, `interlaced`, `footage`.
 """
 
 import argparse
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from vsr_plugin.acceleration.precision import PRECISIONS
-from vsr_plugin.benchmarks import data, drift, profiling, speed, training
+from vsr_plugin.benchmarks import data, drift, footage, profiling, speed, training
 from vsr_plugin.benchmarks.implementations import (
     CONTENDERS,
     MODELS,
@@ -28,8 +29,13 @@ from vsr_plugin.benchmarks.json_report import as_json
 from vsr_plugin.benchmarks.machine import describe_machine
 from vsr_plugin.benchmarks.sizes import measure_sizes
 from vsr_plugin.benchmarks.windows import measure_windows
+from vsr_plugin.data.degraded_clip import degraded_clip
+from vsr_plugin.data.footage.codecs import CODINGS
 from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
 from vsr_plugin.errors import VSRError
+from vsr_plugin.evaluation.extra_metrics import DEFINITIONS, check_metrics, definitions_of
+from vsr_plugin.inference import restore_frames
+from vsr_plugin.models.cleaning.shipped import clean_by
 from vsr_plugin.models.propagation.forgetting import USUAL_RATE, with_forgetting
 from vsr_plugin.report import table_lines
 from vsr_plugin.weights import load_net
@@ -162,6 +168,25 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
     part = commands.add_parser("interlaced", help="what whole frames are worth", formatter_class=defaults)
     add_shots(part)
     part.set_defaults(frames=24, crop=(288, 512))
+
+    part = commands.add_parser("footage", help="compressed frames, with and without cleaning", formatter_class=defaults)
+    part.add_argument(
+        "--clips", nargs="+", default=list(SAMPLE_CLIPS), metavar="CLIP", help="sample clips, or videos and folders"
+    )
+    part.add_argument("--crop", type=_size, default=(288, 512), metavar="HxW", help="HR crop at the bottom left")
+    part.add_argument("--start", type=int, default=30, metavar="N", help="first frame of each clip")
+    part.add_argument("--frames", type=int, default=15, metavar="N", help="frames of each clip")
+    part.add_argument("--weights", default="basicvsr_reds4", help="published name or path")
+    part.add_argument("--clean", type=float, default=1.0, metavar="S", help="strength of the cleaning that is compared")
+    part.add_argument(
+        "--codings", nargs="+", default=list(footage.USUAL), metavar="CODING",
+        help=f"none, CODEC:QUALITY or CODEC:RATEM (Mb/s of 480p), of {', '.join(CODINGS)}",
+    )  # fmt: skip
+    part.add_argument(
+        "--metrics", nargs="+", choices=DEFINITIONS, default=[], metavar="METRIC",
+        help=f"besides PSNR and SSIM: {', '.join(DEFINITIONS)}",
+    )  # fmt: skip
+    part.add_argument("--picture", type=Path, metavar="PNG", help="draw what is gained over bicubic enlargement")
 
     part = commands.add_parser("data", help="loading of training samples", formatter_class=defaults)
     part.add_argument("--contenders", nargs="+", choices=data.CONTENDERS, default=list(data.CONTENDERS))
@@ -296,6 +321,32 @@ def run_interlaced(args: argparse.Namespace) -> None:
         print(line, flush=True)
 
 
+def run_footage(args: argparse.Namespace) -> None:
+    codings = [footage.Coding.parse(text) for text in args.codings]
+    check_metrics(args.metrics)
+    net = load_net(args.weights)
+    ways = {"plain": net, "cleaned": clean_by(net, args.clean)}
+    methods = {name: partial(restore_frames, way, num_frames=args.frames) for name, way in ways.items()}
+    print(f"weights: {args.weights}, x{net.scale}; means over {args.frames} frames from frame {args.start} on\n")
+    scores = []
+
+    def measured() -> Iterator[footage.FootageScore]:
+        for name in args.clips:
+            clip = degraded_clip(name, start=args.start, num_frames=args.frames, size=args.crop, scale=net.scale)
+            for score in footage.measure_footage(
+                clip.name, clip.gts, codings, methods, scale=net.scale, metrics=args.metrics
+            ):
+                scores.append(score)
+                yield score
+
+    for line in footage.table(measured()):
+        print(line, flush=True)
+    for definition in definitions_of(scores[0].figures):
+        print(definition)
+    if args.picture:
+        footage.draw_gains(scores, args.picture)
+
+
 def run_data(args: argparse.Namespace) -> None:
     workload = data.Workload(args.clips, args.clip_frames, args.size, args.frames, args.gt_size)
     machine = describe_machine("cpu", threads=1)
@@ -319,6 +370,6 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     args = parse_args(arguments, prog)
     commands = dict(
         speed=run_speed, train=run_train, profile=run_profile, windows=run_windows, drift=run_drift, sizes=run_sizes,
-        interlaced=run_interlaced, data=run_data,
+        interlaced=run_interlaced, footage=run_footage, data=run_data,
     )  # fmt: skip
     commands[args.command](args)

@@ -1,7 +1,7 @@
 """The size of the output: what is asked for, what that is in pixels, and how a restored frame is brought to it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from numbers import Integral, Real
 
@@ -24,8 +24,11 @@ class OutputSize:
         height: in place of it, rows of the output as it is shown. The columns follow the shape of the picture, to the
             nearest even number where the rows are even, since most videos keep colour for pairs of pixels.
 
+        shrink: by how much the input is reduced before it is restored. What is asked for is still measured by the
+            input as it came.
+
     Raises:
-        VSRError: both are given, or one is no positive number.
+        VSRError: both are given, or one is no positive number; or frames would be enlarged before.
 
     Example:
         >>> OutputSize().of(180, 321, 4), OutputSize(scale=1.5).of(180, 321, 4), OutputSize(height=360).of(180, 321, 4)
@@ -34,6 +37,7 @@ class OutputSize:
 
     scale: float | None = None
     height: int | None = None
+    shrink: float = 1.0
 
     def __post_init__(self) -> None:
         if self.scale is not None and self.height is not None:
@@ -44,12 +48,22 @@ class OutputSize:
             raise VSRError(f"scale must be a number above 0, such as 2 or 1.5, got {self.scale!r}")
         if self.height is not None and not (isinstance(self.height, Integral) and self.height > 0):
             raise VSRError(f"height must be a whole number of pixels, 1 or more, got {self.height!r}")
+        if not (isinstance(self.shrink, Real) and 1 <= self.shrink < math.inf):
+            raise VSRError(f"shrink must be a factor of 1 or more, by which frames are reduced, got {self.shrink!r}")
+
+    def shrunk_by(self, shrink: float) -> "OutputSize":
+        """The same wish where frames come reduced.
+
+        Raises:
+            VSRError: ``shrink`` is no factor of 1 or more.
+        """
+        return replace(self, shrink=shrink)
 
     def of(self, height: int, width: int, net_scale: int) -> tuple[int, int]:
         """Rows and columns of the output.
 
         Args:
-            height, width: of the input.
+            height, width: of the frames that are restored, after they were reduced.
             net_scale: HR pixels per LR pixel and side that the network gives.
 
         Raises:
@@ -60,7 +74,7 @@ class OutputSize:
             step = 2 if self.height % 2 == 0 else 1
             size = self.height, _nearest(columns, step)
         elif self.scale is not None:
-            factor = min(float(self.scale), _LONGEST_SIDE + 1)
+            factor = min(float(self.scale) * self.shrink, _LONGEST_SIDE + 1)
             size = _nearest(height * factor), _nearest(width * factor)
         else:
             return net_scale * height, net_scale * width

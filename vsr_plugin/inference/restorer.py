@@ -15,15 +15,17 @@ from vsr_plugin.inference.frame_store import FrameStore
 from vsr_plugin.inference.output_size import OutputSize
 from vsr_plugin.inference.planning import MemoryModel, Plan, budget_in_bytes, default_budget, make_plan
 from vsr_plugin.inference.scene_cuts import split_shots
-from vsr_plugin.inference.sequence import restore_sequence
+from vsr_plugin.inference.sequence import check_strength, restore_sequence
 from vsr_plugin.inference.transfers import downloaded
 from vsr_plugin.inference.windows import blend, contribution, cut_windows
+from vsr_plugin.models.cleaning.shipped import clean_by
 from vsr_plugin.models.propagation.forgetting import with_forgetting
 from vsr_plugin.ops.frames import (
     Frame,
     check_same_kind,
     frame_to_rgb,
     frame_to_tensor,
+    shrink_frame,
 )
 
 
@@ -46,6 +48,9 @@ def restore_frames(
     forgetting: float | None = None,
     scale: float | None = None,
     height: int | None = None,
+    clean: float | None = None,
+    strength: float = 1.0,
+    shrink: float = 1.0,
     num_frames: int | None = None,
     work_dir: str | None = None,
     progress: Callable[[float], None] | None = None,
@@ -79,6 +84,12 @@ def restore_frames(
             To any other size the restored frames are resized bicubically before they are clipped and rounded.
         height: in place of it, rows of the output; the columns follow, see
             :class:`vsr_plugin.inference.output_size.OutputSize`.
+        clean: share of what cleaning changes in the frames before they are propagated, 0 for none, 1 for all; by the
+            network's own cleaning, or the one that ships, which is made for compressed footage. ``None`` for what the
+            network does by itself, which is nothing unless it was made with a cleaning, as RealBasicVSR is.
+        strength: share of the restored frame in the output, the rest being bicubic enlargement of the frame as it came.
+        shrink: reduce the frames by this factor first, for footage that holds no detail at its full size; the output
+            is so much smaller unless ``scale`` or ``height`` sets it.
         num_frames: how many frames will come, if known; those that fit into the budget then stay in memory.
         work_dir: folder for what goes to disk; by default the system's folder for temporary files.
         progress: called during the work with the number of frames done since the last call, in halves: a frame
@@ -109,8 +120,10 @@ def restore_frames(
     """
     if (window is not None and window < 1) or (overlap is not None and overlap < 0):
         raise ValueError(f"`window` must be at least 1 and `overlap` at least 0, got {window} and {overlap}")
-    asked = OutputSize(scale, height)
-    frames = iter(frames)
+    asked = OutputSize(scale, height).shrunk_by(shrink)
+    check_strength(strength)
+    net = clean_by(net, clean)
+    frames = iter(frames) if shrink == 1 else (shrink_frame(frame, shrink) for frame in frames)
     if forgetting is not None:
         net = with_forgetting(net, forgetting)
     shots = split_shots(frames, frame_to_rgb) if scene_cuts else [frames]
@@ -126,6 +139,7 @@ def restore_frames(
             feature_bytes=PRECISIONS[precision].itemsize,
             num_frames=None if scene_cuts else num_frames,
             work_dir=work_dir,
+            strength=strength,
             progress=progress,
             on_plan=on_plan,
             on_note=on_note,
@@ -143,6 +157,7 @@ def _restore_shot(
     feature_bytes: int,
     num_frames: int | None,
     work_dir: str | None,
+    strength: float,
     progress: Callable[[float], None] | None,
     on_plan: Callable[[Plan], None] | None,
     on_note: Callable[[str], None] | None,
@@ -162,7 +177,13 @@ def _restore_shot(
     incoming = chain([first], frames)
     with tempfile.TemporaryDirectory(prefix="vsr_plugin-", dir=work_dir) as folder:
         run = functools.partial(
-            restore_sequence, fast_net, folder=Path(folder), size=size, precise_net=precise_net, on_note=on_note
+            restore_sequence,
+            fast_net,
+            folder=Path(folder),
+            size=size,
+            strength=strength,
+            precise_net=precise_net,
+            on_note=on_note,
         )
         if plan.strategy == "window":
             if on_plan is not None:

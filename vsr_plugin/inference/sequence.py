@@ -24,7 +24,8 @@ from vsr_plugin.inference.state_store import DiskCache, MemoryCache, TensorCache
 from vsr_plugin.inference.tiling import tile_net
 from vsr_plugin.inference.transfers import Download
 from vsr_plugin.models.propagation import Sweep
-from vsr_plugin.ops.frames import Frame
+from vsr_plugin.ops.frames import Frame, frame_to_tensor
+from vsr_plugin.ops.resize import bicubic_resize
 
 #: Frames that a GPU works on while the check of an earlier one is on its way to the host.
 _FRAMES_AHEAD = 2
@@ -94,6 +95,17 @@ def _first_block(cache: TensorCache, last: Sweep, wanted: int) -> int:
     return wanted if held else 0
 
 
+def check_strength(strength: float) -> float:
+    """The share itself that a restored frame has in the output; the rest is bicubic enlargement of the input.
+
+    Raises:
+        VSRError: it is not in [0, 1].
+    """
+    if not 0 <= strength <= 1:
+        raise VSRError(f"strength {strength}: is no share of the restored frame; use 0 (bicubic) to 1 (all)")
+    return strength
+
+
 def restore_sequence(
     net: nn.Module,
     frames: Sequence[Frame],
@@ -103,6 +115,7 @@ def restore_sequence(
     persistent: bool = False,
     first_frame: int = 0,
     size: tuple[int, int] | None = None,
+    strength: float = 1.0,
     precise_net: Callable[[], nn.Module] | None = None,
     on_step: Callable[[int], None] | None = None,
     on_note: Callable[[str], None] | None = None,
@@ -122,6 +135,7 @@ def restore_sequence(
         first_frame: hand out the frames from here on. In a persistent folder of the exact strategy the work goes
             on at the start of this frame's block, if an earlier process came that far; else from the beginning.
         size: rows and columns of the frames that are handed out, by default those that the network gives.
+        strength: share of the restored frame in what is handed out, see :func:`check_strength`.
         precise_net: makes the same network in float32, for a ``net`` of lower precision: when a number is not finite,
             the sequence is begun again with it, and no frame that such a number has reached is handed out.
         on_step: called with the index of a frame after its backward step and when it is restored; counted anew
@@ -170,6 +184,9 @@ def restore_sequence(
                 )
                 for i, hr in restored if guard is None else _checked(restored, guard):
                     if i >= given:
+                        if strength < 1:
+                            lr = frame_to_tensor(frames[i], hr.device)
+                            hr = torch.lerp(bicubic_resize(lr, tuple(hr.shape[-2:])), hr.float(), strength)
                         hr = hr if size is None else fitted(hr, size)
                         given = i + 1
                         yield i, hr

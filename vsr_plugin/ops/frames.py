@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vsr_plugin.ops.resize import bicubic_resize
+
 Frame = np.ndarray | Tensor
 
 #: Resized frames leave [0, 1] by a tenth or two; frames in [0, 255] by more than this.
@@ -112,6 +114,20 @@ def check_same_kind(frame: Frame, first: Frame) -> None:
             f"frames must be of one kind and size: the first is {first.dtype} {tuple(first.shape)}, "
             f"a later one {frame.dtype} {tuple(frame.shape)}"
         )
+
+
+def shrink_frame(frame: Frame, factor: float) -> Frame:
+    """Reduce a frame bicubically and antialiased, to the nearest pixels but at least one, in its kind and dtype.
+
+    Args:
+        frame: see :func:`frame_to_tensor`.
+        factor: old sides over new ones, at least 1.
+    """
+    sides = frame.shape[-2:] if isinstance(frame, Tensor) else frame.shape[:2]
+    size = tuple(max(1, round(side / factor)) for side in sides)
+    if size == tuple(sides):
+        return frame
+    return bicubic_resize(frame, size).clamp(0, 1) if isinstance(frame, Tensor) else bicubic_resize(frame, size)
 
 
 def to_uint8(rgb: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from vsr_plugin.errors import WeightsError
 from vsr_plugin.registry import MODELS
 from vsr_plugin.weights.architectures import PARTS, Architecture, recognise, scale_of
 from vsr_plugin.weights.layouts import normalise
-from vsr_plugin.weights.zoo import PUBLISHED, fetch
+from vsr_plugin.weights.zoo import PUBLISHED, SHIPPED, fetch
 
 #: Buffers with fixed values, which some published files leave out.
 OPTIONAL = ("spynet.mean", "spynet.std", "mean", "std", "basicvsr.spynet.mean", "basicvsr.spynet.std")
@@ -27,6 +27,8 @@ def resolve(name_or_path: str | os.PathLike) -> Path:
         WeightsError: there is no such name or file, or the download fails.
     """
     text = os.fspath(name_or_path)
+    if text in SHIPPED:
+        return SHIPPED[text]
     if text in PUBLISHED:
         return fetch(PUBLISHED[text])
     if text.startswith(("http://", "https://")):
@@ -41,7 +43,9 @@ def resolve(name_or_path: str | os.PathLike) -> Path:
         return path
     if path.is_dir():
         raise WeightsError(f"{text}: this is a folder; name the checkpoint file in it")
-    raise WeightsError(f"{text}: no such weights file, and no published name; the names are {', '.join(PUBLISHED)}")
+    raise WeightsError(
+        f"{text}: no such weights file, and no published name; the names are {', '.join([*PUBLISHED, *SHIPPED])}"
+    )
 
 
 def read_checkpoint(path: str | os.PathLike) -> object:
@@ -191,7 +195,8 @@ def load_net(
     fill it by :func:`load_into`.
 
     Args:
-        name_or_path: one of :data:`vsr_plugin.weights.PUBLISHED`, a path, or an OpenMMLab address.
+        name_or_path: one of :data:`vsr_plugin.weights.PUBLISHED`, ``'footage_cleaning'``, a path, or an OpenMMLab
+            address.
         device: where the network is to be.
         keyframe_stride: for IconVSR, which keyframes to use; files do not say. ``None`` for none.
         dynamic_refine_thres: for RealBasicVSR, when frames are clean, see

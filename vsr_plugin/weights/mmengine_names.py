@@ -6,11 +6,11 @@ In ``model_ckpt``, ``load_from`` and arguments of MMagic's tools.
 from mmengine.runner import CheckpointLoader
 
 from vsr_plugin.weights.loading import read_checkpoint, resolve
-from vsr_plugin.weights.zoo import PUBLISHED
+from vsr_plugin.weights.zoo import PUBLISHED, SHIPPED
 
 
 # mmengine takes prefixes for patterns. The whole name has to match, so that no file beside it is meant.
-@CheckpointLoader.register_scheme(prefixes=[f"{name}$" for name in PUBLISHED])
+@CheckpointLoader.register_scheme(prefixes=[f"{name}$" for name in (*PUBLISHED, *SHIPPED)])
 def load_from_published(name: str, _map_location: object = None) -> object:
     """Read published weights to the CPU, from where mmengine copies them into the model.
 

@@ -111,6 +111,9 @@ _ALL = (
     PublishedWeights("edvrm_vimeo90k", f"{_OPENMMLAB}/iconvsr/edvrm_vimeo90k_20210413-e40e99a8.pth", "Vimeo-90K, BI"),
 )
 
+#: Weights that this package carries, by name; docs/footage.md says what they were trained on.
+SHIPPED = {"footage_cleaning": Path(__file__).parent / "footage_cleaning.safetensors"}
+
 #: All published weights by name.
 PUBLISHED: dict[str, PublishedWeights] = {weights.name: weights for weights in _ALL}
 
