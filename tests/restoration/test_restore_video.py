@@ -1,6 +1,7 @@
 """Jobs from Python: strategies, stops at any point, and what is left behind by them."""
 
 import errno
+import json
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference.planning import MemoryModel
 from vsr_plugin.inference.windows import cut_windows, fade_frames
 from vsr_plugin.media import Encoding, Frame, open_source
+from vsr_plugin.media.video_reader import VideoSource
 from vsr_plugin.media.video_segments import VideoSegments
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.restoration import RestoreOptions, restore_video
@@ -198,6 +200,41 @@ def test_lost_contributions_are_made_again(net, clip, tmp_path):
     options = RestoreOptions(**windows, resume=True)
     restore_video(clip, tmp_path / "out.mp4", net, options, progress=done.append)
     assert sum(done) == 100
+    assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+@pytest.fixture
+def entries(monkeypatch):
+    """The numbers of the frames at which a video is entered from now on; 0 for its beginning."""
+    found, frames = [], VideoSource.frames
+
+    def watch(self, start=0, num_frames=None, entry=None):
+        found.append(0 if entry is None else entry.number)
+        return frames(self, start, num_frames, entry)
+
+    monkeypatch.setattr(VideoSource, "frames", watch)
+    return found
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_resumed_job_enters_the_video_at_what_is_left(net, media, tmp_path, entries, trusted):
+    pictures = [np.full((16, 24, 3), 25 * (i // 10) + i % 10, np.uint8) for i in range(40)]
+    clip = media.make_clip(tmp_path / "in.mp4", n=40, pictures=pictures, options=dict(g="10", sc_threshold="0"))
+    windows = dict(strategy="window", window=10, overlap=4, scene_cuts="off")
+    restore_video(clip, tmp_path / "whole.mp4", net, RestoreOptions(**windows))
+    assert entries == [0, 0]  # the scan, and one pass for all windows
+    with pytest.raises(StopError):
+        restore_video(clip, tmp_path / "out.mp4", net, RestoreOptions(**windows), progress=stop_after(36))
+    listed = tmp_path / ".out.mp4.job" / "shots.json"
+    if not trusted:  # as if a decoder gave other pixels where it is entered in the middle
+        shots = json.loads(listed.read_text())
+        for shot in shots["shots"]:
+            shot["check"] += 1
+        listed.write_text(json.dumps(shots))
+    entries.clear()
+    restore_video(clip, tmp_path / "out.mp4", net, RestoreOptions(**windows, resume=True))
+    assert entries[0] >= 10
+    assert entries[1:] == ([] if trusted else [0])
     assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
 
 
