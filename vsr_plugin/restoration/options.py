@@ -52,8 +52,6 @@ class RestoreOptions:
         VSRError: the size of the output or of the memory is none, or the comparison no PNG.
     """
 
-    overwrite: bool = setting(False, "replace an output that exists", changes_result=False)
-    resume: bool = setting(False, "go on with a run of the same command that was stopped", changes_result=False)
     start: int = setting(0, "first frame, counted from 0", group=_INPUT, metavar="N", parse=natural)
     num_frames: int | None = setting(
         None, "number of frames (default: to the end)", group=_INPUT, metavar="N", parse=positive
@@ -155,6 +153,8 @@ class RestoreOptions:
         metavar="PNG",
         compared=lambda path: path is not None,  # what it shows is kept, and it is written at the end
     )
+    overwrite: bool = setting(False, "replace an output that exists", changes_result=False)
+    resume: bool = setting(False, "go on with a run of the same command that was stopped", changes_result=False)
 
     def __post_init__(self) -> None:
         # What they say is wrong is wrong with the options.
