@@ -32,11 +32,12 @@ from vsr_plugin.benchmarks.windows import measure_windows
 from vsr_plugin.data.degraded_clip import degraded_clip
 from vsr_plugin.data.footage.codecs import CODINGS
 from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
+from vsr_plugin.defaults import USUAL_RATE
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.extra_metrics import DEFINITIONS, check_metrics, definitions_of
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models.cleaning.shipped import clean_by
-from vsr_plugin.models.propagation.forgetting import USUAL_RATE, with_forgetting
+from vsr_plugin.models.propagation.forgetting import with_forgetting
 from vsr_plugin.report import table_lines
 from vsr_plugin.weights import load_net
 

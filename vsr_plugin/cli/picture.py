@@ -11,12 +11,12 @@ from PIL import Image
 
 from vsr_plugin.cli.command import HelpFormatter
 from vsr_plugin.data.degraded_clip import DegradedClip, degraded_clip
+from vsr_plugin.defaults import USUAL_RATE
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.files import write_whole
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import IconVSRNet
-from vsr_plugin.models.propagation.forgetting import USUAL_RATE
 from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.ops.device import pick_device
 from vsr_plugin.ops.resize import bicubic_upsample

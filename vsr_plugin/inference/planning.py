@@ -12,7 +12,6 @@ from vsr_plugin.defaults import OVERLAP, STRATEGIES, WINDOW
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.cleaning import PIXELS
 from vsr_plugin.inference.tiling import MIN_TILE
-from vsr_plugin.settings import budget_in_bytes  # noqa: F401 (restorer.py takes it from here)
 
 _BLOCK, _BLOCK_MIN = 32, 4
 _TILES = (1024, 512, 256, 128, 64, MIN_TILE)

@@ -13,7 +13,7 @@ from torch import Tensor
 from vsr_plugin.acceleration import PRECISIONS, accelerate_with_fallback
 from vsr_plugin.inference.frame_store import FrameStore
 from vsr_plugin.inference.output_size import OutputSize
-from vsr_plugin.inference.planning import MemoryModel, Plan, budget_in_bytes, default_budget, make_plan
+from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
 from vsr_plugin.inference.scene_cuts import split_shots
 from vsr_plugin.inference.sequence import check_strength, restore_sequence
 from vsr_plugin.inference.transfers import downloaded
@@ -27,6 +27,7 @@ from vsr_plugin.ops.frames import (
     frame_to_tensor,
     shrink_frame,
 )
+from vsr_plugin.settings import budget_in_bytes
 
 
 def _report(progress: Callable[[float], None], counted: range, i: int) -> None:

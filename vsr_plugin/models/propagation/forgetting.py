@@ -12,7 +12,6 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.defaults import USUAL_RATE  # noqa: F401 (commands take it from here)
 from vsr_plugin.errors import ComponentError
 
 #: Motion in LR pixels per frame at which the share has fallen to 1/e; about the error of the flow where nothing moves.
