@@ -103,6 +103,8 @@ def test_names() -> None:
             "iconvsr_reds4",
             "iconvsr_vimeo90k_bi",
             "iconvsr_vimeo90k_bd",
+            "realbasicvsr_reds",
+            "realbasicvsr_wogan_reds",
         ]
     )
     assert all(name == weights.name for name, weights in PUBLISHED.items())
@@ -114,9 +116,8 @@ def test_addresses_are_those_of_mmagic() -> None:
     configs = Path(mmagic.__file__).parent / ".mim" / "configs"
     if not configs.is_dir():
         pytest.skip("this installation of MMagic has no configs")
-    text = "".join(
-        path.read_text() for folder in ("basicvsr", "iconvsr") for path in sorted((configs / folder).glob("*.*"))
-    )
+    folders = ("basicvsr", "iconvsr", "real_basicvsr")
+    text = "".join(path.read_text() for folder in folders for path in sorted((configs / folder).glob("*.*")))
     # Long addresses are broken over two adjacent strings.
     text = re.sub(r"'\s*\n\s*'", "", text)
     for weights in PUBLISHED.values():
