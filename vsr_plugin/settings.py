@@ -133,6 +133,29 @@ def share(text: str) -> float:
     return number
 
 
+def cleaning(text: str) -> str | float:
+    """``'auto'``, ``'off'``, or 0 to 1."""
+    if text in ("auto", "off"):
+        return text
+    if not 0 <= (number := float(text)) <= 1:
+        raise ValueError(text)
+    return number
+
+
+def whole_share(text: str) -> float:
+    """0 to 1."""
+    if not 0 <= (number := float(text)) <= 1:
+        raise ValueError(text)
+    return number
+
+
+def reduction(text: str) -> float:
+    """A finite number, 1 or more."""
+    if not 1 <= (number := float(text)) < math.inf:
+        raise ValueError(text)
+    return number
+
+
 def factor(text: str) -> float:
     """A finite number above 0."""
     if not 0 < (number := float(text)) < math.inf:
@@ -166,6 +189,8 @@ def memory_size(text: str) -> int:
 
 natural.__name__, positive.__name__ = "number (0 or more)", "number (1 or more)"
 share.__name__, factor.__name__ = "share (0 to less than 1)", "factor (above 0, such as 2 or 1.5)"
+cleaning.__name__, whole_share.__name__ = "cleaning (auto, off, or 0 to 1)", "share (0 to 1)"
+reduction.__name__ = "factor (1 or more, such as 2 or 1.5)"
 rate.__name__, memory_size.__name__ = "rate (above 0, such as 25 or 30000/1001)", "size such as 8G or 500M"
 
 

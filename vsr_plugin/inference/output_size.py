@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.media import FrameSource
+from vsr_plugin.ops.frames import shrunk_sides
 from vsr_plugin.ops.resize import bicubic_resize
 
 #: No video format of today goes beyond this, whatever the memory would hold.
@@ -92,7 +93,7 @@ class OutputSize:
             VSRError: see :meth:`of`.
         """
         turn = source.orientation.size
-        return turn(*self.of(*turn(source.height, source.width), net_scale))
+        return turn(*self.of(*turn(*shrunk_sides(source.height, source.width, self.shrink)), net_scale))
 
 
 def _nearest(length: float | Fraction, step: int = 1) -> int:

@@ -80,6 +80,8 @@ class FrameSource(ABC):
         colour: How the source's samples stand for colours.
         time_base: Unit of timestamps in seconds, ``None`` for images.
         average_rate: Frames per second, ``None`` for images.
+        codec: Of a video, FFmpeg's name of the codec, ``None`` for images.
+        bits_per_pixel: Of a video, as its stream or its file's size tells, ``None`` when unknown.
         orientation: The turn that makes a frame upright; frames come as stored, not turned.
         sample_aspect_ratio: Width to height of a pixel, ``None`` when unknown.
     """
@@ -92,6 +94,8 @@ class FrameSource(ABC):
     colour: Colour
     time_base: Fraction | None = None
     average_rate: Fraction | None = None
+    codec: str | None = None
+    bits_per_pixel: float | None = None
     orientation: Orientation = Orientation()
     sample_aspect_ratio: Fraction | None = None
 

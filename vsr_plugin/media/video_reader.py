@@ -109,6 +109,11 @@ class VideoSource(FrameSource):
             seconds = Fraction(container.duration, av.time_base)
         self._seconds = seconds
         self._declared_end = matroska_end(stream)
+        self.codec = stream.codec_context.codec.name
+        bits = stream.bit_rate * seconds if stream.bit_rate and seconds else 8 * size
+        pixels = stream.codec_context.width * stream.codec_context.height
+        frames = self.num_frames or (seconds and round(seconds * self.average_rate))
+        self.bits_per_pixel = float(bits) / (frames * pixels) if frames and pixels else None
         self.metadata = dict(container.metadata)
         self.audio_indices = tuple(s.index for s in container.streams.audio)
         self.has_subtitles = bool(container.streams.subtitles)

@@ -116,6 +116,11 @@ def check_same_kind(frame: Frame, first: Frame) -> None:
         )
 
 
+def shrunk_sides(height: int, width: int, factor: float) -> tuple[int, int]:
+    """Rows and columns of a frame that is reduced by a factor: the nearest whole ones, but at least 1."""
+    return max(1, round(height / factor)), max(1, round(width / factor))
+
+
 def shrink_frame(frame: Frame, factor: float) -> Frame:
     """Reduce a frame bicubically and antialiased, to the nearest pixels but at least one, in its kind and dtype.
 
@@ -124,7 +129,7 @@ def shrink_frame(frame: Frame, factor: float) -> Frame:
         factor: old sides over new ones, at least 1.
     """
     sides = frame.shape[-2:] if isinstance(frame, Tensor) else frame.shape[:2]
-    size = tuple(max(1, round(side / factor)) for side in sides)
+    size = shrunk_sides(*sides, factor)
     if size == tuple(sides):
         return frame
     return bicubic_resize(frame, size).clamp(0, 1) if isinstance(frame, Tensor) else bicubic_resize(frame, size)

@@ -12,13 +12,25 @@ from typing import TYPE_CHECKING
 from vsr_plugin.defaults import LONG, OVERLAP, PRECISIONS, STRATEGIES, USUAL_RATE, WINDOW
 from vsr_plugin.media import Encoding, FrameSource
 from vsr_plugin.media.deinterlacing import DEINTERLACE
-from vsr_plugin.settings import budget_in_bytes, factor, memory_size, natural, part, positive, setting, share
+from vsr_plugin.settings import (
+    budget_in_bytes,
+    cleaning,
+    factor,
+    memory_size,
+    natural,
+    part,
+    positive,
+    reduction,
+    setting,
+    share,
+    whole_share,
+)
 
 if TYPE_CHECKING:
     from vsr_plugin.evaluation import Protocol
     from vsr_plugin.inference.output_size import OutputSize
 
-_INPUT, _SIZE, _PROPAGATION = "input", "size of the output", "propagation"
+_INPUT, _FOOTAGE, _SIZE, _PROPAGATION = "input", "real footage", "size of the output", "propagation"
 #: The headings of the help under which more stands than the options of this dataclass.
 SPEED, _QUALITY = "speed, memory and quality", "quality"
 
@@ -31,6 +43,10 @@ class RestoreOptions:
         start: first frame, counted from 0.
         num_frames: number of frames; all that follow if ``None``.
         deinterlace: of videos, see :func:`vsr_plugin.media.open_source`.
+        clean: strength of the cleaning that frames go through first, 0 to 1, or ``'off'``; ``'auto'`` for all of it on
+            compressed video, and on all else what the network does by itself.
+        shrink: reduce the frames by this factor before all else.
+        strength: share of the restored frames in the output, the rest being bicubic enlargement.
         scale: sides of the output over those of the input, if they are not to be as the network gives them.
         height: in place of it, rows of the output as it is shown; the columns follow. See
             :class:`vsr_plugin.inference.output_size.OutputSize`.
@@ -63,6 +79,28 @@ class RestoreOptions:
         "frames as they are",
         group=_INPUT,
         choices=tuple(DEINTERLACE),
+    )
+    clean: str | float = setting(
+        "auto",
+        "clean frames of what compression left behind before they are restored: how strongly, or off; auto: fully "
+        "where a video is compressed, folders of images not at all",
+        group=_FOOTAGE,
+        metavar="auto|off|0..1",
+        parse=cleaning,
+    )
+    shrink: float = setting(
+        1.0,
+        "reduce frames by this factor first, for footage that holds no detail at its full size, such as enlarged video",
+        group=_FOOTAGE,
+        metavar="S",
+        parse=reduction,
+    )
+    strength: float = setting(
+        1.0,
+        "share of the restored frames in the output, the rest being bicubic enlargement",
+        group=_FOOTAGE,
+        metavar="0..1",
+        parse=whole_share,
     )
     scale: float | None = setting(
         None,
@@ -157,6 +195,11 @@ class RestoreOptions:
     resume: bool = setting(False, "go on with a run of the same command that was stopped", changes_result=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.clean, str) and self.clean not in ("auto", "off"):
+            raise ValueError(f"`clean` must be 'auto', 'off' or a number in [0, 1], got {self.clean!r}")
+        for name, value in (("clean", self.clean), ("strength", self.strength)):
+            if not isinstance(value, str) and not 0 <= value <= 1:
+                raise ValueError(f"`{name}` must be in [0, 1], got {value}")
         # What they say is wrong is wrong with the options.
         _ = self.output_size, self.budget
         if (self.window is not None and self.window < 1) or (self.overlap is not None and self.overlap < 0):
@@ -177,7 +220,7 @@ class RestoreOptions:
         """
         from vsr_plugin.inference.output_size import OutputSize
 
-        return OutputSize(self.scale, self.height)
+        return OutputSize(self.scale, self.height, self.shrink)
 
     @property
     def budget(self) -> int | None:

@@ -21,10 +21,12 @@ from vsr_plugin.errors import MediaError, give_hint
 from vsr_plugin.files import PartialFile, write_whole
 from vsr_plugin.media import FrameSource, open_segmented, open_source
 from vsr_plugin.media.segmented import SegmentedOutput
+from vsr_plugin.models.cleaning.shipped import clean_by
 from vsr_plugin.models.propagation.forgetting import with_forgetting
 from vsr_plugin.ops.frames import to_uint8
 from vsr_plugin.restoration import fingerprint
 from vsr_plugin.restoration.executors import Executor, ThisProcess
+from vsr_plugin.restoration.footage import cleaning_for, shrink_hint
 from vsr_plugin.restoration.job import JobFolder, SegmentRecord
 from vsr_plugin.restoration.options import RestoreOptions, expected_frames
 from vsr_plugin.restoration.outputs import check_results, quality_csv_path
@@ -169,11 +171,14 @@ class _Restoration:
         executor: Executor,
         on_note: Callable[[str], None] | None,
     ) -> None:
+        strength, why = cleaning_for(source, options.clean, cleans_already=net.cleaning is not None)
+        net = clean_by(net, strength)
         rate, self._forgets_from = _forgetting(source, net, options)
         self._source, self._gt, self._net = source, gt, with_forgetting(net, rate)
         self._options, self._job, self._output, self._executor = options, job, output, executor
         self._told = on_note or (lambda line: None)
         self._notes: dict[str, None] = {}  # which keep their order
+        self._cleaned = why
         self._scan: Scan | None = None
         self.joined = False
 
@@ -218,6 +223,9 @@ class _Restoration:
     def work(self, progress: Callable[[float], None]) -> None:
         """Restore all that is not done yet."""
         options, source, stop = self._options, self._source, Event()
+        hint = shrink_hint(source, options.start) if options.shrink == 1 and options.clean == "auto" else None
+        for line in filter(None, (self._cleaned, hint)):
+            self._note(line)
         scan = Scan(source, options.start, options.num_frames, self._shot_plan(), self._job.shots_list)
         joints: dict[range, int | None] = {}  # and the timestamp of frame 0
 

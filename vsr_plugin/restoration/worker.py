@@ -23,6 +23,7 @@ from vsr_plugin.inference.transfers import FrameDownload
 from vsr_plugin.inference.windows import ContributionFile, contribution
 from vsr_plugin.media import Frame
 from vsr_plugin.models.propagation.forgetting import with_forgetting
+from vsr_plugin.ops.frames import shrink_frame, shrunk_sides
 from vsr_plugin.restoration.pipeline import BackgroundWriter, until
 from vsr_plugin.restoration.quality import ends_before
 from vsr_plugin.restoration.reading import RangeReader
@@ -44,7 +45,8 @@ def plan_shot(work: Work, strategy: str, num_frames: int | None) -> Plan:
     """
     options = work.options
     precision = PRECISIONS[options.precision].itemsize
-    model = MemoryModel(work.net, work.source.height, work.source.width, precision, work.output.size)
+    sides = shrunk_sides(work.source.height, work.source.width, options.shrink)
+    model = MemoryModel(work.net, *sides, precision, work.output.size)
     return make_plan(
         model,
         work.budget,
@@ -179,7 +181,8 @@ class ShotWorker:
         self._loaded.add(loaded.pixels)
         checks = []
         for number, frame in enumerate(until(stop, self._reader.read(shot.first, shot.frames, shot.entry)), shot.first):
-            loaded.pixels.append(frame.rgb)
+            shrink = self._work.options.shrink
+            loaded.pixels.append(frame.rgb if shrink == 1 else shrink_frame(frame.rgb, shrink))
             if shot.check is not None:
                 checks.append(checksum(frame.rgb))
             if shot.start <= number < shot.stop:
@@ -227,6 +230,7 @@ class ShotWorker:
                 persistent=True,
                 first_frame=first - shot.first,
                 size=self._work.output.size,
+                strength=self._work.options.strength,
                 precise_net=precise_net,
                 on_step=on_step,
                 on_note=self._on_note,

@@ -1,0 +1,56 @@
+"""What can be told of footage before it is restored: how it was compressed, and what resolution it holds."""
+
+from __future__ import annotations
+
+import copy
+from itertools import islice
+
+from vsr_plugin.evaluation.resolution import held_factor
+from vsr_plugin.media import FrameSource
+from vsr_plugin.media.source import Notes
+
+#: Codecs that lose nothing.
+_LOSSLESS = {
+    *("ffv1", "ffvhuff", "gif", "huffyuv", "lagarith", "magicyuv", "png", "qtrle", "r210", "rawvideo", "utvideo"),
+    *("v210", "v410", "zlib", "zmbv"),
+}
+#: Bits a pixel from which on what a codec leaves behind is not seen: those for editing, and lossless H.264.
+_PLENTY = 2.0
+#: Frames that are looked at, every so many of them, for the resolution.
+_LOOKED_AT, _EVERY = 40, 10
+
+
+def cleaning_for(source: FrameSource, clean: str | float, *, cleans_already: bool) -> tuple[float | None, str | None]:
+    """The strength of cleaning that is meant by ``--clean`` for a source.
+
+    Args:
+        source: the input.
+        clean: ``'auto'``, ``'off'`` or a strength.
+        cleans_already: whether the network has a cleaning of its own, which ``'auto'`` leaves to it.
+
+    Returns:
+        What :func:`vsr_plugin.models.cleaning.shipped.clean_by` takes, and a line that says why, if there was a choice.
+    """
+    if clean != "auto":
+        return (0.0 if clean == "off" else float(clean)), None
+    codec, bits = source.codec, source.bits_per_pixel
+    if cleans_already or codec is None or codec in _LOSSLESS or (bits is not None and bits > _PLENTY):
+        return None, None
+    rate = "" if bits is None else f" at {bits:.2g} bits a pixel"
+    return 1.0, f"the video is {codec}{rate}; what that has left behind is cleaned away first (--clean off does not)"
+
+
+def shrink_hint(source: FrameSource, start: int) -> str | None:
+    """A line that proposes ``--shrink`` where frames of a video hold less than their full resolution."""
+    if source.kind != "video":
+        return None
+    looked_at = copy.copy(source)
+    looked_at.notes = Notes()  # what a whole pass finds is not known from a few frames
+    frames = [frame.rgb for frame in islice(looked_at.frames(start), 0, _LOOKED_AT, _EVERY)]
+    factor = held_factor(frames)
+    if factor == 1:
+        return None
+    return (
+        f"the frames hold no more detail than 1/{factor:g} of their size would; --shrink {factor:g} restores from "
+        f"there, mostly better and in 1/{factor**2:g} of the time"
+    )
