@@ -178,7 +178,7 @@ def test_a_budget_in_words(small_net):
     assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
     with pytest.raises(VSRError, match="memory budget 'plenty': is no size; use bytes, or a text such as '8G'"):
         next(restore_frames(small_net, clip, memory_budget="plenty"))
-    assert RestoreOptions(memory_budget="500M").memory_budget == 500 * 2**20
+    assert RestoreOptions(memory_budget="500M").budget == 500 * 2**20
     with pytest.raises(VSRError, match="memory budget 0: is no size"):
         RestoreOptions(memory_budget=0)
 
