@@ -67,7 +67,8 @@ def test_restored_frames_are_those_of_the_network(net, t, strategy):
 
 def test_cleaning_matters_and_stays_apart(net):
     plain = with_cleaning(net, None)
-    assert plain.cleaning is None and net.cleaning is not None
+    assert plain.cleaning is None
+    assert net.cleaning is not None
     frames = tensors(clip(2))
     with torch.no_grad():
         assert (plain(frames) - net(frames)).abs().max() > 1e-3

@@ -99,10 +99,14 @@ def through_codec(
     encoder.thread_count = 1
     if coding.has_gop:
         encoder.gop_size = gop
-    if bit_rate is not None:
+    if bit_rate is None:
+        asked = {key: value.format(q=quality) for key, value in coding.by_quality.items()}
+    else:
         # x264 counts in kilobits, and takes none for a mistake.
-        encoder.bit_rate = max(1000, int(bit_rate * frame_rate * padded.shape[1] * padded.shape[2]))
-    asked = {} if bit_rate is not None else {key: value.format(q=quality) for key, value in coding.by_quality.items()}
+        rate = max(1000, int(bit_rate * frame_rate * padded.shape[1] * padded.shape[2]))
+        encoder.bit_rate = rate
+        # A clip is short: with a buffer of seconds MPEG's encoders would make up for its beginning after its end.
+        asked = {"maxrate": str(rate), "bufsize": str(max(1000, rate // 4))} if "qmin" in coding.by_quality else {}
     encoder.options = {**dict(coding.options), **asked, **dict(options or {})}
     try:
         decoded = _decode(coding, _encode(encoder, padded, coding), encoder)

@@ -186,7 +186,8 @@ def _of_photo(path: Path, root: Path, count: int) -> Iterable[_Product]:
             # So far that something is left to move over.
             largest = min(side // (2 * of) for side, of in zip(photo.shape[:2], PHOTO_CLIP, strict=True))
             fitting = [factor for factor in PHOTO_FACTORS if factor // 2 <= max(1, largest)]
-            yield from move_photograph(bicubic_downsample(photo, int(rng.choice(fitting)) / 2), rng)
+            reduced = bicubic_downsample(photo, int(rng.choice(fitting)) / 2)
+            yield from move_photograph(reduced, rng, PHOTO_FRAMES)
 
         yield _Product(f"{name}_{k}", PHOTO_FRAMES, frames)
 

@@ -1,0 +1,43 @@
+"""The benchmark of compressed footage."""
+
+import numpy as np
+import pytest
+
+from vsr_plugin.benchmarks.footage import Coding, draw_gains, measure_footage, table
+from vsr_plugin.data.degraded_clip import read_frames
+from vsr_plugin.errors import VSRError
+from vsr_plugin.evaluation import frame_quality
+from vsr_plugin.ops.resize import bicubic_upsample
+
+
+def test_codings():
+    frames = np.stack([frame[:64, :96] for frame in read_frames("bikes", start=30, num_frames=3)])
+    np.testing.assert_array_equal(Coding.parse("none")(frames), frames)
+    assert str(Coding.parse("mpeg2:1.5M")) == "mpeg2 1.5 Mb/s"
+    good, bad = (Coding.parse(f"h264:{q}")(frames).astype(float) for q in (15, 35))
+    assert np.abs(good - frames).mean() < np.abs(bad - frames).mean()
+
+
+@pytest.mark.parametrize("text", ["h264", "av9:20", "h264:x", "mpeg2:M", "mpeg2:-1M"])
+def test_bad_codings(text):
+    with pytest.raises(VSRError, match="use none, CODEC:QUALITY"):
+        Coding.parse(text)
+
+
+def test_scores_and_table(tmp_path):
+    gt = [np.ascontiguousarray(frame[:64, :96]) for frame in read_frames("bikes", start=30, num_frames=2)]
+    codings = [Coding.parse("none"), Coding.parse("mpeg4:8")]
+    perfect = {"truth": lambda frames: [frame // 2 * 2 for frame in gt]}
+    scores = list(measure_footage("bikes", gt, codings, perfect, metrics=["tof"]))
+    assert [(s.coding, s.method) for s in scores] == [(c, m) for c in ("none", "mpeg4 8") for m in ("bicubic", "truth")]
+    from vsr_plugin.ops.resize import bicubic_downsample
+
+    expected = np.mean([frame_quality(bicubic_upsample(bicubic_downsample(f, 4), 4), f)[0] for f in gt])
+    assert scores[0].figures["psnr"] == pytest.approx(expected)
+    assert scores[2].figures["psnr"] < scores[0].figures["psnr"] < scores[1].figures["psnr"]
+    lines = list(table(scores))
+    assert len(lines) == 4
+    assert lines[0].startswith("| clip | codec | bicubic psnr | bicubic ssim | bicubic tof | truth psnr")
+    assert f"(+{scores[1].figures['psnr'] - expected:.2f})" in lines[2]
+    draw_gains(scores, tmp_path / "gains.png")
+    assert (tmp_path / "gains.png").stat().st_size > 5000

@@ -1,0 +1,215 @@
+"""Degradations of real footage: what each does to frames, and that all of it follows from the seed."""
+
+import numpy as np
+import pytest
+
+from vsr_plugin.data.clip_dataset import ClipDataset
+from vsr_plugin.data.clips.packed import PackedWriter
+from vsr_plugin.data.degraded_clip import read_frames
+from vsr_plugin.data.footage import PRESETS, degrade_footage
+from vsr_plugin.data.footage.codecs import CODINGS, through_codec
+from vsr_plugin.data.footage.noise import JPEG, GaussianNoise, PoissonNoise
+from vsr_plugin.data.footage.optics import Blur, Resize, Ringing, Sharpening, blur_kernel, sinc_kernel
+from vsr_plugin.data.footage.step import InOrder, OneOf, Sometimes, walk
+from vsr_plugin.data.footage.tape import InterlacingLeftOver, Tape
+from vsr_plugin.data.seeding import SeededIndex
+from vsr_plugin.data.transforms import DegradeFootage
+from vsr_plugin.errors import MediaError
+from vsr_plugin.ops.resize import bicubic_downsample
+
+STEPS = (
+    Blur(),
+    Ringing(),
+    Sharpening(),
+    Resize(),
+    GaussianNoise(),
+    PoissonNoise(),
+    JPEG(),
+    Tape(),
+    InterlacingLeftOver(),
+)
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return np.stack([frame[:66, :97] for frame in read_frames("bikes", start=30, num_frames=5)])
+
+
+def psnr(a, b):
+    return 10 * np.log10(255**2 / ((a.astype(float) - b) ** 2).mean())
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "generalized", "plateau"])
+def test_blur_kernels(kind):
+    kernel = blur_kernel(15, 2.5, 1.0, 0.0, kind=kind, beta=1.3)
+    assert kernel.sum() == pytest.approx(1)
+    assert kernel.argmax() == kernel.size // 2
+    np.testing.assert_allclose(kernel, kernel[::-1, ::-1], atol=1e-7)
+    across, along = (np.sqrt((kernel.sum(axis=axis) * np.arange(-7, 8) ** 2).sum()) for axis in (1, 0))
+    assert along > across
+
+
+def test_angles_turn_kernels():
+    np.testing.assert_allclose(blur_kernel(11, 2, 1, np.pi / 2), blur_kernel(11, 1, 2), atol=1e-6)
+
+
+def test_unknown_kernel():
+    with pytest.raises(ValueError, match="got 'box'"):
+        blur_kernel(7, 1, 1, kind="box")
+
+
+def test_sinc_kernel_passes_low_frequencies_only():
+    kernel = sinc_kernel(21, np.pi / 2)
+    response = np.abs(np.fft.fft2(kernel, (64, 64)))
+    assert response[0, 0] == pytest.approx(1, abs=1e-5)
+    assert response[0, 5] == pytest.approx(1, abs=0.15)
+    assert response[0, 30] < 0.05
+
+
+def test_walk_stays_within_its_bounds_and_is_slow():
+    path = walk(np.random.default_rng(0), (2.0, 6.0), 500, step=0.1)
+    assert 2 <= path.min() < 3
+    assert 5 < path.max() <= 6
+    assert np.abs(np.diff(path)).max() <= 0.1 * 4 + 1e-9
+    assert np.all(walk(np.random.default_rng(0), (3.0, 3.0), 5) == 3)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: type(step).__name__)
+def test_steps_follow_from_the_seed_and_leave_their_input(step, clip):
+    frames = clip.astype(np.float32) / 255
+    before = frames.copy()
+    for seed in range(4):
+        once, again = (step(frames, np.random.default_rng(seed)) for _ in range(2))
+        np.testing.assert_array_equal(once, again)
+        assert once.dtype == np.float32
+        assert len(once) == len(frames)
+        assert np.isfinite(once).all()
+    np.testing.assert_array_equal(frames, before)
+
+
+@pytest.mark.parametrize("noise", [GaussianNoise(sigma=(10, 10), grey=0), PoissonNoise(scale=(1, 1), grey=0)])
+def test_noise_has_its_strength(noise):
+    frames = np.full((4, 64, 64, 3), 0.25, np.float32)
+    difference = noise(frames, np.random.default_rng(1)) - frames
+    expected = 10 / 255 if isinstance(noise, GaussianNoise) else np.sqrt(0.25 / 255)
+    assert difference.std() == pytest.approx(expected, rel=0.03)
+    assert abs(np.corrcoef(difference[0, ..., 0].ravel(), difference[0, ..., 1].ravel())[0, 1]) < 0.1
+
+
+def test_grey_noise_is_the_same_in_all_channels():
+    difference = GaussianNoise(sigma=(5, 5), grey=1)(np.zeros((2, 8, 8, 3), np.float32), np.random.default_rng(0))
+    np.testing.assert_array_equal(difference[..., 0], difference[..., 2])
+
+
+def test_combinations():
+    class Add(Blur):
+        def __init__(self, value):
+            object.__setattr__(self, "value", value)
+
+        def __call__(self, frames, rng):
+            return 2 * frames + self.value
+
+    zero, rng = np.zeros(1), np.random.default_rng(0)
+    assert InOrder((Add(1), Add(3)))(zero, rng) == 5
+    assert {float(InOrder((Add(1), Add(3)), shuffled=True)(zero, rng)[0]) for _ in range(20)} == {5, 7}
+    assert {float(OneOf((Add(1), Add(2)), (1, 0))(zero, rng)[0]) for _ in range(9)} == {1}
+    assert Sometimes(0, Add(1))(zero, rng) == 0
+    assert Sometimes(1, Add(1))(zero, rng) == 1
+
+
+@pytest.mark.parametrize("codec", CODINGS)
+def test_codecs_lose_what_their_quality_says(codec, clip):
+    good, bad = (
+        through_codec(clip, codec, quality=q) for q in ((18, 38) if codec in ("h264", "hevc", "vp9") else (2, 20))
+    )
+    assert good.shape == clip.shape
+    assert good.dtype == np.uint8
+    if codec == "cinepak":  # it has no quality
+        assert 20 < psnr(good, clip) < 45
+    else:
+        assert psnr(good, clip) > 31
+        assert psnr(bad, clip) < psnr(good, clip) - 3
+
+
+@pytest.mark.parametrize("codec", ["mpeg2", "mpeg4", "h264"])
+def test_more_bits_give_better_frames(codec):
+    frames = read_frames("bikes", start=30, num_frames=12)
+    clip = np.stack([bicubic_downsample(frame, 2)[:128, :160] for frame in frames])
+    rates = [psnr(through_codec(clip, codec, bit_rate=rate, gop=12), clip) for rate in (0.05, 0.2, 0.8)]
+    assert rates == sorted(rates)
+    assert rates[-1] > rates[0] + 8
+
+
+def test_h264_is_the_same_from_run_to_run(clip):
+    options = dict(preset="medium", bf="3")
+    first, *others = (through_codec(clip, "h264", quality=24, options=options) for _ in range(4))
+    assert all(np.array_equal(first, other) for other in others)
+
+
+def test_frames_come_in_their_order(clip):
+    decoded = through_codec(clip, "mpeg2", quality=3, options={"bf": "2"})
+    assert all(psnr(a, b) > 30 for a, b in zip(decoded, clip, strict=True))
+
+
+def test_absent_encoder(clip, monkeypatch):
+    absent = CODINGS["h264"].__class__("libnone", "h264", {})
+    monkeypatch.setitem(CODINGS, "h264", absent)
+    with pytest.raises(MediaError, match="no encoder libnone"):
+        through_codec(clip, "h264", quality=20)
+
+
+def test_unknown_codec(clip):
+    with pytest.raises(ValueError, match="got 'av9'"):
+        through_codec(clip, "av9", quality=20)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("scale", [1, 4])
+def test_presets(preset, scale, clip):
+    frames = list(clip[:3, :64, :96])
+    once, again, other = (degrade_footage(frames, preset, np.random.default_rng(s), scale=scale) for s in (5, 5, 6))
+    assert len(once) == 3
+    assert all(frame.shape == (64 // scale, 96 // scale, 3) and frame.dtype == np.uint8 for frame in once)
+    np.testing.assert_array_equal(once, again)
+    assert (preset == "clean") == np.array_equal(once, other)
+    if preset == "clean" and scale == 1:
+        np.testing.assert_array_equal(once, frames)
+
+
+def test_unknown_preset():
+    with pytest.raises(ValueError, match="got 'cinema'"):
+        degrade_footage([np.zeros((8, 8, 3), np.uint8)], "cinema", np.random.default_rng(0))
+    with pytest.raises(ValueError, match="got 'cinema'"):
+        DegradeFootage(presets=dict(web=1, cinema=1))
+
+
+def test_transform_draws_from_the_global_generator_or_its_own(clip):
+    transform, fixed = DegradeFootage(presets="web", scale=1), DegradeFootage(presets="web", scale=1, seed=3)
+
+    def made(by, seed):
+        np.random.seed(seed)
+        return np.stack(by(dict(gt=list(clip)))["img"])
+
+    np.testing.assert_array_equal(made(transform, 1), made(transform, 1))
+    assert not np.array_equal(made(transform, 1), made(transform, 2))
+    np.testing.assert_array_equal(made(fixed, 1), made(fixed, 2))
+
+
+def test_data_set_leaves_lr_to_its_pipeline(clip, tmp_path):
+    for name in "ab":
+        with PackedWriter(tmp_path / f"{name}.npy", height=66, width=97) as writer:
+            for frame in clip:
+                writer.write(frame)
+    seen = []
+    dataset = ClipDataset(
+        gt_root=tmp_path,
+        degradation="pipeline",
+        scale=1,
+        num_input_frames=3,
+        gt_size=32,
+        pipeline=[lambda sample: seen.append(set(sample)) or sample, DegradeFootage(presets="dvd", scale=1)],
+    )
+    sample, again = (dataset[SeededIndex(1, seed=7)] for _ in range(2))
+    assert "img" not in seen[0]
+    np.testing.assert_array_equal(sample["img"], again["img"])
+    assert np.stack(sample["gt"]).shape == np.stack(sample["img"]).shape == (3, 32, 32, 3)

@@ -1,0 +1,195 @@
+"""Compressed footage: what is told of it, and cleaning, shrinking and blending from file to file."""
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from vsr_plugin.data.degraded_clip import read_frames
+from vsr_plugin.errors import VSRError
+from vsr_plugin.inference import restore_frames
+from vsr_plugin.media import open_source
+from vsr_plugin.models import BasicVSRNet
+from vsr_plugin.models.cleaning import FootageCleaning
+from vsr_plugin.models.cleaning.shipped import SHIPPED_CLEANING, clean_by
+from vsr_plugin.ops.resize import bicubic_resize
+from vsr_plugin.restoration import RestoreOptions, restore_video
+from vsr_plugin.restoration.footage import cleaning_for, shrink_hint
+from vsr_plugin.weights import load_net
+
+
+def write(path, frames, codec, pix_fmt, **options):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return [frame[100:148, 200:264] for frame in read_frames("bikes", start=30, num_frames=3)]
+
+
+@pytest.fixture(scope="module")
+def lossy(frames, tmp_path_factory):
+    return write(tmp_path_factory.mktemp("videos") / "lossy.mp4", frames, "libx264", "yuv420p", crf="28")
+
+
+@pytest.fixture(scope="module")
+def lossless(frames, tmp_path_factory):
+    return write(tmp_path_factory.mktemp("videos") / "lossless.mkv", frames, "ffv1", "bgr0")
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=8).eval()
+
+
+def rgb(path):
+    with open_source(path) as source:
+        return [frame.rgb for frame in source.frames()]
+
+
+def restored(source, net, tmp_path, **options):
+    target = tmp_path / "out.mkv"
+    notes = restore_video(source, target, net, RestoreOptions(encoding=LOSSLESS, **options)).notes
+    return rgb(target), notes
+
+
+LOSSLESS = RestoreOptions().encoding.__class__(codec="ffv1", pix_fmt="bgr0")
+
+
+def test_compressed_video_is_cleaned_by_default_and_says_so(lossy, lossless, net, tmp_path):
+    given = rgb(lossy)
+    cleaned, notes = restored(lossy, net, tmp_path)
+    np.testing.assert_array_equal(cleaned, list(restore_frames(net, given, clean=1.0)))
+    assert any("h264" in note and "--clean off" in note for note in notes)
+    (tmp_path / "out.mkv").unlink()
+    plain, notes = restored(lossy, net, tmp_path, clean="off")
+    np.testing.assert_array_equal(plain, list(restore_frames(net, given)))
+    assert not any("clean" in note for note in notes)
+    assert not np.array_equal(plain, cleaned)
+    (tmp_path / "out.mkv").unlink()
+    plain, notes = restored(lossless, net, tmp_path)
+    np.testing.assert_array_equal(plain, list(restore_frames(net, rgb(lossless))))
+    assert not any("clean" in note for note in notes)
+
+
+def test_folders_stay_as_the_paper_has_them(frames, net, tmp_path):
+    import cv2
+
+    (tmp_path / "in").mkdir()
+    for i, frame in enumerate(frames):
+        cv2.imwrite(str(tmp_path / "in" / f"{i}.png"), frame[..., ::-1])
+    restore_video(tmp_path / "in", tmp_path / "out", net)
+    np.testing.assert_array_equal(rgb(tmp_path / "out"), list(restore_frames(net, frames)))
+
+
+def test_what_auto_chooses(lossy, lossless):
+    with open_source(lossy) as source:
+        assert cleaning_for(source, "auto", cleans_already=False)[0] == 1
+        assert cleaning_for(source, "auto", cleans_already=True) == (None, None)
+        assert cleaning_for(source, "off", cleans_already=True) == (0, None)
+        assert cleaning_for(source, 0.25, cleans_already=False) == (0.25, None)
+        source.bits_per_pixel = 6.0  # such as ProRes
+        assert cleaning_for(source, "auto", cleans_already=False) == (None, None)
+    with open_source(lossless) as source:
+        assert source.codec == "ffv1"
+        assert cleaning_for(source, "auto", cleans_already=False) == (None, None)
+
+
+def test_bits_per_pixel(lossy):
+    with open_source(lossy) as source, av.open(str(lossy)) as container:
+        size = sum(packet.size for packet in container.demux(video=0))
+        assert source.bits_per_pixel == pytest.approx(8 * size / (3 * 48 * 64), rel=0.1)
+
+
+def test_strength_is_a_share_of_the_restored_frame(frames, net, tmp_path):
+    lrs = [torch.from_numpy(frame).permute(2, 0, 1) / 255 for frame in frames]
+    full, half, none = (list(restore_frames(net, lrs, strength=s)) for s in (1.0, 0.5, 0.0))
+    bicubic = [bicubic_resize(lr, 4.0) for lr in lrs]
+    for a, b, c, d in zip(full, half, none, bicubic, strict=True):
+        torch.testing.assert_close(c, d.clamp(0, 1), rtol=0, atol=1e-6)
+        inside = (a > 0) & (a < 1) & (d > 0) & (d < 1)
+        torch.testing.assert_close(b[inside], ((a + d) / 2)[inside], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "size"), [({}, (96, 128)), (dict(scale=1.5), (72, 96)), (dict(height=96), (96, 128))]
+)
+def test_shrinking_first(lossless, net, tmp_path, options, size):
+    given = rgb(lossless)
+    frames, _ = restored(lossless, net, tmp_path, shrink=2, **options)
+    assert frames[0].shape[:2] == size
+    small = [bicubic_resize(frame, 0.5) for frame in given]
+    scale = {name: 2 * value if name == "scale" else value for name, value in options.items()}
+    np.testing.assert_array_equal(frames, list(restore_frames(net, small, **scale)))
+
+
+def test_shrinking_is_proposed_for_enlarged_video(tmp_path):
+    native = [frame[:192, :256] for frame in read_frames("carphone_pristine", start=10, num_frames=2)]
+    small = [bicubic_resize(frame, 0.5) for frame in native]
+    enlarged = [bicubic_resize(frame, frame_size) for frame, frame_size in ((s, native[0].shape[:2]) for s in small)]
+    for frames, proposed in ((native, False), (enlarged, True)):
+        path = write(tmp_path / f"{proposed}.mp4", frames, "libx264", "yuv420p", crf="23")
+        with open_source(path) as source:
+            hint = shrink_hint(source, 0)
+            assert (hint is not None and "--shrink 2" in hint) == proposed
+            assert not any("asked for" in note for note in source.notes)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(dict(clean=2), "clean"), (dict(clean="on"), "clean"), (dict(strength=-1), "strength")],
+)
+def test_bad_settings(options, words):
+    with pytest.raises(ValueError, match=words):
+        RestoreOptions(**options)
+
+
+@pytest.mark.parametrize("options", [dict(clean=1.5), dict(strength=2), dict(shrink=0.5)])
+def test_bad_settings_of_frames(options, net, frames):
+    with pytest.raises(VSRError, match=next(iter(options))):
+        next(restore_frames(net, frames, **options))
+
+
+def test_shipped_cleaning_helps_compressed_frames_and_leaves_clean_ones_alone(net):
+    from vsr_plugin.data.footage.codecs import through_codec
+    from vsr_plugin.ops.resize import bicubic_downsample
+
+    cleaning = load_net(SHIPPED_CLEANING)
+    assert isinstance(cleaning, FootageCleaning)
+    # Held out from its training.
+    clean = np.stack(
+        [bicubic_downsample(f[:144, :176], 2) for f in read_frames("carphone_pristine", start=20, num_frames=5)]
+    )
+
+    def error(frames):
+        lrs = torch.from_numpy(frames).permute(0, 3, 1, 2)[None].float() / 255
+        with torch.no_grad():
+            return [
+                float((x[0].permute(0, 2, 3, 1) - torch.from_numpy(clean) / 255).square().mean())
+                for x in (lrs, cleaning(lrs))
+            ]
+
+    for quality in (24, 30):
+        before, after = error(through_codec(clean, "h264", quality=quality))
+        assert after < before
+    assert error(clean)[1] < 10**-5.0  # 50 dB
+
+
+def test_own_cleaning_comes_before_the_shipped_one(net):
+    own = BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=8, cleaning=dict(type="footage", num_blocks=1)).eval()
+    assert clean_by(own, None) is own
+    half = clean_by(own, 0.5)
+    assert half.cleaning.strength == 0.5
+    assert own.cleaning.strength == 1
+    assert half.cleaning.conv_last is own.cleaning.conv_last
+    assert clean_by(own, 0).cleaning is None
+    assert clean_by(net, 1).cleaning.strength == 1
+    assert net.cleaning is None
