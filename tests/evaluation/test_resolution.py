@@ -9,16 +9,16 @@ from vsr_plugin.evaluation.resolution import held_factor
 from vsr_plugin.ops.resize import bicubic_resize
 
 
-@pytest.mark.parametrize("clip", ["bikes", "bigbuckbunny", "carphone_pristine"])
-@pytest.mark.parametrize("crf", [None, 28])
+@pytest.mark.parametrize(
+    ("clip", "crf"), [("bikes", None), ("bigbuckbunny", None), ("carphone_pristine", None), ("carphone_pristine", 26)]
+)
 def test_enlarged_frames_are_told(clip, crf):
-    native = [frame[-144:, :176] for frame in read_frames(clip, start=20, num_frames=2)]
+    native = next(read_frames(clip, start=5, num_frames=1))
     for factor in (1, 2, 3):
-        frames = np.stack([bicubic_resize(bicubic_resize(f, 1 / factor), (144, 176)) for f in native])
+        frames = bicubic_resize(bicubic_resize(native, 1 / factor), native.shape[:2])[None]
         if crf is not None:
             frames = through_codec(frames, "h264", quality=crf)
-        found = held_factor(list(frames))
-        assert found == factor or (factor == 3 and found == 2)
+        assert held_factor(list(frames)) == factor
 
 
 def test_nothing_to_tell():

@@ -174,7 +174,7 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
     part.add_argument(
         "--clips", nargs="+", default=list(SAMPLE_CLIPS), metavar="CLIP", help="sample clips, or videos and folders"
     )
-    part.add_argument("--crop", type=_size, default=(288, 512), metavar="HxW", help="HR crop at the bottom left")
+    part.add_argument("--crop", type=_size, default=(288, 512), metavar="HxW", help="HR crop at the top left")
     part.add_argument("--start", type=int, default=30, metavar="N", help="first frame of each clip")
     part.add_argument("--frames", type=int, default=15, metavar="N", help="frames of each clip")
     part.add_argument("--weights", default="basicvsr_reds4", help="published name or path")

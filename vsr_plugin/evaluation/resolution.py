@@ -8,9 +8,10 @@ import numpy as np
 
 from vsr_plugin.ops.resize import bicubic_resize
 
-#: Factors that are tried, and the largest ratio that speaks for each. On six clips the ratio was 0.59 and more for
-#: frames as they are, and 0.48 and less for those enlarged by 2, compressed (CRF 28) or not; for 3: 0.73 and 0.45.
-_LIMITS = {3.0: 0.46, 2.0: 0.53}
+#: Factors that are tried, and the largest ratio that speaks for each. On whole frames of eight clips the ratio for 2
+#: was 0.49 to 1.2 as they are, and 0.23 to 0.48 enlarged by 2 or 3, compressed (CRF 26) or not; for 3 it was 0.43 and
+#: more as they are or enlarged by 2, and 0.43 and less enlarged by 3.
+_LIMITS = {3.0: 0.44, 2.0: 0.44}
 
 
 def detail_ratio(frames: Sequence[np.ndarray], factor: float) -> float:

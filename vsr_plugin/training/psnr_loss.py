@@ -15,11 +15,12 @@ class PSNRLoss(nn.Module):
     right already asks for the median of the error, which is zero.
 
     Args:
-        floor: error in 255ths below which nothing is to be won; it keeps the loss finite for perfect sequences.
+        floor: error in 255ths below which little is to be won. It keeps the loss finite for perfect sequences; where it
+            is small they count so much that a cleaning learns to leave everything alone.
         loss_weight: factor of the loss.
     """
 
-    def __init__(self, floor: float = 0.4, loss_weight: float = 1.0):
+    def __init__(self, floor: float = 2.0, loss_weight: float = 1.0):
         super().__init__()
         self.floor = floor
         self.loss_weight = loss_weight
