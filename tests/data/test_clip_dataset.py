@@ -270,7 +270,7 @@ def test_what_does_not_fit_is_refused_before_the_first_sample(tmp_path, num_inpu
     write_images(tmp_path / "gt" / "000", gt)
     refused("no lq_root is given; give the folder of LR frames, or degradation='BI' or 'BD'")
     refused("lr does not exist; give", lq_root=tmp_path / "lr")
-    refused("must be one of BI, BD, got 'bicubic'", degradation="bicubic")
+    refused("must be one of BI, BD, pipeline, got 'bicubic'", degradation="bicubic")
     refused("gt_size must be a multiple of the scale 4, got 30", degradation="BI", gt_size=30)
     refused(r"clip 000 .* frames of 48x32 are smaller than gt_size=36", degradation="BI", gt_size=36)
     write_images(tmp_path / "lr" / "001", blur_downsample(gt))

@@ -220,7 +220,7 @@ def entries(monkeypatch):
 def test_a_resumed_job_enters_the_video_at_what_is_left(net, media, tmp_path, entries, trusted):
     pictures = [np.full((16, 24, 3), 25 * (i // 10) + i % 10, np.uint8) for i in range(40)]
     clip = media.make_clip(tmp_path / "in.mp4", n=40, pictures=pictures, options=dict(g="10", sc_threshold="0"))
-    windows = dict(strategy="window", window=10, overlap=4, scene_cuts="off")
+    windows = dict(strategy="window", window=10, overlap=4, scene_cuts="off", clean="off")
     restore_video(clip, tmp_path / "whole.mp4", net, RestoreOptions(**windows))
     assert entries == [0, 0]  # the scan, and one pass for all windows
     with pytest.raises(StopError):

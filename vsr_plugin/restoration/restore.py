@@ -223,7 +223,8 @@ class _Restoration:
     def work(self, progress: Callable[[float], None]) -> None:
         """Restore all that is not done yet."""
         options, source, stop = self._options, self._source, Event()
-        hint = shrink_hint(source, options.start) if options.shrink == 1 and options.clean == "auto" else None
+        asks = options.shrink == 1 and options.clean == "auto" and not options.resume
+        hint = shrink_hint(source, options.start) if asks else None
         for line in filter(None, (self._cleaned, hint)):
             self._note(line)
         scan = Scan(source, options.start, options.num_frames, self._shot_plan(), self._job.shots_list)
