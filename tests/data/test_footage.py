@@ -10,7 +10,7 @@ from vsr_plugin.data.footage import PRESETS, degrade_footage
 from vsr_plugin.data.footage.codecs import CODINGS, through_codec
 from vsr_plugin.data.footage.noise import JPEG, GaussianNoise, PoissonNoise
 from vsr_plugin.data.footage.optics import Blur, Resize, Ringing, Sharpening, blur_kernel, sinc_kernel
-from vsr_plugin.data.footage.step import InOrder, OneOf, Sometimes, walk
+from vsr_plugin.data.footage.step import InOrder, OneOf, Sometimes, Step, walk
 from vsr_plugin.data.footage.tape import InterlacingLeftOver, Tape
 from vsr_plugin.data.seeding import SeededIndex
 from vsr_plugin.data.transforms import DegradeFootage
@@ -102,9 +102,9 @@ def test_grey_noise_is_the_same_in_all_channels():
 
 
 def test_combinations():
-    class Add(Blur):
+    class Add(Step):
         def __init__(self, value):
-            object.__setattr__(self, "value", value)
+            self.value = value
 
         def __call__(self, frames, rng):
             return 2 * frames + self.value

@@ -127,8 +127,14 @@ def test_shrinking_first(lossless, net, tmp_path, options, size):
     frames, _ = restored(lossless, net, tmp_path, shrink=2, **options)
     assert frames[0].shape[:2] == size
     small = [bicubic_resize(frame, 0.5) for frame in given]
-    scale = {name: 2 * value if name == "scale" else value for name, value in options.items()}
-    np.testing.assert_array_equal(frames, list(restore_frames(net, small, **scale)))
+    np.testing.assert_array_equal(frames, list(restore_frames(net, given, shrink=2, **options)))
+    np.testing.assert_array_equal(frames, list(restore_frames(net, small, height=size[0])))
+
+
+def test_sizes_count_from_the_input_as_it_came(net):
+    odd = [np.zeros((31, 45, 3), np.uint8)]
+    assert next(restore_frames(net, odd, shrink=2)).shape[:2] == (4 * 16, 4 * 22)
+    assert next(restore_frames(net, odd, shrink=2, scale=4)).shape[:2] == (4 * 31, 4 * 45)
 
 
 def test_shrinking_is_proposed_for_enlarged_video(tmp_path):

@@ -1,7 +1,7 @@
 """The size of the output: what is asked for, what that is in pixels, and how a restored frame is brought to it."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Integral, Real
 
@@ -52,19 +52,11 @@ class OutputSize:
         if not (isinstance(self.shrink, Real) and 1 <= self.shrink < math.inf):
             raise VSRError(f"shrink must be a factor of 1 or more, by which frames are reduced, got {self.shrink!r}")
 
-    def shrunk_by(self, shrink: float) -> "OutputSize":
-        """The same wish where frames come reduced.
-
-        Raises:
-            VSRError: ``shrink`` is no factor of 1 or more.
-        """
-        return replace(self, shrink=shrink)
-
     def of(self, height: int, width: int, net_scale: int) -> tuple[int, int]:
         """Rows and columns of the output.
 
         Args:
-            height, width: of the frames that are restored, after they were reduced.
+            height, width: of the input, before it is reduced.
             net_scale: HR pixels per LR pixel and side that the network gives.
 
         Raises:
@@ -75,10 +67,11 @@ class OutputSize:
             step = 2 if self.height % 2 == 0 else 1
             size = self.height, _nearest(columns, step)
         elif self.scale is not None:
-            factor = min(float(self.scale) * self.shrink, _LONGEST_SIDE + 1)
+            factor = min(float(self.scale), _LONGEST_SIDE + 1)
             size = _nearest(height * factor), _nearest(width * factor)
         else:
-            return net_scale * height, net_scale * width
+            rows, columns = shrunk_sides(height, width, self.shrink)
+            return net_scale * rows, net_scale * columns
         if max(size) > _LONGEST_SIDE:
             asked = f"height {self.height}" if self.scale is None else f"scale {self.scale:g}"
             raise VSRError(
@@ -93,7 +86,7 @@ class OutputSize:
             VSRError: see :meth:`of`.
         """
         turn = source.orientation.size
-        return turn(*self.of(*turn(*shrunk_sides(source.height, source.width, self.shrink)), net_scale))
+        return turn(*self.of(*turn(source.height, source.width), net_scale))
 
 
 def _nearest(length: float | Fraction, step: int = 1) -> int:

@@ -121,10 +121,10 @@ def restore_frames(
     """
     if (window is not None and window < 1) or (overlap is not None and overlap < 0):
         raise ValueError(f"`window` must be at least 1 and `overlap` at least 0, got {window} and {overlap}")
-    asked = OutputSize(scale, height).shrunk_by(shrink)
+    asked = OutputSize(scale, height, shrink)
     check_strength(strength)
     net = clean_by(net, clean)
-    frames = iter(frames) if shrink == 1 else (shrink_frame(frame, shrink) for frame in frames)
+    frames = iter(frames)
     if forgetting is not None:
         net = with_forgetting(net, forgetting)
     shots = split_shots(frames, frame_to_rgb) if scene_cuts else [frames]
@@ -170,9 +170,10 @@ def _restore_shot(
         return
     device = next(net.parameters()).device
     fast_net, precise_net = nets
-    sides = frame_to_tensor(first, device).shape[1:]
-    size = asked.of(*sides, net.scale)
-    model = MemoryModel(net, *sides, feature_bytes, size)
+    size = asked.of(*frame_to_tensor(first, device).shape[1:], net.scale)
+    if asked.shrink > 1:
+        first, frames = shrink_frame(first, asked.shrink), (shrink_frame(frame, asked.shrink) for frame in frames)
+    model = MemoryModel(net, *frame_to_tensor(first, device).shape[1:], feature_bytes, size)
     choose = functools.partial(plan_for, model, default_budget(device) if budget is None else budget)
     plan = choose(num_frames=num_frames)
     incoming = chain([first], frames)

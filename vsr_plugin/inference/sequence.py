@@ -95,15 +95,13 @@ def _first_block(cache: TensorCache, last: Sweep, wanted: int) -> int:
     return wanted if held else 0
 
 
-def check_strength(strength: float) -> float:
-    """The share itself that a restored frame has in the output; the rest is bicubic enlargement of the input.
+def check_strength(strength: float) -> None:
+    """Raise ``VSRError`` unless ``strength`` is a share that a restored frame can have in the output.
 
-    Raises:
-        VSRError: it is not in [0, 1].
+    The rest is bicubic enlargement of the input.
     """
     if not 0 <= strength <= 1:
         raise VSRError(f"strength {strength}: is no share of the restored frame; use 0 (bicubic) to 1 (all)")
-    return strength
 
 
 def restore_sequence(

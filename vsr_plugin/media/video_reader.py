@@ -109,7 +109,7 @@ class VideoSource(FrameSource):
             seconds = Fraction(container.duration, av.time_base)
         self._seconds = seconds
         self._declared_end = matroska_end(stream)
-        self.codec = stream.codec_context.codec.name
+        self.codec = stream.codec_context.codec.canonical_name  # of AV1 the name would be its decoder's
         bits = stream.bit_rate * seconds if stream.bit_rate and seconds else 8 * size
         pixels = stream.codec_context.width * stream.codec_context.height
         frames = self.num_frames or (seconds and round(seconds * self.average_rate))

@@ -1,7 +1,9 @@
 """The model around a network: loss in training, whole sequences in bounded memory in evaluation, any weights."""
 
 import itertools
+import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import Tensor
 
 from vsr_plugin.inference import restore_frames
+from vsr_plugin.inference.cleaning import clean_sequence
 from vsr_plugin.models.cleaning import Cleaning
 from vsr_plugin.registry import MODELS
 from vsr_plugin.weights import fit_to_net
@@ -161,8 +164,13 @@ class VideoRestorer(BaseModel):
 
     def _restored(self, lrs: Tensor) -> Iterator[Tensor]:
         if isinstance(self.generator, Cleaning):
-            return (frame for frame in self.generator(lrs[None])[0])
+            return self._cleaned(lrs)
         return restore_frames(self.generator, iter(lrs), num_frames=len(lrs), **self.test_cfg)
+
+    def _cleaned(self, lrs: Tensor) -> Iterator[Tensor]:
+        # Frame by frame, since the layers of a whole clip would not fit.
+        with tempfile.TemporaryDirectory(prefix="vsr_plugin-") as folder:
+            yield from clean_sequence(self.generator, lrs, Path(folder), in_memory=len(lrs))
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *details: Any) -> None:
         """Take weights of any published layout, and none that do not fit, wherever mmengine or PyTorch load them.
