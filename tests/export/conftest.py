@@ -69,3 +69,11 @@ def run_whole() -> Callable[[Path, Tensor], Tensor]:
         return torch.from_numpy(session.run(None, dict(lrs=lrs.numpy()))[0])
 
     return run
+
+
+@pytest.fixture
+def load_model() -> Callable[[Path, int], object]:
+    """What opens an exported model; imported late, since it needs onnxruntime."""
+    from vsr_plugin.export.onnx_restorer import load_model
+
+    return load_model

@@ -146,7 +146,7 @@ def test_without_deform_conv_at_an_older_opset(small, tmp_path: Path, run_whole)
 def test_what_differs_gets_no_name(small, tmp_path: Path, monkeypatch) -> None:
     from vsr_plugin.export import export_onnx
 
-    module = sys.modules["vsr_plugin.export.export_onnx"]
+    module = sys.modules["vsr_plugin.export.exporter"]
     monkeypatch.setattr(module, "sequence_difference", lambda session, net: float("nan"))
     with pytest.raises(ExportError, match=r"out\.onnx: differs from PyTorch by nan, more than 1e-04; not written"):
         export_onnx(small[1], tmp_path / "out.onnx")
@@ -210,8 +210,6 @@ def test_other_components_are_refused(components: dict[str, str], tmp_path: Path
 def test_without_packages_the_tool_says_what_to_install(load_tool, tmp_path: Path, monkeypatch, capsys) -> None:
     from vsr_plugin.cli.command import run_command
 
-    for name in [name for name in sys.modules if name.startswith("vsr_plugin.export")]:
-        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.setattr(sys, "argv", ["export_onnx.py", "basicvsr_reds4", str(tmp_path / "x.onnx")])
     assert run_command(load_tool("export_onnx").main) == 1

@@ -41,7 +41,7 @@ def model(request, real_clip, tmp_path_factory):
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("t", [1, 5, 15])
 @torch.no_grad()
-def test_real_frames(t, size, model, run_whole, load_tool) -> None:
+def test_real_frames(t, size, model, run_whole, load_model) -> None:
     net, folder = model
     lrs = load_sequence("bigbuckbunny", t, size).lrs
     expected = net(lrs)
@@ -50,6 +50,6 @@ def test_real_frames(t, size, model, run_whole, load_tool) -> None:
     assert difference < 1e-4
 
     frames = list((lrs[0].permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy())
-    steps = load_tool("onnx_restore").load_model(folder / "steps", 1)
+    steps = load_model(folder / "steps", 1)
     for found, frame in zip(steps.restore(frames), restore_frames(net, frames), strict=True):
         assert np.abs(found.astype(int) - frame).max() <= 1

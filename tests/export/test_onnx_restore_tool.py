@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,12 +17,17 @@ import torch
 from PIL import Image
 from torch import nn
 
+from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.media import open_source
 from vsr_plugin.restoration.options import RestoreOptions
 from vsr_plugin.restoration.restore import restore_video
 
 TOOL = Path(__file__).parents[2] / "tools" / "onnx_restore.py"
+
+
+#: For what does not depend on the network.
+one_network = pytest.mark.parametrize("small", ["basicvsr"], indirect=True)
 
 
 def pictures(t: int, h: int, w: int) -> list[np.ndarray]:
@@ -41,21 +47,76 @@ def assert_within_rounding(found: list[np.ndarray], net: nn.Module, frames: list
         assert (difference > 0).mean() < 1e-3
 
 
-def test_16_bits_stay_16_bits(small, exported, load_tool) -> None:
+def test_16_bits_stay_16_bits(small, exported, load_model) -> None:
     frames = [frame.astype(np.uint16) * 257 - 1000 * (frame > 9).astype(np.uint16) for frame in pictures(3, 8, 12)]
     expected = list(restore_frames(small[0], frames))
     for form in ("whole", "steps"):
-        found = list(load_tool("onnx_restore").load_model(exported[form], 1).restore(frames))
+        found = list(load_model(exported[form], 1).restore(frames))
         assert found[0].dtype == np.uint16
         assert max(np.abs(a.astype(int) - b).max() for a, b in zip(found, expected, strict=True)) <= 2
 
 
 @pytest.mark.parametrize(("t", "h", "w"), [(1, 18, 23), (5, 3, 30), (15, 13, 9)])
 @pytest.mark.parametrize("form", ["whole", "steps"])
-def test_frames_equal_those_of_restore_frames(form, t, h, w, small, exported, load_tool) -> None:
+def test_frames_equal_those_of_restore_frames(form, t, h, w, small, exported, load_model) -> None:
     frames = pictures(t, h, w)
-    model = load_tool("onnx_restore").load_model(exported[form], 1)
+    model = load_model(exported[form], 1)
     assert_within_rounding(list(model.restore(frames)), small[0], frames)
+
+
+@one_network
+@pytest.mark.parametrize("form", ["whole", "steps"])
+def test_windows_are_those_of_restore_frames(form, small, exported, load_model) -> None:
+    frames = pictures(23, 12, 16)
+    expected = list(restore_frames(small[0], frames, window=8, overlap=4))
+    done = []
+    found = list(load_model(exported[form], 1).restore(frames, window=8, overlap=4, progress=done.append))
+    assert max(np.abs(a.astype(int) - b).max() for a, b in zip(found, expected, strict=True)) <= 1
+    assert sum(done) == pytest.approx(23)
+
+
+@one_network
+def test_frames_of_several_depths(small, exported, load_model) -> None:
+    frames = pictures(4, 8, 12)
+    mixed = [frame if i % 2 else frame.astype(np.uint16) * 257 for i, frame in enumerate(frames)]
+    model = load_model(exported["steps"], 1)
+    for a, b, of in zip(model.restore(mixed), model.restore(frames), mixed, strict=True):
+        assert a.dtype == of.dtype
+        assert np.abs(a / np.iinfo(a.dtype).max - b / 255).max() < 1 / 255
+
+
+@one_network
+def test_memory_does_not_grow_with_the_length(exported, load_model, tmp_path: Path) -> None:
+    from vsr_plugin.export.onnx_restorer import Records
+
+    frame = pictures(1, 64, 96)[0]
+    model = load_model(exported["steps"], 1)
+    peaks = []
+    for t in (4, 24):
+        frames = Records(tmp_path / "frames")
+        for i in range(t):
+            frames[i] = frame
+        tracemalloc.start()
+        for _ in model.restore(frames, folder=tmp_path):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        frames.close()
+    assert peaks[1] < peaks[0] + 50_000
+    assert [path.name for path in tmp_path.iterdir()] == ["frames"]
+
+
+def test_a_full_disk_is_a_line(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from vsr_plugin.export.onnx_restorer import Records
+
+    if not Path("/dev/full").exists():
+        pytest.skip("no device that is always full")
+    (tmp_path / "frames").symlink_to("/dev/full")
+    records = Records(tmp_path / "frames")
+    with pytest.raises(VSRError, match=r"frames: cannot be written \(No space left on device\); free space"):
+        records[0] = np.zeros(100_000, np.uint8)
+    records.close()
 
 
 #: What the tool is to do without.
@@ -127,9 +188,6 @@ def test_a_folder_and_an_image_without_pytorch(small, exported, tmp_path: Path) 
 def turn_right(container: av.container.OutputContainer, stream: av.VideoStream) -> None:
     stream.set_display_matrix((0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30))
 
-
-#: For what does not depend on the network.
-one_network = pytest.mark.parametrize("small", ["basicvsr"], indirect=True)
 
 #: Of each kind of video: its name, how it is made, and what the tool says of it.
 VIDEOS = {
@@ -209,6 +267,19 @@ def test_what_decodes_of_a_cut_off_video_is_restored(exported, media, tmp_path: 
 
 
 @one_network
+def test_a_part_with_its_sound(small, exported, media, tmp_path: Path) -> None:
+    source = media.make_clip(tmp_path / "in.mp4", pictures=pictures(20, 16, 24), n=20, size=(16, 24), audio="aac")
+    done = run(exported["steps"], source, tmp_path / "out.mkv", "--start", 5, "--num-frames", 8, "--codec", "ffv1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("out.mkv: 8 frames\n")
+    with open_source(source) as given, open_source(tmp_path / "out.mkv") as made:
+        frames = [frame.rgb for frame in given.frames(5, 8)]
+        assert_within_rounding([frame.rgb for frame in made.frames()], small[0], frames)
+    # 8 frames at 25 a second, and the sound that belongs to them.
+    assert 0 < len(media.packets(tmp_path / "out.mkv")) < len(media.packets(source))
+
+
+@one_network
 def test_webm(exported, media, tmp_path: Path) -> None:
     source = media.make_clip(tmp_path / "in.mp4", pictures=pictures(3, 16, 24), n=3, size=(16, 24), audio="aac")
     out = tmp_path / "out.webm"
@@ -258,27 +329,23 @@ def test_bad_input_is_one_line_and_leaves_nothing(exported, media, tmp_path: Pat
     ("fault", "status", "message"),
     [
         (KeyboardInterrupt(), 130, "interrupted; nothing was written under the final name\n"),
-        (MemoryError(), 1, "error: out of memory; take a folder of export_onnx.py --parts, or a shorter clip\n"),
+        (MemoryError(), 1, "error: out of memory; use --window, or take a folder of export_onnx.py --parts\n"),
     ],
     ids=["interrupted", "out of memory"],
 )
-def test_work_that_stops_leaves_nothing(
-    fault, status, message, load_tool, media, tmp_path: Path, monkeypatch, capsys
-) -> None:
+def test_work_that_stops_leaves_nothing(fault, status, message, media, run_tool, tmp_path: Path, monkeypatch) -> None:
     class Stops:
         scale = 1
 
-        def restore(self, frames):
+        def restore(self, frames, **options):
             yield frames[0]
             raise fault
 
     clip = media.make_clip(tmp_path / "in.mp4", n=3, size=(16, 24))
-    tool = load_tool("onnx_restore")
-    monkeypatch.setattr(tool, "load_model", lambda path, threads: Stops())
-    monkeypatch.setattr(sys, "argv", ["onnx_restore.py", "model", str(clip), str(tmp_path / "out.mp4")])
-    monkeypatch.setattr(tool.signal, "signal", lambda *_: None)
-    assert tool.main() == status
-    assert capsys.readouterr().err == message
+    monkeypatch.setattr("vsr_plugin.export.onnx_restorer.load_model", lambda path, threads: Stops())
+    done, _, error = run_tool("onnx_restore", "model", clip, tmp_path / "out.mp4")
+    # Behind the bar, which ends where it was.
+    assert (done, error.splitlines(keepends=True)[-1]) == (status, message)
     assert list(tmp_path.iterdir()) == [clip]
 
 

@@ -11,10 +11,11 @@ from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
-from vsr_plugin.inference.windows import blend, cut_windows, fade_frames
+from vsr_plugin.inference.windows import blend
 from vsr_plugin.media import open_source
 from vsr_plugin.models import BasicVSRNet
 from vsr_plugin.ops.resize import bicubic_downsample, bicubic_upsample
+from vsr_plugin.ops.windows import cut_windows, fade_frames
 from vsr_plugin.restoration import RestoreOptions, restore_video
 from vsr_plugin.weights import load_net
 

@@ -17,11 +17,11 @@ import torch
 from vsr_plugin.errors import MediaError, VSRError, hint_of
 from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference.planning import MemoryModel
-from vsr_plugin.inference.windows import cut_windows, fade_frames
 from vsr_plugin.media import Encoding, Frame, open_source
 from vsr_plugin.media.video_reader import VideoSource
 from vsr_plugin.media.video_segments import VideoSegments
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.ops.windows import cut_windows, fade_frames
 from vsr_plugin.restoration import RestoreOptions, restore_video
 from vsr_plugin.restoration.executors import ThisProcess
 from vsr_plugin.restoration.job import JobFolder

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from vsr_plugin.inference.windows import fade_frames
 from vsr_plugin.media import Frame, open_source
 from vsr_plugin.media.source import Entry, Notes
+from vsr_plugin.ops.windows import fade_frames
 from vsr_plugin.restoration.pipeline import StoppedError
 from vsr_plugin.restoration.shots import SEGMENT_FRAMES, Scan, Shot, ShotPlan
 

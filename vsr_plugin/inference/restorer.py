@@ -17,7 +17,7 @@ from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, mak
 from vsr_plugin.inference.scene_cuts import split_shots
 from vsr_plugin.inference.sequence import check_strength, restore_sequence
 from vsr_plugin.inference.transfers import downloaded
-from vsr_plugin.inference.windows import blend, contribution, cut_windows
+from vsr_plugin.inference.windows import blend, contribution
 from vsr_plugin.models.cleaning.shipped import clean_by
 from vsr_plugin.models.propagation.forgetting import with_forgetting
 from vsr_plugin.ops.frames import (
@@ -27,6 +27,7 @@ from vsr_plugin.ops.frames import (
     frame_to_tensor,
     shrink_frame,
 )
+from vsr_plugin.ops.windows import cut_windows
 from vsr_plugin.settings import budget_in_bytes
 
 

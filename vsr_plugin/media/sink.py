@@ -32,15 +32,16 @@ class FrameSink:
         kind: ``'video'`` or ``'folder'``.
         notes: Lines worth telling a person; complete when ``with`` has ended.
         num_written: Frames taken so far.
+        folder: Hidden, on the output's disk, and removed at the end: a place for other unfinished things as well.
     """
 
     def __init__(self, output: SegmentedOutput) -> None:
         """Raises ``MediaError`` if the output cannot be made, see :meth:`SegmentedOutput.prepare`."""
         self.path, self.kind, self.notes = output.path, output.kind, output.notes
-        self.num_written = 0
+        self.num_written, self.folder = 0, output.folder
         self._output = output
         self._writer: SegmentWriter | None = None
-        make_working_folder(output.folder, output.path)
+        make_working_folder(self.folder, output.path)
         try:
             output.prepare()
         except BaseException:
@@ -67,7 +68,7 @@ class FrameSink:
         """Close everything and remove what was written; also called by a ``with`` that fails."""
         if self._writer is not None:
             self._writer.discard()
-        shutil.rmtree(self._output.folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> FrameSink:
         return self

@@ -17,9 +17,9 @@ import numpy as np
 
 from vsr_plugin.files import write_text
 from vsr_plugin.inference.scene_cuts import split_shots
-from vsr_plugin.inference.windows import Window, cut_windows
 from vsr_plugin.media import Frame, FrameSource
 from vsr_plugin.media.source import Entry
+from vsr_plugin.ops.windows import Window, cut_windows
 from vsr_plugin.restoration.pipeline import until
 
 #: An encoded segment has so many frames where its shot has; each begins with a key frame.

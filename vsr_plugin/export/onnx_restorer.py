@@ -1,0 +1,322 @@
+"""Restoring with exported models, without PyTorch: what ``tools/onnx_restore.py`` runs.
+
+Frames and features wait in temporary files, so that memory does not grow with the length of a clip, but for models of
+whole sequences, which hold all of a window in memory at once.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+from vsr_plugin.defaults import OVERLAP
+from vsr_plugin.errors import VSRError
+from vsr_plugin.media import Frame, FrameSink, FrameSource
+from vsr_plugin.ops.indices import keyframe_indices, mirrored_indices, neighbourhood_indices
+from vsr_plugin.ops.windows import TOP, blend_values, cut_windows
+
+Progress = Callable[[float], object]
+
+
+class Records:
+    """Arrays in a file, by number.
+
+    Args:
+        path: of the file, which is made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = open(path, "w+b")  # noqa: SIM115 (open for as long as this object is)
+        self._places: dict[int, tuple[int, np.dtype, tuple[int, ...]]] = {}
+        self._end = 0
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __setitem__(self, number: int, array: np.ndarray) -> None:
+        """Store an array.
+
+        Raises:
+            VSRError: the disk is full or fails.
+        """
+        self._places[number] = self._end, array.dtype, array.shape
+        try:
+            self._file.seek(self._end)
+            self._file.write(np.ascontiguousarray(array).data)
+            self._file.flush()
+        except OSError as error:
+            raise VSRError(
+                f"{self.path}: cannot be written ({error.strerror}); free space or choose another place"
+            ) from error
+        self._end += array.nbytes
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        offset, dtype, shape = self._places[number]
+        array = np.empty(shape, dtype)
+        self._file.seek(offset)
+        self._file.readinto(array.data.cast("B"))
+        return array
+
+    def close(self) -> None:
+        """Close the file; it stays."""
+        with suppress(OSError):  # what a full disk has not taken
+            self._file.close()
+
+
+def as_tensor(frame: np.ndarray) -> np.ndarray:
+    """``uint8`` or ``uint16`` RGB ``(h, w, 3)`` as float32 ``(3, h, w)`` in [0, 1]."""
+    return np.moveaxis(frame.astype(np.float32) / np.iinfo(frame.dtype).max, -1, -3)
+
+
+def as_pixels(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Float ``(3, h, w)`` as RGB ``(h, w, 3)`` of ``dtype``, ``uint8`` or ``uint16``."""
+    return np.moveaxis((image.clip(0, 1) * np.iinfo(dtype).max).round(), 0, -1).astype(dtype)
+
+
+class OnnxModel(ABC):
+    """A network that was exported.
+
+    Attributes:
+        scale: of the network.
+    """
+
+    scale: int
+
+    @abstractmethod
+    def _sequence(
+        self, read: Callable[[int], np.ndarray], t: int, wanted: range, folder: Path, on_frame: Callable[[float], None]
+    ) -> Iterator[np.ndarray]:
+        """Yield HR tensors ``(3, scale * h, scale * w)`` of some frames of a sequence.
+
+        Args:
+            read: gives frame ``i`` as RGB ``(h, w, 3)``.
+            t: length of the sequence.
+            wanted: of which frames.
+            folder: for temporary files.
+            on_frame: is called with the share of the work on one frame that was done.
+        """
+
+    def restore(
+        self,
+        frames: Sequence[np.ndarray],
+        *,
+        window: int | None = None,
+        overlap: int = OVERLAP,
+        folder: str | os.PathLike | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Yield HR frames ``(scale * h, scale * w, 3)`` of the dtype of ``frames``.
+
+        Args:
+            frames: RGB ``(h, w, 3)`` of ``uint8`` or ``uint16``, read by number, each more than once.
+            window: restore so many frames at once, in windows that fade into each other as those of
+                :func:`vsr_plugin.inference.restore_frames`; by default the whole sequence.
+            overlap: frames that a window reads beyond each end.
+            folder: for temporary files; by default the system's.
+            progress: is called with numbers of frames, or fractions, as they are done.
+
+        Raises:
+            VSRError: the runtime fails, or the disk is full.
+            ValueError: ``window`` is below 1 or ``overlap`` below 0.
+        """
+        if (window is not None and window < 1) or overlap < 0:
+            raise ValueError(f"`window` must be 1 or more and `overlap` 0 or more, got {window} and {overlap}")
+        before: list[np.ndarray] = []  # what the last window has contributed to the frames around the joint
+        with tempfile.TemporaryDirectory(prefix="onnx_restore-", dir=folder) as temporary:
+            for part in cut_windows(range(len(frames)), window or len(frames), overlap):
+                worth = len(part.keep) / len(part.frames)
+
+                def on_frame(share: float, worth: float = worth) -> None:
+                    if progress is not None:
+                        progress(share * worth)
+
+                def read(i: int, numbers: list[int] = part.frames) -> np.ndarray:
+                    return frames[numbers[i]]
+
+                wanted = range(part.keep.start, part.keep.stop + len(part.tail))
+                with closing(self._sequence(read, len(part.frames), wanted, Path(temporary), on_frame)) as hrs:
+                    restored = enumerate(hrs, wanted.start)
+                    for position, (i, hr) in enumerate(islice(restored, len(part.lead))):
+                        dtype = read(i).dtype
+                        values = blend_values(before[position], as_pixels(hr, np.uint16), position, len(part.lead))
+                        yield np.rint(values * np.float32(np.iinfo(dtype).max / TOP)).astype(dtype)
+                    for i, hr in islice(restored, len(part.core)):
+                        yield as_pixels(hr, read(i).dtype)
+                    before = [as_pixels(hr, np.uint16) for _, hr in restored]
+
+
+class WholeModel(OnnxModel):
+    """One model for whole sequences, all of which it holds in memory."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self._session = _open_model(path, threads)
+        if [node.name for node in self._session.get_inputs()] != ["lrs"]:
+            raise VSRError(f"{path}: not a whole-sequence model of export_onnx.py; for its --parts name the folder")
+        self.scale = int(_read_about(path, self._session)["scale"])
+
+    def _sequence(self, read, t, wanted, folder, on_frame):
+        hrs = _run_model(self._session, dict(lrs=np.stack([as_tensor(read(i)) for i in range(t)])[None]))
+        on_frame(t)
+        yield from hrs[0][wanted.start : wanted.stop]
+
+
+class StepModels(OnnxModel):
+    """The steps of a network, each a model, driven backward and then forward in time; memory: one frame's features."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        names = [path.stem for path in sorted(folder.glob("*.onnx"))]
+        missing = {"flow", "backward_step", "forward_step", "reconstruct"} - set(names)
+        if missing:
+            raise VSRError(f"{folder}: not a folder of export_onnx.py --parts; missing: {', '.join(sorted(missing))}")
+        self._sessions = {name: _open_model(folder / f"{name}.onnx", threads) for name in names}
+        about = _read_about(folder / "flow.onnx", self._sessions["flow"])
+        self.scale = int(about["scale"])
+        self._channels, self._multiple = int(about["mid_channels"]), int(about["size_multiple"])
+        self._stride = int(about["keyframe_stride"]) if "refill" in self._sessions else None
+        self._padding = int(about.get("padding", 0))
+
+    def _run(self, name: str, **inputs: np.ndarray) -> np.ndarray:
+        return _run_model(self._sessions[name], inputs)
+
+    def _sequence(self, read, t, wanted, folder, on_frame):
+        h, w, _ = read(0).shape
+        lines, columns = mirrored_indices(h, self._multiple), mirrored_indices(w, self._multiple)
+        zeros = np.zeros((1, self._channels, len(lines), len(columns)), np.float32)
+        no_flow = zeros[:, :2]
+        keyframes = keyframe_indices(t, self._stride)
+
+        def lr(i: int) -> np.ndarray:
+            return as_tensor(read(i).take(lines, 0).take(columns, 1))[None]
+
+        def step_inputs(i: int, neighbour: int, state: np.ndarray) -> dict[str, np.ndarray]:
+            frame = lr(i)
+            flow = self._run("flow", ref=frame, supp=lr(neighbour)) if 0 <= neighbour < t else no_flow
+            refill = refills[i] if i in keyframes else zeros
+            return dict(lr=frame, flow=flow, state=state, refill=refill, is_keyframe=np.array(i in keyframes))
+
+        with closing(Records(folder / "backward")) as backward_feats, closing(Records(folder / "refill")) as refills:
+            for i in keyframes:
+                window = [lr(j) for j in neighbourhood_indices(i, t, self._padding)]
+                refills[i] = self._run("refill", window=np.concatenate(window)[None])
+            state = zeros
+            for i in reversed(range(t)):
+                state = self._run("backward_step", **step_inputs(i, i + 1, state))
+                backward_feats[i] = state
+                on_frame(0.5)
+            state = zeros
+            # Those beyond have served the backward branch; going forward through them would be wasted.
+            for i in range(wanted.stop):
+                inputs, backward_feat = step_inputs(i, i - 1, state), backward_feats[i]
+                state = self._run("forward_step", **inputs, backward_feat=backward_feat)
+                on_frame(0.5 * t / wanted.stop)
+                if i in wanted:
+                    hr = self._run("reconstruct", lr=inputs["lr"], backward_feat=backward_feat, forward_feat=state)
+                    yield hr[0, :, : self.scale * h, : self.scale * w]
+
+
+def load_model(path: Path, threads: int = 0) -> OnnxModel:
+    """Open a model of ``tools/export_onnx.py``: a file, or a folder of its ``--parts``.
+
+    Args:
+        path: of it.
+        threads: of onnxruntime; 0 for its own choice.
+
+    Raises:
+        VSRError: there is none, or onnxruntime cannot open it.
+    """
+    if not path.exists():
+        raise VSRError(f"{path}: no such model; make one with tools/export_onnx.py")
+    return StepModels(path, threads) if path.is_dir() else WholeModel(path, threads)
+
+
+def _open_model(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    available = onnxruntime.get_available_providers()
+    providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # onnxruntime's exceptions have no other common base
+        raise VSRError(
+            f"{path}: onnxruntime cannot open it ({_first_line(error)}); give a model of tools/export_onnx.py"
+        ) from error
+
+
+def _run_model(session: onnxruntime.InferenceSession, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """The first output, of those of ``inputs`` that the model takes."""
+    try:
+        return session.run(None, {node.name: inputs[node.name] for node in session.get_inputs()})[0]
+    except Exception as error:
+        raise VSRError(
+            f"onnxruntime failed ({_first_line(error)}); if the memory did not suffice, use --window, a folder of "
+            "export_onnx.py --parts, or smaller frames"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _read_about(path: Path, session: onnxruntime.InferenceSession) -> dict[str, str]:
+    """The metadata that export_onnx.py writes."""
+    about = session.get_modelmeta().custom_metadata_map
+    if "scale" not in about:
+        raise VSRError(f"{path}: says nothing of its scale; give a model of tools/export_onnx.py")
+    return about
+
+
+def restore_clip(
+    model: OnnxModel,
+    source: FrameSource,
+    sink: FrameSink,
+    *,
+    start: int = 0,
+    num_frames: int | None = None,
+    window: int | None = None,
+    overlap: int = OVERLAP,
+    bar: Callable[[int], Progress] | None = None,
+) -> int:
+    """Restore frames of a source into a sink and return how many there are; memory: a few frames.
+
+    Args:
+        model: the network.
+        source: of the frames.
+        sink: opened for that part of that source with the model's scale; frames wait in its folder.
+        start: first frame, counted from 0.
+        num_frames: number of frames; all that follow if ``None``.
+        window: see :meth:`OnnxModel.restore`.
+        overlap: see there.
+        bar: opens a display for a number of frames and returns what is called with those that are done.
+    """
+    with closing(Records(sink.folder / "frames")) as frames, closing(Records(sink.folder / "alpha")) as alphas:
+        infos: list[Frame] = []
+        for i, frame in enumerate(source.frames(start, num_frames)):
+            frames[i] = frame.rgb
+            if frame.alpha is not None:
+                alphas[i] = frame.alpha
+            # An empty array stands for what waits on the disk.
+            infos.append(replace(frame, rgb=frame.rgb[:0], alpha=None if frame.alpha is None else frame.alpha[:0]))
+        progress = None if bar is None else bar(len(frames))
+        options = dict(window=window, overlap=overlap, folder=sink.folder, progress=progress)
+        for i, hr in enumerate(model.restore(frames, **options)):
+            alpha = None if infos[i].alpha is None else _enlarge_alpha(alphas[i], hr.shape[:2])
+            sink.write(replace(infos[i], rgb=hr, alpha=alpha))
+    return len(infos)
+
+
+def _enlarge_alpha(alpha: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Transparency ``(h, w)``, resized bicubically to ``size`` (rows, columns)."""
+    larger = np.asarray(Image.fromarray(alpha.astype(np.float32)).resize(size[::-1], Image.Resampling.BICUBIC))
+    return larger.round().clip(0, np.iinfo(alpha.dtype).max).astype(alpha.dtype)
