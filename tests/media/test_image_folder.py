@@ -3,8 +3,9 @@
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
+from vsr_plugin.data.clips import ImageClip
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media import Encoding, natural_key, open_sink, open_source
 
@@ -53,7 +54,7 @@ def test_order_and_ignored_files(folder):
         assert (source.kind, source.num_frames, source.height, source.width) == ("folder", 8, 6, 9)
         assert [f.name for f in source.frames(1, 2)] == names[1:3]
     assert names == ["f2", "f3", "f4", "f7", "f8", "f9", "f10", "f11"]
-    ignored = [line for line in source.notes if "ignored" in line]
+    ignored = [line for line in source.notes if "other entries are ignored" in line]
     assert len(ignored) == 1
     assert "2 other entries" in ignored[0]
     assert "notes.txt" in ignored[0]
@@ -144,6 +145,78 @@ def test_exif_orientation_is_applied(folder, orientation):
     assert np.array_equal(frame.rgb, expected)
     if orientation == 6:
         assert np.array_equal(frame.rgb, np.rot90(RGB8, -1))
+
+
+#: What the TIFF specification says of tag 274: what becomes of the picture as it is stored.
+TIFF_TURNS = {
+    1: lambda stored: stored,
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.swapaxes(0, 1),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: np.rot90(stored, 2).swapaxes(0, 1),
+    8: lambda stored: np.rot90(stored),
+}
+
+
+@pytest.mark.parametrize("kind", ["RGB", "RGB packed", "grey", "16-bit grey", "16-bit RGB"])
+@pytest.mark.parametrize("tag", TIFF_TURNS)
+def test_tiff_is_turned_once(folder, kind, tag):
+    stored = RGB8 if "RGB" in kind else RGB8[..., 0]
+    if kind == "16-bit RGB":  # which Pillow does not write
+        cv2.imwrite(str(folder / "a.tif"), stored[..., ::-1].astype(np.uint16) * 257)
+        data = bytearray((folder / "a.tif").read_bytes())
+        # The tag's entry in the file's directory, in place of one that readers do without (339: kind of samples).
+        place = data.index(b"\x53\x01\x03\x00")
+        data[place : place + 12] = b"\x12\x01\x03\x00\x01\x00\x00\x00" + bytes([tag, 0, 0, 0])
+        (folder / "a.tif").write_bytes(data)
+    else:
+        deep = stored.astype(np.uint16) * 257 if "16" in kind else stored
+        packed = {"compression": "tiff_lzw"} if "packed" in kind else {}
+        Image.fromarray(deep).save(folder / "a.tif", tiffinfo={274: tag}, **packed)
+    upright = TIFF_TURNS[tag](stored)
+    upright = upright if upright.ndim == 3 else np.repeat(upright[..., None], 3, axis=2)
+    with open_source(folder) as source:
+        assert (source.height, source.width) == upright.shape[:2]
+        assert np.array_equal(next(source.frames()).rgb, upright * np.uint16(257 if "16" in kind else 1))
+    clip = ImageClip("a", folder)
+    assert (clip.height, clip.width) == upright.shape[:2]
+    assert np.array_equal(clip.read([0])[0], upright)
+
+
+def test_8_and_16_bits_in_one_folder(media, folder, tmp_path):
+    deep = RNG.integers(0, 65536, (6, 9, 3)).astype(np.uint16)
+    cv2.imwrite(str(folder / "a.png"), deep[..., ::-1])
+    Image.fromarray(np.dstack([RGB8, ALPHA8])).save(folder / "b.png")
+    with open_source(folder) as source:
+        a, b = source.frames()
+        assert "1 of 2 images have 8 bits per sample; they become 16-bit images" in source.notes
+    assert np.array_equal(a.rgb, deep)
+    assert np.array_equal(b.rgb, RGB8 * np.uint16(257))
+    assert np.array_equal(b.alpha, ALPHA8 * np.uint16(257))
+
+
+def test_colour_profiles_are_kept_in_images_of_their_kind(media, folder, tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    wide = profile.replace(b"sRGB", b"P3-D")  # stands for one of a wide gamut
+    Image.fromarray(RGB8).save(folder / "0.png", icc_profile=wide)
+    Image.fromarray(RGB8).save(folder / "1.jpg", icc_profile=profile)
+    Image.fromarray(ALPHA8).save(folder / "2.png", icc_profile=profile)
+    Image.fromarray(RGB8).save(folder / "3.png")
+    source, _ = media.copy(folder, tmp_path / "out")
+    assert "1 images have a colour profile for other pixels than RGB or grey; it is not kept" in source.notes
+    kept = [Image.open(tmp_path / "out" / f"{i}.png").info.get("icc_profile") for i in range(4)]
+    assert kept == [wide, profile, None, None]
+    _, sink = media.copy(folder, tmp_path / "out.mp4")
+    assert any("images' values are taken for sRGB" in line for line in sink.notes)
+
+
+def test_a_gap_in_the_numbers_is_told(folder):
+    save(folder, *(f"frame_{i:04d}.png" for i in (0, 1, 2, 7, 8)))
+    with open_source(folder) as source:
+        (line,) = source.notes
+    assert "4 frames from 0003 on are missing between frame_0002.png and frame_0007.png" in line
 
 
 def test_mixed_sizes_fail_at_opening(folder):

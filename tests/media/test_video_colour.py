@@ -166,3 +166,26 @@ def test_nothing_is_printed(media, tmp_path, capfd):
         media.copy(clip, tmp_path / f"{codec}.mp4", encoding=Encoding(codec=codec, preset="ultrafast"))
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
+
+
+@pytest.mark.parametrize(("transfer", "primaries"), [(16, 9), (18, 9), (16, 2)])
+def test_hdr_without_a_matrix(media, tmp_path, transfer, primaries):
+    tags = {"color_primaries": primaries, "color_trc": transfer}
+    clip = media.make_clip(tmp_path / "in.mp4", n=2, pix_fmt="yuv420p10le", codec="libx265", size=(64, 64), tags=tags,
+                           options={"x265-params": "log-level=none"})  # fmt: skip
+    with open_source(clip) as source:
+        assert source.colour.matrix == 9
+        assert any("tagged as BT2020" in line for line in source.notes)
+    media.copy(clip, tmp_path / "out.mp4", scale=1)
+    assert media.probe(tmp_path / "out.mp4").colour == (9, 1, primaries, transfer)
+    # PNG says how its values stand for colours as well: BT.2100's primaries, the transfer, no matrix, full range.
+    media.copy(clip, tmp_path / "out", scale=1)
+    with av.open(str(tmp_path / "out" / "00000000.png")) as container:
+        frame = next(container.decode(video=0))
+    assert (int(frame.color_primaries), int(frame.color_trc)) == (9, transfer)
+
+
+def test_ordinary_video_needs_no_word_in_images(media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.mp4", n=1, tags={"color_primaries": 1, "color_trc": 1, "colorspace": 1})
+    media.copy(clip, tmp_path / "out")
+    assert b"cICP" not in (tmp_path / "out" / "00000000.png").read_bytes()

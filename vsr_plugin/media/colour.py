@@ -12,7 +12,8 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-MATRIX_RGB, MATRIX_BT709, MATRIX_BT601 = 0, 1, 6
+MATRIX_RGB, MATRIX_BT709, MATRIX_BT601, MATRIX_BT2020 = 0, 1, 6, 9
+PRIMARIES_BT2020 = 9
 UNSPECIFIED = 2
 RANGE_LIMITED, RANGE_FULL = 1, 2
 TRANSFER_SRGB = 13
@@ -66,7 +67,8 @@ def describe(frame: av.VideoFrame, assume_matrix: str | None = None) -> tuple[Co
     Args:
         frame: A decoded frame, before conversion.
         assume_matrix: ``'bt601'`` or ``'bt709'`` for streams that declare no matrix; by default
-            what players assume, BT.709 for 720 lines or 1280 columns and more, BT.601 below.
+            what players assume: BT.2020 beside its primaries or for HDR, else BT.709 for 720 lines or 1280 columns and
+            more, BT.601 below.
     """
     primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
     if is_rgb(frame.format.name):
@@ -75,13 +77,15 @@ def describe(frame: av.VideoFrame, assume_matrix: str | None = None) -> tuple[Co
     matrix = int(frame.colorspace)
     if matrix not in _CONVERTER_MATRIX:
         if assume_matrix is None:
-            assume_matrix = "bt709" if frame.height >= 720 or frame.width >= 1280 else "bt601"
+            wide = primaries == PRIMARIES_BT2020 or transfer in TRANSFER_HDR
+            large = frame.height >= 720 or frame.width >= 1280
+            assume_matrix = "bt2020" if wide else "bt709" if large else "bt601"
         declared = "declares no colour matrix" if matrix == UNSPECIFIED else f"uses colour matrix {matrix}"
-        matrix = {"bt601": MATRIX_BT601, "bt709": MATRIX_BT709}[assume_matrix]
+        matrix = {"bt601": MATRIX_BT601, "bt709": MATRIX_BT709, "bt2020": MATRIX_BT2020}[assume_matrix]
         notes.append(f"the video {declared}; it is read and tagged as {assume_matrix.upper()}")
     full = int(frame.color_range) == RANGE_FULL or frame.format.name.startswith("yuvj")
     if transfer in TRANSFER_HDR:
-        notes.append("the video is HDR; its transfer is carried over, mastering metadata is not")
+        notes.append("the video is HDR; its primaries and transfer are carried over, mastering metadata is not")
     return Colour(matrix, full, primaries, transfer), notes
 
 

@@ -7,15 +7,20 @@ through OpenCV, because Pillow reduces 16-bit colour to 8 bits.
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from vsr_plugin.errors import MediaError
+from vsr_plugin.media.colour import Colour
 from vsr_plugin.media.orientation import Orientation
 from vsr_plugin.media.source import Frame
 
@@ -27,7 +32,19 @@ _FAULTS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombEr
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What the first bytes of an image tell: upright size, depth, kind of pixels."""
+    """What the first bytes of an image tell.
+
+    Attributes:
+        height: Rows of the upright picture.
+        width: Its columns.
+        bit_depth: 8 or 16.
+        grey: It has a single colour channel.
+        alpha: It carries transparency.
+        orientation: The turn that the file asks for.
+        decoded_upright: Decoders make that turn by themselves.
+        num_pictures: More than one of an animation.
+        profile: Its ICC profile.
+    """
 
     height: int
     width: int
@@ -35,10 +52,12 @@ class ImageHeader:
     grey: bool
     alpha: bool
     orientation: Orientation
+    decoded_upright: bool
     num_pictures: int
+    profile: bytes | None
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path | BinaryIO) -> Image.Image:
     with warnings.catch_warnings():
         # Pillow warns of very large pictures; size is not ours to judge.
         warnings.simplefilter("ignore")
@@ -82,7 +101,10 @@ def read_header(path: Path) -> ImageHeader:
         with _open(path) as image:
             depth = _bit_depth(path, image)
             orientation = _orientation(image)
-            height, width = orientation.size(image.height, image.width)
+            # Pillow and OpenCV turn TIFF while they decode it, and Pillow tells the upright size before.
+            decoded_upright = image.format == "TIFF"
+            turn = Orientation() if decoded_upright else orientation
+            height, width = turn.size(image.height, image.width)
             header = ImageHeader(
                 height=height,
                 width=width,
@@ -90,7 +112,9 @@ def read_header(path: Path) -> ImageHeader:
                 grey=image.mode in _GREY_MODES or image.mode.startswith("I"),
                 alpha=image.has_transparency_data,
                 orientation=orientation,
+                decoded_upright=decoded_upright,
                 num_pictures=getattr(image, "n_frames", 1),
+                profile=image.info.get("icc_profile") or None,
             )
     except _FAULTS as error:
         raise _unreadable(path, error) from error
@@ -114,14 +138,17 @@ def read_image(path: Path) -> Frame:
         rgb, alpha = _read_16bit(path) if header.bit_depth == 16 else _read_8bit(path, header.grey)
     except _FAULTS as error:
         raise _unreadable(path, error) from error
-    rgb = np.ascontiguousarray(header.orientation.apply(rgb))
+    turn = Orientation() if header.decoded_upright else header.orientation
+    rgb = np.ascontiguousarray(turn.apply(rgb))
     if alpha is not None:
-        alpha = np.ascontiguousarray(header.orientation.apply(alpha))
+        alpha = np.ascontiguousarray(turn.apply(alpha))
     return Frame(rgb, alpha=alpha, grey=header.grey, name=path.stem)
 
 
 def _read_8bit(path: Path, grey: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    with warnings.catch_warnings(), _open(path) as image:
+    # Of a name, Pillow maps some kinds of files into memory, and TIFF that is to be turned by a quarter with its sides
+    # exchanged.
+    with warnings.catch_warnings(), open(path, "rb") as file, _open(file) as image:
         warnings.simplefilter("ignore")
         alpha = image.has_transparency_data
         pixels = np.asarray(image.convert("RGBA" if alpha else "L" if grey else "RGB"))
@@ -147,11 +174,35 @@ def _read_16bit(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), None
 
 
-def encode_png(frame: Frame) -> bytes:
+def profile_chunk(profile: bytes) -> tuple[bytes, bytes]:
+    """The chunk of a PNG that holds an ICC profile."""
+    return b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)
+
+
+def code_points_chunk(colour: Colour) -> tuple[bytes, bytes]:
+    """The chunk of a PNG (third edition, 11.3.2.6) that says what its RGB stands for, in numbers of H.273."""
+    return b"cICP", bytes([colour.primaries, colour.transfer, 0, 1])
+
+
+def encode_png(frame: Frame, chunks: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
     """Return a PNG of ``frame``: RGB, RGBA, grey or grey with alpha, 8 or 16 bits.
 
     16-bit grey with alpha is written as RGBA, which no writer at hand does otherwise.
+
+    Args:
+        frame: What to encode.
+        chunks: Names and contents of further chunks, which go before the pixels.
     """
+    data = _png_of_pixels(frame)
+    # The signature has 8 bytes and the header's chunk 25.
+    further = (
+        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks
+    )
+    return b"".join([data[:33], *further, data[33:]])
+
+
+def _png_of_pixels(frame: Frame) -> bytes:
     rgb, alpha = frame.rgb, frame.alpha
     if frame.grey:
         grey = _to_grey(rgb)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.colour import IMAGE_COLOUR
@@ -25,6 +29,7 @@ class ImageFolderSource(FrameSource):
         files: The images, in order.
         folder: The folder they lie in.
         has_alpha: Whether any image carries transparency.
+        profiles: ICC profiles by stem, of images that have one of their own kind of pixels.
     """
 
     kind = "folder"
@@ -58,12 +63,16 @@ class ImageFolderSource(FrameSource):
             raise MediaError(f"{folder}: holds no images ({found}); put {known} files there")
         if others:
             self.notes.add(f"{folder}: {len(others)} other entries are ignored: {_some(others)}")
+        if gap := find_gap([p.name for p in images]):
+            self.notes.add(f"{folder}: {gap}; the images are taken as one follows the other")
         return images
 
     def _read_headers(self) -> None:
         self.bit_depth = 8
         self.has_alpha = False
-        grey = animated = turned = 0
+        self.profiles: dict[str, bytes] = {}
+        known: dict[bytes, bytes] = {}  # so that equal ones are in memory once
+        grey = animated = turned = shallow = unfit = 0
         for file in self.files:
             header = read_header(file)
             if file is self.files[0]:
@@ -72,6 +81,12 @@ class ImageFolderSource(FrameSource):
             self.bit_depth = max(self.bit_depth, header.bit_depth)
             self.has_alpha |= header.alpha
             grey += header.grey
+            shallow += header.bit_depth == 8
+            if header.profile is not None:
+                if _profile_fits(header.profile, header.grey):
+                    self.profiles[file.stem] = known.setdefault(header.profile, header.profile)
+                else:
+                    unfit += 1
             animated += header.num_pictures > 1
             turned += not header.orientation.is_upright
         if grey:
@@ -80,8 +95,14 @@ class ImageFolderSource(FrameSource):
             self.notes.add("images with transparency: colour and alpha are handled apart")
         if self.bit_depth > 8:
             self.notes.add("images with 16 bits per sample are read with their full depth")
+            if shallow:
+                self.notes.add(
+                    f"{shallow} of {self.num_frames} images have 8 bits per sample; they become 16-bit images"
+                )
+        if unfit:
+            self.notes.add(f"{unfit} images have a colour profile for other pixels than RGB or grey; it is not kept")
         if turned:
-            self.notes.add(f"{turned} of {self.num_frames} images are turned upright as their EXIF data say")
+            self.notes.add(f"{turned} of {self.num_frames} images are turned upright as their files say")
         if animated:
             self.notes.add(f"{animated} files hold several pictures; the first of each is used")
 
@@ -98,7 +119,7 @@ class ImageFolderSource(FrameSource):
             file = self.files[number]
             frame = read_image(file)
             self._check_size(file, *frame.rgb.shape[:2])
-            yield frame
+            yield _deepened(frame) if self.bit_depth > 8 else frame
 
     def numbers(self, start: int, num_frames: int | None) -> range:
         """See :meth:`FrameSource.numbers`."""
@@ -125,6 +146,47 @@ def natural_key(name: str) -> tuple:
     # split() alternates text, digits, text, ...: equal positions always hold equal types.
     parts = _DIGITS.split(name.casefold())
     return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), name
+
+
+def _deepened(frame: Frame) -> Frame:
+    """An image with 16 bits per sample."""
+    if frame.rgb.dtype == np.uint16:
+        return frame
+    wide = (None if pixels is None else pixels.astype(np.uint16) * 257 for pixels in (frame.rgb, frame.alpha))
+    return replace(frame, **dict(zip(("rgb", "alpha"), wide, strict=True)))
+
+
+def _profile_fits(profile: bytes, grey: bool) -> bool:
+    """Whether an ICC profile is for the pixels that images are written with; its header names the colour space."""
+    return profile[16:20] == (b"GRAY" if grey else b"RGB ")
+
+
+def find_gap(files: list[str]) -> str | None:
+    """Say which number is left out or stands twice in names that count frames, None if all is well.
+
+    Names count if they differ in one group of digits only (``im1``, ``00000001x4``). Frames may be numbered in steps
+    (0, 10, 20); a gap is a jump over one or more steps.
+
+    Args:
+        files: Names in natural order.
+    """
+    stems = [_DIGITS.split(Path(name).stem) for name in files]
+    varying = [i for i in range(len(stems[0])) if len({stem[i] if i < len(stem) else None for stem in stems}) > 1]
+    if len({len(stem) for stem in stems}) > 1 or len(varying) > 1 or any(i % 2 == 0 for i in varying):
+        return None
+    if not varying:
+        return f"{files[0]} and {files[1]} are the same frame" if len(files) > 1 else None
+    numbers = [int(stem[varying[0]]) for stem in stems]
+    step = min(b - a for a, b in pairwise(numbers))
+    for (a, b), (before, after) in zip(pairwise(numbers), pairwise(files), strict=True):
+        if a == b:
+            return f"{before} and {after} are the same frame"
+        if step and b - a > step and (b - a) % step == 0:
+            missing = str(a + step).zfill(len(stems[0][varying[0]]))
+            count = (b - a) // step - 1
+            what = f"frame {missing} is missing" if count == 1 else f"{count} frames from {missing} on are missing"
+            return f"{what} between {before} and {after}"
+    return None
 
 
 def _some(names: list[str], limit: int = 3) -> str:

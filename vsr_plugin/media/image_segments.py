@@ -9,7 +9,8 @@ import numpy as np
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.files import PartialFolder, sync
-from vsr_plugin.media.image_file import encode_png
+from vsr_plugin.media.colour import PRIMARIES_BT2020, TRANSFER_HDR, UNSPECIFIED
+from vsr_plugin.media.image_file import code_points_chunk, encode_png, profile_chunk
 from vsr_plugin.media.image_folder import ImageFolderSource
 from vsr_plugin.media.segmented import Segment, SegmentedOutput, SegmentWriter
 from vsr_plugin.media.source import Frame, FrameSource
@@ -79,7 +80,7 @@ def _check_stems(source: ImageFolderSource) -> None:
 class _PNGSegment(SegmentWriter):
     def __init__(self, output: PNGSegments, source: FrameSource, first: int) -> None:
         super().__init__(output, first)
-        self._turn, self._images = source.orientation.apply, output.images
+        self._turn, self._images, self._source = source.orientation.apply, output.images, source
         self._written: list[Path] = []
 
     def _write(self, frame: Frame, index: int) -> None:
@@ -87,8 +88,9 @@ class _PNGSegment(SegmentWriter):
         upright = replace(frame, rgb=np.ascontiguousarray(self._turn(frame.rgb)), alpha=alpha)
         if frame.grey and alpha is not None and frame.rgb.dtype == np.uint16:
             self.segment.notes.add("16-bit grey images with transparency are written as RGBA")
-        self._written.append(self._images / f"{f'{index:08d}' if frame.name is None else frame.name}.png")
-        self._written[-1].write_bytes(encode_png(upright))
+        path = self._images / f"{f'{index:08d}' if frame.name is None else frame.name}.png"
+        self._written.append(path)
+        path.write_bytes(encode_png(upright, _colour_chunks(self._source, frame)))
 
     def _commit(self) -> None:
         # Every file is written in one go and written again with the same content if the segment is.
@@ -97,3 +99,17 @@ class _PNGSegment(SegmentWriter):
 
     def discard(self) -> None:
         pass
+
+
+def _colour_chunks(source: FrameSource, frame: Frame) -> list[tuple[bytes, bytes]]:
+    """What says in a PNG how its values stand for colours, where that is not as everybody takes them."""
+    if isinstance(source, ImageFolderSource):
+        profile = source.profiles.get(frame.name)
+        return [] if profile is None else [profile_chunk(profile)]
+    colour = source.colour
+    hdr = colour.transfer in TRANSFER_HDR
+    if not hdr and colour.primaries != PRIMARIES_BT2020:
+        return []
+    # What is HDR has the primaries of BT.2020 if it does not say (ITU-R BT.2100).
+    primaries = PRIMARIES_BT2020 if colour.primaries == UNSPECIFIED else colour.primaries
+    return [code_points_chunk(replace(colour, primaries=primaries))]

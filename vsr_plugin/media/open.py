@@ -27,7 +27,8 @@ def open_source(path: str | os.PathLike, *, assume_matrix: str | None = None, de
     Args:
         path: The input.
         assume_matrix: ``'bt601'`` or ``'bt709'`` for videos that declare no colour matrix; by
-            default BT.709 from 720 lines or 1280 columns on, BT.601 below, as players do.
+            default BT.2020 beside its primaries or for HDR, else BT.709 from 720 lines or 1280 columns on, BT.601
+            below, as players do.
         deinterlace: of videos: ``'auto'`` makes whole frames where the video says that it is interlaced; ``'on'`` of
             all frames; ``'fields'`` one of every field, twice as many; ``'film'`` those of film that was made into
             video, four of five; ``'off'`` leaves frames as they are.

@@ -67,8 +67,13 @@ class VideoContainer:
         self._add_video()
         if isinstance(layout.source, VideoSource):
             self._copy_side_information(layout.source, audio=audio, subtitles=subtitles)
-        elif layout.source.has_alpha:
-            self.notes.add("a video has no transparency here; the images' alpha is dropped")
+        else:
+            if layout.source.has_alpha:
+                self.notes.add("a video has no transparency here; the images' alpha is dropped")
+            if any(b"sRGB" not in profile for profile in layout.source.profiles.values()):
+                self.notes.add(
+                    "a video has no colour profile; the images' values are taken for sRGB, convert them first"
+                )
         self._container.start_encoding()
         self._is_open = True
 

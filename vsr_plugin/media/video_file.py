@@ -41,8 +41,8 @@ def open_input(path: Path) -> av.container.InputContainer:
         MediaError: it cannot be read or is no media file.
     """
     try:
-        # A playlist must not make us fetch anything from elsewhere.
-        container = av.open(file_url(path), container_options={"protocol_whitelist": "file"})
+        # A playlist must not make us fetch anything from elsewhere; and tags of old files are in any encoding.
+        container = av.open(file_url(path), container_options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except PermissionError as error:
         raise MediaError(f"{path}: permission denied; check who may read it") from error
     except MEDIA_FAULTS as error:

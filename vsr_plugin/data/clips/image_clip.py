@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
-from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -14,9 +12,8 @@ from vsr_plugin.data.clips.clip import Clip, Window
 from vsr_plugin.errors import DataError, MediaError
 from vsr_plugin.media import IMAGE_SUFFIXES, natural_key
 from vsr_plugin.media.image_file import read_header
+from vsr_plugin.media.image_folder import find_gap
 from vsr_plugin.ops.frames import to_uint8
-
-_DIGITS = re.compile(r"(\d+)", re.ASCII)
 
 
 class ImageClip(Clip):
@@ -61,7 +58,7 @@ class ImageClip(Clip):
             raise DataError(f"clip {self.name} ({self.path}): the folder holds no images; put its frames there")
         fault = find_gap(files)
         if fault:
-            raise DataError(f"clip {self.name} ({self.path}): {fault}")
+            raise DataError(f"clip {self.name} ({self.path}): {fault}; get a whole copy or renumber the files")
         return files
 
     def _first_size(self) -> tuple[int, int]:
@@ -103,31 +100,3 @@ class ImageClip(Clip):
 def is_image(name: str) -> bool:
     """Whether a file is a frame by its name; hidden files are what file managers leave."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-
-
-def find_gap(files: list[str]) -> str | None:
-    """Say which number is left out or stands twice in names that count frames, None if all is well.
-
-    Names count if they differ in one group of digits only (``im1``, ``00000001x4``). Frames may be numbered in steps
-    (0, 10, 20); a gap is a jump over one or more steps.
-
-    Args:
-        files: Names in natural order.
-    """
-    stems = [_DIGITS.split(os.path.splitext(name)[0]) for name in files]
-    varying = [i for i in range(len(stems[0])) if len({stem[i] if i < len(stem) else None for stem in stems}) > 1]
-    if len({len(stem) for stem in stems}) > 1 or len(varying) > 1 or any(i % 2 == 0 for i in varying):
-        return None
-    if not varying:
-        return f"{files[0]} and {files[1]} are the same frame; remove one" if len(files) > 1 else None
-    numbers = [int(stem[varying[0]]) for stem in stems]
-    step = min(b - a for a, b in pairwise(numbers))
-    for (a, b), (before, after) in zip(pairwise(numbers), pairwise(files), strict=True):
-        if a == b:
-            return f"{before} and {after} are the same frame; remove one"
-        if step and b - a > step and (b - a) % step == 0:
-            missing = str(a + step).zfill(len(stems[0][varying[0]]))
-            count = (b - a) // step - 1
-            what = f"frame {missing} is missing" if count == 1 else f"{count} frames from {missing} on are missing"
-            return f"{what} between {before} and {after}; get a whole copy or renumber the files"
-    return None
