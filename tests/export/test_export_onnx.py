@@ -6,14 +6,19 @@ import copy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_networks import lively
 
 from vsr_plugin.errors import ExportError, MediaError, WeightsError
-from vsr_plugin.models import BasicVSRNet, SPyNet
+from vsr_plugin.inference import restore_frames
+from vsr_plugin.models import BasicVSRNet, RealBasicVSRNet, SPyNet
+from vsr_plugin.models.cleaning import with_cleaning
+from vsr_plugin.models.cleaning.shipped import clean_by
 from vsr_plugin.models.propagation.forgetting import with_forgetting
 from vsr_plugin.ops.indices import keyframe_indices, neighbourhood_indices
+from vsr_plugin.weights import load_net
 
 
 @pytest.mark.parametrize("padding", [0, 2, 3])
@@ -201,10 +206,83 @@ def test_other_components_are_refused(components: dict[str, str], tmp_path: Path
 
     weights = tmp_path / "study.pth"
     torch.save(BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, **components).state_dict(), weights)
-    with pytest.raises(ExportError, match=r"study\.pth: only networks of the published components are exp") as caught:
+    with pytest.raises(ExportError, match=r"study\.pth: only networks of the published components, with") as caught:
         export_onnx(weights, tmp_path / "x.onnx")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == [weights]
+
+
+def small_real_net(**options) -> RealBasicVSRNet:
+    return lively(
+        RealBasicVSRNet(
+            mid_channels=8, num_propagation_blocks=1, num_cleaning_blocks=1, spynet_width=4, **options,
+        )
+    )  # fmt: skip
+
+
+@pytest.fixture(params=["RealBasicVSR", "footage"])
+def cleaning_net(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[torch.nn.Module, Path]:
+    """A network with a cleaning of either kind that changes frames visibly, and its checkpoint."""
+    torch.manual_seed(0)
+    if request.param == "footage":
+        cleaning = dict(type="footage", mid_channels=8, num_blocks=1)
+        net = lively(BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, cleaning=cleaning))
+        torch.nn.init.normal_(net.cleaning.conv_last.weight, std=0.1)
+    else:
+        net = small_real_net()
+    torch.save(dict(state_dict=net.state_dict()), tmp_path / "cleaning.pth")
+    return load_net(tmp_path / "cleaning.pth"), tmp_path / "cleaning.pth"
+
+
+@torch.no_grad()
+def test_cleaning_is_in_the_file(cleaning_net, run_whole, tmp_path: Path) -> None:
+    from vsr_plugin.export import export_onnx
+
+    net, weights = cleaning_net
+    export_onnx(weights, tmp_path / "half.onnx", clean=0.5)
+    lrs = torch.rand(2, 4, 3, 19, 26, generator=torch.Generator().manual_seed(1))
+    expected = clean_by(net, 0.5)(lrs)
+    assert (expected - net(lrs)).abs().max() > 1e-3
+    torch.testing.assert_close(run_whole(tmp_path / "half.onnx", lrs), expected, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_cleaning_is_one_of_the_steps(cleaning_net, load_model, tmp_path: Path) -> None:
+    from vsr_plugin.export import export_onnx
+
+    net, weights = cleaning_net
+    export_onnx(weights, tmp_path / "steps", parts=True)
+    frames = list((torch.rand(5, 19, 26, 3, generator=torch.Generator().manual_seed(1)) * 255).byte().numpy())
+    done: list[float] = []
+    found = list(load_model(tmp_path / "steps", 1).restore(frames, progress=done.append))
+    assert sum(done) == pytest.approx(5)
+    for a, b in zip(found, restore_frames(net, frames), strict=True):
+        assert np.abs(a.astype(int) - b).max() <= 1
+
+
+@pytest.mark.parametrize("threshold", [0, 255])
+@torch.no_grad()
+def test_frames_are_cleaned_as_often_as_they_need(
+    threshold, load_model, run_whole, tmp_path: Path, monkeypatch
+) -> None:
+    from vsr_plugin.export import export_onnx
+
+    torch.manual_seed(0)
+    net = small_real_net(dynamic_refine_thres=threshold, is_sequential_cleaning=True)
+    monkeypatch.setattr("vsr_plugin.export.exporter.load_net", lambda weights, keyframe_stride: net)
+    export_onnx("real", tmp_path / "whole.onnx")
+    export_onnx("real", tmp_path / "steps", parts=True)
+    frames = (torch.rand(3, 12, 16, 3) * 255).byte()
+    lrs = frames.permute(0, 3, 1, 2)[None] / 255
+    rounds = 3 if threshold == 0 else 1
+    cleaned = lrs
+    for _ in range(rounds):
+        cleaned = cleaned + torch.stack([net.cleaning.residue(frame[:, None]) for frame in cleaned.unbind(1)], 1)
+    expected = with_cleaning(net, None)(cleaned)
+    torch.testing.assert_close(run_whole(tmp_path / "whole.onnx", lrs), expected, rtol=0, atol=1e-5)
+    found = load_model(tmp_path / "steps", 1).restore(list(frames.numpy()))
+    for a, b in zip(found, expected[0].permute(0, 2, 3, 1), strict=True):
+        assert np.abs(a - b.clamp(0, 1).numpy() * 255).max() <= 0.51
 
 
 def test_without_packages_the_tool_says_what_to_install(load_tool, tmp_path: Path, monkeypatch, capsys) -> None:

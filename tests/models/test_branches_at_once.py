@@ -10,8 +10,8 @@ from torch import nn
 from variants import make, sequence
 
 from vsr_plugin.models import IconVSRNet
-from vsr_plugin.models.driver import delayed
 from vsr_plugin.models.propagation import PROPAGATIONS
+from vsr_plugin.ops.sweeps import delayed
 
 NETS = {
     "bidirectional": {},

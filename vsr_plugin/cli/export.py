@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsr_plugin.cli.command import HelpFormatter
-from vsr_plugin.errors import VSRError
+from vsr_plugin.settings import natural, share, whole_share
 
 if TYPE_CHECKING:
     from vsr_plugin.export import Export
@@ -22,11 +22,18 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
         "--deform-conv", choices=["DeformConv", "GridSample"], default="DeformConv",
         help="operator for IconVSR's deformable convolutions; GridSample for runtimes without the other",
     )  # fmt: skip
-    parser.add_argument("--keyframe-stride", type=int, default=5, metavar="N", help="IconVSR: keyframes; 0 for none")
     parser.add_argument(
-        "--forgetting", type=float, default=0.0, metavar="R",
+        "--keyframe-stride", type=natural, default=5, metavar="N", help="IconVSR: keyframes; 0 for none"
+    )
+    parser.add_argument(
+        "--forgetting", type=share, default=0.0, metavar="R",
         help="share of its propagated features that a still pixel loses per frame, so that long shots do not drift; "
         "restore_video.py takes 0.1 for long scenes of videos",
+    )  # fmt: skip
+    parser.add_argument(
+        "--clean", type=whole_share, metavar="0..1",
+        help="clean frames of what compression left behind before they are restored, and how strongly; "
+        "restore_video.py does so fully where a video is compressed (default: what the network does by itself)",
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace files of the same names")
     return parser.parse_args(arguments)
@@ -43,8 +50,6 @@ def report(export: "Export") -> None:
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse_args(arguments, prog)
-    if args.keyframe_stride < 0:
-        raise VSRError(f"--keyframe-stride {args.keyframe_stride}: use a positive number, or 0 for no keyframes")
     # Not at the top: without the package onnx this is the one-line error.
     from vsr_plugin.export import export_onnx
 
@@ -56,6 +61,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         deform_conv=args.deform_conv,
         keyframe_stride=args.keyframe_stride or None,
         forgetting=args.forgetting,
+        clean=args.clean,
         overwrite=args.overwrite,
         on_file=report,
     )

@@ -17,6 +17,8 @@ from vsr_plugin.export.verify import TOLERANCE, open_session, part_difference, s
 from vsr_plugin.export.whole_graph import build_whole_graph
 from vsr_plugin.files import PartialFile, PartialFolder
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.models.cleaning import with_cleaning
+from vsr_plugin.models.cleaning.shipped import clean_by
 from vsr_plugin.models.propagation.forgetting import with_forgetting
 from vsr_plugin.weights import load_net
 
@@ -49,13 +51,14 @@ def export_onnx(
     deform_conv: str = "DeformConv",
     keyframe_stride: int | None = 5,
     forgetting: float = 0.0,
+    clean: float | None = None,
     overwrite: bool = False,
     on_file: Callable[[Export], None] | None = None,
 ) -> list[Export]:
     """Export a network and compare it with PyTorch; what does not compute the same gets no final name.
 
     Batch, length, height and width are open. The metadata of each file tell the network, the weights' name, scale,
-    width, size multiple, keyframes, forgetting and versions.
+    width, size multiple, keyframes, forgetting, cleaning and versions.
 
     Args:
         weights: published name or path of BasicVSR or IconVSR weights.
@@ -66,6 +69,8 @@ def export_onnx(
         deform_conv: what deformable convolutions become, one of :data:`vsr_plugin.export.onnx_layers.DEFORM_CONVS`.
         keyframe_stride: for IconVSR, which keyframes to use; ``None`` for none.
         forgetting: share of its propagated features that a still pixel loses per frame, against drift in long shots.
+        clean: share of what cleaning changes in the frames first, see :func:`vsr_plugin.inference.restore_frames`;
+            ``None`` for what the network does by itself.
         overwrite: replace files of the same names.
         on_file: called with every file when it is verified.
 
@@ -87,6 +92,7 @@ def export_onnx(
     try:
         net = load_net(weights, keyframe_stride=keyframe_stride)
         _check(net, str(weights), opset, deform_conv)
+        net = clean_by(net, clean)
         net = with_forgetting(net, forgetting)
         copy = exportable_copy(net, deform_conv)
         common = _metadata(net, str(weights), opset, deform_conv)
@@ -111,8 +117,11 @@ def export_onnx(
 def _check(net: nn.Module, weights: str, opset: int, deform_conv: str) -> None:
     if not isinstance(net, BasicVSRNet | IconVSRNet):
         raise ExportError(f"{weights}: {type(net).__name__} is a part of a network; export BasicVSR or IconVSR weights")
-    if not net.has_published_components:
-        raise ExportError(f"{weights}: only networks of the published components are exported, not {net.components}")
+    if not with_cleaning(net, None).has_published_components:
+        raise ExportError(
+            f"{weights}: only networks of the published components, with or without a cleaning, are exported, not "
+            f"{net.components}"
+        )
     if deform_conv not in DEFORM_CONVS:
         raise ExportError(f"deformable convolution {deform_conv!r} does not exist; use {' or '.join(DEFORM_CONVS)}")
     operator = deform_conv if has_keyframes(net) else "GridSample"
@@ -133,6 +142,9 @@ def _metadata(net: nn.Module, weights: str, opset: int, deform_conv: str) -> dic
         opset=opset,
         vsr_plugin=vsr_plugin.__version__,
     )
+    if (cleaning := net.cleaning) is not None:
+        values.update(clean_strength=cleaning.strength, clean_rounds=cleaning.max_rounds)
+        values.update(clean_radius=cleaning.radius, clean_threshold=cleaning.threshold)
     if has_keyframes(net):
         values.update(keyframe_stride=net.keyframe_stride, padding=net.padding, deform_conv=deform_conv)
     return {key: str(value) for key, value in values.items()}

@@ -91,6 +91,8 @@ def exportable_copy(net: nn.Module, deform_conv: str) -> nn.Module:
         for name, child in list(module.named_children()):
             if isinstance(child, ModulatedDCNPack) and not isinstance(module, DeformConvPack):
                 setattr(module, name, pack(child))
+    if getattr(net.cleaning, "sequential", False):  # a loop over the batch, whose length a trace would freeze
+        net.cleaning.sequential = False
     if has_keyframes(net):
         return mixed(net, _SelectedRefill, "Exportable")
     return net

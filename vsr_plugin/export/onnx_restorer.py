@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -23,9 +23,12 @@ from vsr_plugin.defaults import OVERLAP
 from vsr_plugin.errors import VSRError
 from vsr_plugin.media import Frame, FrameSink, FrameSource
 from vsr_plugin.ops.indices import keyframe_indices, mirrored_indices, neighbourhood_indices
+from vsr_plugin.ops.sweeps import Group, StepInputs, Store, Sweep, begin_frames, run_sweeps
 from vsr_plugin.ops.windows import TOP, blend_values, cut_windows
 
 Progress = Callable[[float], object]
+#: Share of the work on a frame that its cleaning counts as.
+_CLEANING = 0.1
 
 
 class Records:
@@ -171,8 +174,28 @@ class WholeModel(OnnxModel):
         yield from hrs[0][wanted.start : wanted.stop]
 
 
+#: What the exported steps are swept in; networks differ in whether the second sweep sees the first.
+_BACKWARD = Sweep("backward", reverse=True)
+_FORWARD = Sweep("forward", sees=(_BACKWARD,))
+
+
+class Bidirectional:
+    """What the driver asks of a propagation: there and back, in one run."""
+
+    restored_from = (_BACKWARD, _FORWARD)
+
+    @staticmethod
+    def segments(t: int) -> list[range]:
+        return [range(t)]
+
+
 class StepModels(OnnxModel):
-    """The steps of a network, each a model, driven backward and then forward in time; memory: one frame's features."""
+    """The steps of a network, each a model, run by the driver of :mod:`vsr_plugin.ops.sweeps`.
+
+    Memory: one frame's features.
+    """
+
+    propagation = Bidirectional
 
     def __init__(self, folder: Path, threads: int) -> None:
         names = [path.stem for path in sorted(folder.glob("*.onnx"))]
@@ -180,49 +203,123 @@ class StepModels(OnnxModel):
         if missing:
             raise VSRError(f"{folder}: not a folder of export_onnx.py --parts; missing: {', '.join(sorted(missing))}")
         self._sessions = {name: _open_model(folder / f"{name}.onnx", threads) for name in names}
-        about = _read_about(folder / "flow.onnx", self._sessions["flow"])
-        self.scale = int(about["scale"])
-        self._channels, self._multiple = int(about["mid_channels"]), int(about["size_multiple"])
-        self._stride = int(about["keyframe_stride"]) if "refill" in self._sessions else None
-        self._padding = int(about.get("padding", 0))
+        self.about = _read_about(folder / "flow.onnx", self._sessions["flow"])
+        self.scale = int(self.about["scale"])
+        self.keyframe_stride = int(self.about["keyframe_stride"]) if "refill" in self._sessions else None
 
-    def _run(self, name: str, **inputs: np.ndarray) -> np.ndarray:
+    def run(self, name: str, **inputs: np.ndarray) -> np.ndarray:
+        """The output of one model; inputs that it does not take are left out."""
         return _run_model(self._sessions[name], inputs)
+
+    def steps(self, group: Group, inputs: Sequence[StepInputs]) -> tuple[np.ndarray, ...]:
+        """See :meth:`vsr_plugin.models.driver.SequenceNet.steps`."""
+        return tuple(self._step(sweep, of) for sweep, of in zip(group, inputs, strict=True))
+
+    def _step(self, sweep: Sweep, inputs: StepInputs) -> np.ndarray:
+        zeros = np.zeros((1, int(self.about["mid_channels"]), *inputs.lr.shape[-2:]), np.float32)
+        (flow,), (state,), key = inputs.flows, inputs.states, inputs.feature
+        return self.run(
+            f"{sweep.name}_step",
+            lr=inputs.lr,
+            flow=zeros[:, :2] if flow is None else flow,
+            state=zeros if state is None else state,
+            refill=zeros if key is None else key,
+            is_keyframe=np.array(key is not None),
+            **{f"{other.name}_feat": feat for other, feat in zip(sweep.sees, inputs.seen, strict=True)},
+        )
+
+    @staticmethod
+    def checkpointed(step: Callable) -> Callable:
+        """There are no gradients to save memory for."""
+        return step
+
+    def begin_frame(self, store: Store, i: int, states: Mapping[Sweep, np.ndarray]) -> Callable[[], np.ndarray]:
+        """See :meth:`vsr_plugin.models.driver.SequenceNet.begin_frame`."""
+        feats = {f"{sweep.name}_feat": state for sweep, state in states.items()}
+        return lambda: self.run("reconstruct", lr=store.lr(i), **feats)
 
     def _sequence(self, read, t, wanted, folder, on_frame):
         h, w, _ = read(0).shape
-        lines, columns = mirrored_indices(h, self._multiple), mirrored_indices(w, self._multiple)
-        zeros = np.zeros((1, self._channels, len(lines), len(columns)), np.float32)
-        no_flow = zeros[:, :2]
-        keyframes = keyframe_indices(t, self._stride)
-
-        def lr(i: int) -> np.ndarray:
-            return as_tensor(read(i).take(lines, 0).take(columns, 1))[None]
-
-        def step_inputs(i: int, neighbour: int, state: np.ndarray) -> dict[str, np.ndarray]:
-            frame = lr(i)
-            flow = self._run("flow", ref=frame, supp=lr(neighbour)) if 0 <= neighbour < t else no_flow
-            refill = refills[i] if i in keyframes else zeros
-            return dict(lr=frame, flow=flow, state=state, refill=refill, is_keyframe=np.array(i in keyframes))
-
-        with closing(Records(folder / "backward")) as backward_feats, closing(Records(folder / "refill")) as refills:
-            for i in keyframes:
-                window = [lr(j) for j in neighbourhood_indices(i, t, self._padding)]
-                refills[i] = self._run("refill", window=np.concatenate(window)[None])
-            state = zeros
-            for i in reversed(range(t)):
-                state = self._run("backward_step", **step_inputs(i, i + 1, state))
-                backward_feats[i] = state
-                on_frame(0.5)
-            state = zeros
+        with ExitStack() as stack:
+            store = _StoreOnDisk(self, lambda i: as_tensor(read(i)), t, folder, stack)
+            half = 0.5
+            if "clean" in self._sessions:
+                store.clean(lambda: on_frame(_CLEANING))
+                half -= _CLEANING / 2
+            store.find_features()
+            for (i,), (state,) in run_sweeps(self, (_BACKWARD,), range(t), store, {}):
+                store.keep(_BACKWARD, i, state)
+                on_frame(half)
             # Those beyond have served the backward branch; going forward through them would be wasted.
-            for i in range(wanted.stop):
-                inputs, backward_feat = step_inputs(i, i - 1, state), backward_feats[i]
-                state = self._run("forward_step", **inputs, backward_feat=backward_feat)
-                on_frame(0.5 * t / wanted.stop)
+            for i, _, result in begin_frames(self, (_FORWARD,), range(wanted.stop), store, {}):
+                on_frame(half * t / wanted.stop)
                 if i in wanted:
-                    hr = self._run("reconstruct", lr=inputs["lr"], backward_feat=backward_feat, forward_feat=state)
-                    yield hr[0, :, : self.scale * h, : self.scale * w]
+                    yield result()[0, :, : self.scale * h, : self.scale * w]
+
+
+class _StoreOnDisk(Store):
+    """See :class:`vsr_plugin.ops.sweeps.Store`; frames are read, and all else waits, on the disk.
+
+    Args:
+        model: the network.
+        frame: gives frame ``i`` as ``(3, h, w)``.
+        t: length of the sequence.
+        folder: for temporary files.
+        stack: closes them.
+    """
+
+    def __init__(
+        self, model: StepModels, frame: Callable[[int], np.ndarray], t: int, folder: Path, stack: ExitStack
+    ) -> None:
+        super().__init__(model.propagation, t)
+        self._model, self._frame, self._t = model, frame, t
+        self._open = lambda name: stack.enter_context(closing(Records(folder / name)))
+        _, h, w = frame(0).shape
+        multiple = int(model.about["size_multiple"])
+        self._lines, self._columns = mirrored_indices(h, multiple), mirrored_indices(w, multiple)
+        self._states, self._features = self._open("states"), self._open("features")
+        self._keyframes = set(keyframe_indices(t, model.keyframe_stride))
+
+    def clean(self, on_frame: Callable[[], None]) -> None:
+        """Clean the frames, as often as they need it."""
+        about, t = self._model.about, self._t
+        radius, rounds = int(about["clean_radius"]), int(about["clean_rounds"])
+        for number in range(rounds):
+            cleaned, frame, residues = self._open(f"cleaned_{number}"), self._frame, 0.0
+            for i in range(t):
+                window = np.stack([frame(min(max(j, 0), t - 1)) for j in range(i - radius, i + radius + 1)])
+                residue = self._model.run("clean", neighbours=window[None])[0]
+                cleaned[i] = window[radius] + np.float32(about["clean_strength"]) * residue
+                residues += np.abs(residue).mean()
+                if not number:
+                    on_frame()
+            self._frame = cleaned.__getitem__
+            if residues / t < float(about["clean_threshold"]):
+                break
+
+    def find_features(self) -> None:
+        """Compute the features of keyframes."""
+        for i in sorted(self._keyframes):
+            window = neighbourhood_indices(i, self._t, int(self._model.about["padding"]))
+            self._features[i] = self._model.run("refill", window=np.concatenate([self.lr(j) for j in window])[None])
+
+    def lr(self, i: int) -> np.ndarray:
+        return self._frame(i).take(self._lines, 1).take(self._columns, 2)[None]
+
+    def flow(self, i: int, *, reverse: bool) -> np.ndarray:
+        return self._model.run("flow", ref=self.lr(i), supp=self.lr(i + 1 if reverse else i - 1))
+
+    def feature(self, i: int) -> np.ndarray | None:
+        return self._features[i] if i in self._keyframes else None
+
+    def state(self, sweep: Sweep, i: int) -> np.ndarray:
+        return self._states[i]
+
+    def keep(self, sweep: Sweep, i: int, state: np.ndarray) -> None:
+        self._states[i] = state
+
+    def done(self, i: int) -> None:
+        pass  # the file goes as a whole
 
 
 def load_model(path: Path, threads: int = 0) -> OnnxModel:

@@ -41,6 +41,32 @@ def mirror_to_multiple(images: Tensor, multiple: int) -> Tensor:
     return images
 
 
+class Neighbours(nn.Module):
+    """Frames in time-major order, and for each the numbers of those that its cleaning looks at."""
+
+    def __init__(self, radius: int):
+        super().__init__()
+        self.radius = radius
+
+    def forward(self, lrs: Tensor) -> tuple[Tensor, Tensor]:
+        t = torch.as_tensor(lrs.shape[1])
+        around = torch.arange(t)[:, None] + torch.arange(-self.radius, self.radius + 1)
+        return lrs.transpose(0, 1), torch.minimum(around.clamp(min=0), t - 1)
+
+
+class CleanLoop(nn.Module):
+    """One frame, cleaned, and its mean absolute residue."""
+
+    def __init__(self, cleaning: nn.Module):
+        super().__init__()
+        self.cleaning = cleaning
+
+    def forward(self, neighbours: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        window = frames.index_select(0, neighbours).transpose(0, 1)
+        residue = self.cleaning.residue(window)
+        return window[:, self.cleaning.radius] + self.cleaning.strength * residue, residue.abs().mean()
+
+
 class Begin(nn.Module):
     """Frames in time-major order, extended as the network needs, and what the loops begin with."""
 
@@ -134,6 +160,17 @@ def make_loops(net: nn.Module) -> dict[str, Part]:
     keyframe: dict[str, Tensor] = {}
     keyframe_axes = {}
     loops = {}
+    if net.cleaning is not None:
+        radius = net.cleaning.radius
+        neighbours = torch.arange(2 * radius + 1) % 4
+        loops["neighbours"] = Part(
+            Neighbours(radius), dict(lrs=lrs), ("frames", "neighbours"),
+            dict(lrs=lrs_axes, frames=many_axes, neighbours={0: "t"}),
+        )  # fmt: skip
+        loops["clean"] = Part(
+            CleanLoop(net.cleaning), dict(neighbours=neighbours, frames=frames), ("cleaned", "residue"),
+            dict(frames=many_axes, cleaned=image_axes),
+        )  # fmt: skip
     if has_keyframes(net):
         begin_names += ("windows", "numbers", "are_keyframes")
         begin_axes.update(windows={0: "k"}, numbers={0: "t"}, are_keyframes={0: "t"})

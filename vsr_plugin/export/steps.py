@@ -30,6 +30,13 @@ class Refill(_Step):
         return self.net.frame_feature(window)
 
 
+class Clean(_Step):
+    """What is added to a frame, given it between its neighbours."""
+
+    def forward(self, neighbours: Tensor) -> Tensor:
+        return self.net.cleaning.residue(neighbours)
+
+
 class BackwardStep(_Step):
     """One frame of the backward branch; a zero state stands for the start of the sequence."""
 
@@ -61,18 +68,23 @@ def example_inputs(net: nn.Module, h: int, w: int, n: int = 1) -> dict[str, Tens
     def feature() -> Tensor:
         return 0.2 * torch.randn(n, net.mid_channels, h, w, generator=generator)
 
+    def run(length: int) -> Tensor:
+        return torch.stack([image() for _ in range(length)], dim=1)
+
     inputs = dict(lr=image(), ref=image(), supp=image(), state=feature(), backward_feat=feature())
     inputs.update(forward_feat=feature(), flow=3 * torch.randn(n, 2, h, w, generator=generator))
     if has_keyframes(net):
-        window = torch.stack([image() for _ in range(2 * net.padding + 1)], dim=1)
-        inputs.update(window=window, refill=feature(), is_keyframe=torch.tensor(True))
+        inputs.update(window=run(2 * net.padding + 1), refill=feature(), is_keyframe=torch.tensor(True))
+    if net.cleaning is not None:
+        inputs.update(neighbours=run(2 * net.cleaning.radius + 1))
     return inputs
 
 
 def make_parts(net: nn.Module) -> dict[str, Part]:
     """The steps of a network by the name of their file.
 
-    ``flow``, ``refill`` (with keyframes), ``backward_step``, ``forward_step``, ``reconstruct``.
+    ``clean`` (with a cleaning), ``flow``, ``refill`` (with keyframes), ``backward_step``, ``forward_step``,
+    ``reconstruct``.
 
     Args:
         net: a copy by :func:`vsr_plugin.export.onnx_layers.exportable_copy`.
@@ -82,13 +94,14 @@ def make_parts(net: nn.Module) -> dict[str, Part]:
 
     def part(module: nn.Module, inputs: tuple[str, ...], output: str, batches: bool = False) -> Part:
         axes = dict.fromkeys((*inputs, output), _IMAGE_AXES)
-        axes.update({name: {0: "n", 3: "h", 4: "w"} for name in inputs if name == "window"})
+        axes.update({name: {0: "n", 3: "h", 4: "w"} for name in inputs if name in ("window", "neighbours")})
         axes.pop("is_keyframe", None)
         if output == "hr":
             axes["hr"] = {0: "n", 2: "hr_h", 3: "hr_w"}
         return Part(module, {name: examples[name] for name in inputs}, (output,), axes, batches)
 
     parts = dict(
+        clean=None if net.cleaning is None else part(Clean(net), ("neighbours",), "residue"),
         flow=part(Flow(net), ("ref", "supp"), "flow"),
         refill=part(Refill(net), ("window",), "refill", batches=True) if refill else None,
         backward_step=part(BackwardStep(net), ("lr", "flow", "state", *refill), "backward_feat"),

@@ -3,12 +3,14 @@
 import hashlib
 from collections.abc import Mapping
 
+import numpy as np
 import onnx
 import torch.nn as nn
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, compose, helper
 
 from vsr_plugin.export.sequence import make_loops
 from vsr_plugin.export.tracing import trace
+from vsr_plugin.models.cleaning import Cleaning
 
 
 class _Assembly:
@@ -57,12 +59,12 @@ class _Assembly:
         """Add a loop over the first axis of ``sequences``.
 
         Args:
-            model: the body: states, then what the sequences hold; it returns the states, then one output.
+            model: the body: states, then what the sequences hold; it returns the states, then what comes out.
             prefix: of all names inside.
             states: first values by the names in the body.
             sequences: what to loop over, by the names in the body.
             given: values that all rounds share, by the names in the body.
-            outputs: names of the final states and of the sequence that comes out.
+            outputs: names of the final states and of the sequences that come out.
             reverse: from the last entry to the first.
         """
         body = self.take_in(model, prefix, given)
@@ -80,9 +82,41 @@ class _Assembly:
                 body=body,
                 num_scan_inputs=len(used_sequences),
                 scan_input_directions=[int(reverse)] * len(used_sequences),
-                scan_output_directions=[int(reverse)],
+                scan_output_directions=[int(reverse)] * (len(outputs) - len(states)),
             )
         )
+
+    def clean_in_rounds(self, model: ModelProto, cleaning: Cleaning) -> None:
+        """Add a loop that cleans ``neighbours/frames`` as often as they need it; they are then ``cleaned_frames``.
+
+        Args:
+            model: what cleans one frame.
+            cleaning: says how often at most, and when frames are clean.
+        """
+        constants = dict(rounds=np.int64(cleaning.max_rounds), again=np.bool_(True))
+        constants["threshold"] = np.float32(cleaning.threshold)
+        self.weights.extend(onnx.numpy_helper.from_array(np.array(value), name) for name, value in constants.items())
+        outside, self.nodes = self.nodes, []
+        self.scan(
+            model, "clean",
+            states={}, sequences=dict(neighbours="neighbours/neighbours"), given=dict(frames="round/frames"),
+            outputs=["round/cleaned", "round/residues"],
+        )  # fmt: skip
+        self.nodes += [
+            helper.make_node("ReduceMean", ["round/residues"], ["round/residue"], keepdims=0),
+            helper.make_node("Less", ["round/residue", "threshold"], ["round/is_clean"]),
+            helper.make_node("Not", ["round/is_clean"], ["round/next"]),
+        ]
+        number = helper.make_tensor_value_info("round/number", TensorProto.INT64, [])
+        flags = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("round/again", "round/next")]
+        shape = ["t", "n", 3, "h", "w"]
+        frames = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("round/frames", "round/cleaned")
+        ]
+        body = helper.make_graph(self.nodes, "round", [number, flags[0], frames[0]], [flags[1], frames[1]])
+        self.nodes = outside
+        inputs = ["rounds", "again", "neighbours/frames"]
+        self.nodes.append(helper.make_node("Loop", inputs, ["cleaned_frames"], name="clean", body=body))
 
 
 def build_whole_graph(net: nn.Module, opset: int) -> ModelProto:
@@ -98,7 +132,13 @@ def build_whole_graph(net: nn.Module, opset: int) -> ModelProto:
     parts = make_loops(net)
     models = {name: trace(part, opset) for name, part in parts.items()}
     assembly = _Assembly()
-    assembly.inline(models["begin"], "begin", dict(lrs="lrs"))
+    lrs = "lrs"
+    if "clean" in models:
+        assembly.inline(models["neighbours"], "neighbours", dict(lrs=lrs))
+        assembly.clean_in_rounds(models["clean"], net.cleaning)
+        lrs = "cleaned"
+        assembly.nodes.append(helper.make_node("Transpose", ["cleaned_frames"], [lrs], perm=[1, 0, 2, 3, 4]))
+    assembly.inline(models["begin"], "begin", dict(lrs=lrs))
     flags: dict[str, str] = {}
     features: dict[str, str] = {}
     if "refill" in models:

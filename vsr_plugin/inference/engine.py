@@ -1,6 +1,6 @@
 """A sequence of any length in bounded memory, with the result of the whole-sequence run.
 
-The network's sweeps run as :mod:`vsr_plugin.models.driver` runs them, block of frames by block. What a later sweep
+The network's sweeps run as :mod:`vsr_plugin.ops.sweeps` runs them, block of frames by block. What a later sweep
 needs is kept in a :class:`TensorCache`, in memory or on disk: flows, features, and of every sweep but the last either
 the states of all frames or only those at the borders of blocks, from which the others are computed again. The last
 sweep hands out HR frames.
@@ -18,9 +18,9 @@ from torch import Tensor
 from vsr_plugin.acceleration.guard import FiniteGuard, NotFiniteError
 from vsr_plugin.files import write_text
 from vsr_plugin.inference.state_store import ALL_SWEPT, SWEPT, DiskCache, TensorCache
-from vsr_plugin.models.driver import Carried, Store, Sweep, begin_frames, delayed, half_way, run_sweeps
 from vsr_plugin.ops.frames import Frame, frame_to_tensor
 from vsr_plugin.ops.padding import pad_to_multiple
+from vsr_plugin.ops.sweeps import Carried, Store, Sweep, begin_frames, delayed, half_way, run_sweeps
 
 
 def border_kind(sweep: Sweep) -> str:
@@ -152,7 +152,7 @@ class SequenceRestorer:
     """Restores one sequence, block by block.
 
     Args:
-        net: a network that :mod:`vsr_plugin.models.driver` can run, in evaluation mode, on the device that computes.
+        net: a network that :mod:`vsr_plugin.ops.sweeps` can run, in evaluation mode, on the device that computes.
         frames: the sequence; read by index, forward and backward, a block at a time.
         block: frames whose LR versions, flows and states may be in memory together.
         cache, keep_states: see :class:`BlockStore`.

@@ -23,9 +23,9 @@ from vsr_plugin.inference.spilling import Spill
 from vsr_plugin.inference.state_store import DiskCache, MemoryCache, TensorCache
 from vsr_plugin.inference.tiling import tile_net
 from vsr_plugin.inference.transfers import Download
-from vsr_plugin.models.propagation import Sweep
 from vsr_plugin.ops.frames import Frame, frame_to_tensor
 from vsr_plugin.ops.resize import bicubic_resize
+from vsr_plugin.ops.sweeps import Sweep
 
 #: Frames that a GPU works on while the check of an earlier one is on its way to the host.
 _FRAMES_AHEAD = 2

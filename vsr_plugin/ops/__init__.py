@@ -1,1 +1,1 @@
-"""Operations on frames and features that need no network: warping, deformable convolution, resizing, padding."""
+"""What needs no network: warping, deformable convolution, resizing, padding; windows, and the driver of sweeps."""

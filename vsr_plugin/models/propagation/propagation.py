@@ -1,32 +1,10 @@
 """What every propagation declares, and the table of those there are."""
 
-from dataclasses import dataclass
-
 from vsr_plugin.models.component_table import ComponentTable
+from vsr_plugin.ops.sweeps import Sweep
 
 #: Propagations by the name that a network's ``propagation`` takes.
 PROPAGATIONS = ComponentTable("propagation")
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """One pass over a sequence, from frame to frame.
-
-    Attributes:
-        name: that its states are kept under.
-        reverse: it goes backward in time.
-        order: states of so many neighbours go into a step; 1 in BasicVSR and IconVSR, 2 in BasicVSR++.
-        sees: earlier sweeps whose state of the same frame goes into a step.
-    """
-
-    name: str
-    reverse: bool = False
-    order: int = 1
-    sees: tuple["Sweep", ...] = ()
-
-    def in_order(self, frames: range) -> range:
-        """The frames in the order of the sweep."""
-        return frames[::-1] if self.reverse else frames
 
 
 class Propagation:
