@@ -53,6 +53,8 @@ def make_clip(
         if audio:
             sound = container.add_stream(audio, rate=48000)
             sound.layout = "mono"
+            if audio.startswith("wma"):
+                sound.bit_rate = 64000
         for i, (pts, duration) in enumerate(times):
             if pictures is not None:
                 picture = pictures[i]

@@ -58,7 +58,7 @@ def test_entered_in_the_middle(media, tmp_path, monkeypatch, name):
     from_the_beginning = []
     decoded = VideoSource._decoded
     monkeypatch.setattr(
-        VideoSource, "_decoded", lambda self, *args: from_the_beginning.append(args[-1] is None) or decoded(self, *args)
+        VideoSource, "_decoded", lambda self, tally: from_the_beginning.append(True) or decoded(self, tally)
     )
     for entry in entries:
         assert whole[entry.number].pts == entry.pts
@@ -66,7 +66,7 @@ def test_entered_in_the_middle(media, tmp_path, monkeypatch, name):
             for count in (1, 20, None):
                 stop = N if count is None else min(start + count, N)
                 check_equal(list(source.frames(start, count, entry)), whole[start:stop])
-    assert not any(from_the_beginning) or name.endswith(".ts")
+    assert not from_the_beginning or name.endswith(".ts")
 
 
 def test_where_frames_cannot_be_counted_there_is_no_entry(media, tmp_path):

@@ -121,8 +121,8 @@ def test_lines_that_do_not_fit_are_left_out(make_titled, media, tmp_path, monkey
 
     plain = StreamCopier.__init__
 
-    def init(self, path, output, target, **options):
-        plain(self, path, output, target, **options)
+    def init(self, layout, output, **options):
+        plain(self, layout, output, **options)
         self._output = Refusing(output)
 
     monkeypatch.setattr(StreamCopier, "__init__", init)

@@ -69,7 +69,7 @@ def restore(args: argparse.Namespace) -> None:
     model = onnx_restorer.load_model(args.model, args.threads)
     codec = args.codec or ("libvpx-vp9" if args.output.lower().endswith(".webm") else "libx264")
     encoding = Encoding(codec=codec, audio=not args.no_audio, frame_rate=args.fps)
-    with open_source(args.input, deinterlace=args.deinterlace) as source, ExitStack() as bars:
+    with open_source(args.input, deinterlace=args.deinterlace, frame_rate=args.fps) as source, ExitStack() as bars:
         # Open before the long work: what is wrong with the output is said at once.
         part = dict(start=args.start, num_frames=args.num_frames)
         options = dict(scale=model.scale, overwrite=args.overwrite, encoding=encoding)

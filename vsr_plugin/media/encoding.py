@@ -35,7 +35,7 @@ class Encoding:
             sources where the codec can, RGB for lossless codecs.
         audio: Copy the source's audio streams.
         frame_rate: Frames per second for a folder of images, 1/1000 to 1000; ``None`` means 25. A
-            video keeps its own timestamps.
+            video keeps its own timestamps, but for a stream without a container, which has none.
 
     Raises:
         MediaError: the frame rate is none.
@@ -59,7 +59,7 @@ class Encoding:
     audio: bool = setting(True, "leave the audio out", group=_GROUP, flag="--no-audio", changes_result=False)
     frame_rate: Fraction | None = setting(
         None,
-        "frame rate for a folder of images, e.g. 25 or 30000/1001 (default: 25)",
+        "frame rate for images and streams without a container, e.g. 25 or 30000/1001 (default: 25, or the stream's)",
         group=_GROUP,
         flag="--fps",
         metavar="R",

@@ -10,8 +10,8 @@ from vsr_plugin.errors import MediaError
 from vsr_plugin.files import hidden_place
 from vsr_plugin.media.deinterlacing import DEINTERLACE
 from vsr_plugin.media.encoding import Encoding
-from vsr_plugin.media.image_folder import IMAGE_SUFFIXES, ImageFolderSource
-from vsr_plugin.media.image_segments import PNGSegments
+from vsr_plugin.media.images.image_folder import IMAGE_SUFFIXES, ImageFolderSource
+from vsr_plugin.media.images.image_segments import PNGSegments
 from vsr_plugin.media.segmented import SegmentedOutput
 from vsr_plugin.media.sink import FrameSink, scaled_size
 from vsr_plugin.media.source import FrameSource
@@ -21,7 +21,13 @@ from vsr_plugin.media.video_segments import VideoSegments
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v")
 
 
-def open_source(path: str | os.PathLike, *, assume_matrix: str | None = None, deinterlace: str = "auto") -> FrameSource:
+def open_source(
+    path: str | os.PathLike,
+    *,
+    assume_matrix: str | None = None,
+    deinterlace: str = "auto",
+    frame_rate: Fraction | None = None,
+) -> FrameSource:
     """Open a video file, a folder of images or a single image for reading.
 
     Args:
@@ -32,6 +38,7 @@ def open_source(path: str | os.PathLike, *, assume_matrix: str | None = None, de
         deinterlace: of videos: ``'auto'`` makes whole frames where the video says that it is interlaced; ``'on'`` of
             all frames; ``'fields'`` one of every field, twice as many; ``'film'`` those of film that was made into
             video, four of five; ``'off'`` leaves frames as they are.
+        frame_rate: frames per second of a video stream without a container, in place of what it says itself.
 
     Raises:
         MediaError: the path does not exist, holds no images, or is not a video that decodes.
@@ -56,7 +63,7 @@ def open_source(path: str | os.PathLike, *, assume_matrix: str | None = None, de
         if deinterlace not in ("auto", "off"):
             raise MediaError(f"{source}: images are not deinterlaced; leave --deinterlace {deinterlace} out")
         return ImageFolderSource(source)
-    return VideoSource(source, assume_matrix=assume_matrix, deinterlace=deinterlace)
+    return VideoSource(source, assume_matrix=assume_matrix, deinterlace=deinterlace, frame_rate=frame_rate)
 
 
 def open_sink(
@@ -130,9 +137,9 @@ def open_segmented(
     target, is_folder = check_target(path, source)
     if is_folder:
         return PNGSegments(target, source, folder, size=size, overwrite=overwrite)
-    whole = source.covers_all(start, num_frames)
+    part = dict(start=start, num_frames=num_frames)
     encoding = encoding or Encoding()
-    return VideoSegments(target, source, folder, size=size, whole=whole, overwrite=overwrite, encoding=encoding)
+    return VideoSegments(target, source, folder, size=size, **part, overwrite=overwrite, encoding=encoding)
 
 
 def check_target(path: str | os.PathLike, source: FrameSource) -> tuple[Path, bool]:

@@ -154,7 +154,8 @@ class SegmentedOutput(ABC):
 
     def failed(self, index: int, error: BaseException) -> MediaError:
         """Return the error to raise when writing fails at frame ``index``."""
+        of_the_disk = isinstance(error, OSError)
+        way = "free space or choose another place" if of_the_disk else "choose another container such as .mkv or .mp4"
         return MediaError(
-            f"{self.path}: writing failed at frame {index} ({reason(error)}); "
-            "nothing is left there, free space or choose another place"
+            f"{self.path}: writing failed at frame {index} ({reason(error)}); nothing is left there, {way}"
         )

@@ -80,6 +80,8 @@ class FrameSource(ABC):
         colour: How the source's samples stand for colours.
         time_base: Unit of timestamps in seconds, ``None`` for images.
         average_rate: Frames per second, ``None`` for images.
+        constant_rate: Whether frames are known to follow at equal distances.
+        has_own_rate: It says when its frames are shown; of images and streams without a container, nothing does.
         codec: Of a video, FFmpeg's name of the codec, ``None`` for images.
         bits_per_pixel: Of a video, as its stream or its file's size tells, ``None`` when unknown.
         orientation: The turn that makes a frame upright; frames come as stored, not turned.
@@ -94,6 +96,8 @@ class FrameSource(ABC):
     colour: Colour
     time_base: Fraction | None = None
     average_rate: Fraction | None = None
+    constant_rate: bool = True
+    has_own_rate: bool = False
     codec: str | None = None
     bits_per_pixel: float | None = None
     orientation: Orientation = Orientation()

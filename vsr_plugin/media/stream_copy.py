@@ -2,43 +2,81 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.error import ArgumentError, FFmpegError, InvalidDataError
+from av.error import FFmpegError
 
 from vsr_plugin.errors import MediaError
+from vsr_plugin.media.avi_header import set_audio_starts
+from vsr_plugin.media.clock import Clock
 from vsr_plugin.media.source import Notes
-from vsr_plugin.media.video_file import open_input, reason
+from vsr_plugin.media.video_file import MEDIA_FAULTS, file_url, open_input, reason
+from vsr_plugin.media.video_layout import MUXERS, VideoLayout
+from vsr_plugin.media.video_reader import VideoSource
+
+#: Sound that begins so many seconds before the end of what was before it, where the clock jumps, is left out; in AVI,
+#: sound may be off by as much.
+_TOLERANCE = Fraction(1, 10)
+
+
+@dataclass
+class _Copy:
+    """A stream of the output: what it is, and how far it is, in its own unit of time.
+
+    ``begin`` and ``last`` are the timestamps of the first packet and of the last one, ``end`` the end of the latter,
+    all ``None`` before the first. ``taken`` and ``refused`` count packets.
+    """
+
+    stream: av.stream.Stream
+    codec: str
+    is_subtitle: bool
+    begin: int | None = None
+    last: int | None = None
+    end: int | None = None
+    taken: int = 0
+    refused: int = 0
 
 
 class StreamCopier:
-    """Copies packets of a file's audio and subtitle streams, unchanged, into an output container.
+    """Copies packets of a file's audio and subtitle streams into an output container.
 
-    Reads with a handle of its own, so that reading frames and copying do not wait for each other. Audio must be copied;
-    subtitles are as far as the output can hold them. :attr:`notes` tells what was not copied.
+    What is in a packet stays as it is. Its time is that of the source's frames, and later than that of the packet
+    before, as every container wants it. Reads with a handle of its own, so that reading frames and copying do not wait
+    for each other. Audio must be copied; subtitles are as far as the output can hold them. :attr:`notes` tells what was
+    not copied.
     """
 
     def __init__(
-        self, path: Path, output: av.container.OutputContainer, target: Path, *, audio: bool, subtitles: bool
+        self, layout: VideoLayout, output: av.container.OutputContainer, *, audio: bool, subtitles: bool
     ) -> None:
         """Add one output stream per stream.
+
+        Args:
+            layout: Of an output made from a video.
+            output: The container, to which nothing was written yet.
+            audio: Copy audio.
+            subtitles: Copy subtitles.
 
         Raises:
             MediaError: the output container cannot hold a codec of the audio.
         """
         self.notes = Notes()
-        self._output = output
-        self._input = open_input(path)
-        self._streams: dict[int, av.stream.Stream] = {}
-        self._subtitles: set[int] = set()
+        self._layout, self._output = layout, output
+        source: VideoSource = layout.source
+        self._input = open_input(source.path)
+        self._copies: dict[int, _Copy] = {}
         try:
             for stream in self._input.streams.audio if audio else ():
-                self._streams[stream.index] = self._add_audio(stream, target)
+                self._copies[stream.index] = self._add_audio(stream)
             for stream in self._input.streams.subtitles if subtitles else ():
-                self._add_subtitles(stream, target)
+                self._add_subtitles(stream)
+            self._clock = Clock(self._input, self._input.streams[source.stream_index])
         except BaseException:
             self._input.close()
             raise
@@ -50,39 +88,43 @@ class StreamCopier:
     @property
     def has_subtitles(self) -> bool:
         """Whether there are some that the output may be able to hold."""
-        return bool(self._subtitles)
+        return any(copy.is_subtitle for copy in self._copies.values())
 
-    def _add_audio(self, stream: av.AudioStream, target: Path) -> av.stream.Stream:
+    def _add_audio(self, stream: av.AudioStream) -> _Copy:
         try:
-            return self._add(stream)
+            return self._add(stream, is_subtitle=False)
         except (FFmpegError, ValueError, AttributeError) as error:
-            others = " or ".join(suffix for suffix in (".mkv", ".mov") if suffix != target.suffix.lower())
+            target = self._layout.target
+            codec = _codec(stream)
             raise MediaError(
-                f"{target}: a {target.suffix} file cannot hold the source's {_codec(stream)} audio; "
-                f"choose {others}, or drop the audio with --no-audio"
+                f"{target}: a {target.suffix} file cannot hold the source's {codec} audio; "
+                f"{_other_containers(stream, target.suffix.lower())}, or drop the audio with --no-audio"
             ) from error
 
-    def _add_subtitles(self, stream: av.subtitles.stream.SubtitleStream, target: Path) -> None:
+    def _add_subtitles(self, stream: av.subtitles.stream.SubtitleStream) -> None:
         try:
-            self._streams[stream.index] = self._add(stream)
-            self._subtitles.add(stream.index)
+            self._copies[stream.index] = self._add(stream, is_subtitle=True)
         except (FFmpegError, ValueError, AttributeError):
-            self.notes.add(subtitles_left_out(target, f"{_codec(stream)} subtitles"))
+            self.notes.add(subtitles_left_out(self._layout.target, f"{_codec(stream)} subtitles"))
 
-    def _add(self, stream: av.stream.Stream) -> av.stream.Stream:
+    def _add(self, stream: av.stream.Stream, *, is_subtitle: bool) -> _Copy:
         copy = self._output.add_stream_from_template(stream)
         copy.metadata.update({k: v for k, v in stream.metadata.items() if k in ("language", "title")})
         copy.disposition = stream.disposition
-        return copy
+        return _Copy(copy, _codec(stream), is_subtitle)
 
     def _read(self) -> Iterator[av.Packet]:
-        wanted = [self._input.streams[index] for index in self._streams]
+        wanted = [self._input.streams[index] for index in self._copies]
         try:
-            for packet in self._input.demux(wanted) if wanted else ():
-                if packet.size and packet.dts is not None:
+            for packet in self._clock.packets(wanted) if wanted else ():
+                if packet.dts is None:
+                    packet.dts = packet.pts
+                # What an edit list hides is played where there is none.
+                hidden = packet.is_discard and not self._layout.has_edit_lists
+                if packet.size and packet.dts is not None and not hidden:
                     yield packet
         except FFmpegError as error:
-            what = "audio and subtitles are" if self._subtitles else "the audio is"
+            what = "audio and subtitles are" if self.has_subtitles else "the audio is"
             self.notes.add(f"{what} cut off or damaged ({reason(error)}); what can be read is copied")
 
     def trim(self, offset: Fraction) -> None:
@@ -90,7 +132,11 @@ class StreamCopier:
         self._offset, self._trim = offset, True
 
     def copy_until(self, end: Fraction | None) -> None:
-        """Write packets that begin before ``end`` seconds of the source; ``None`` means the rest."""
+        """Write packets that begin before ``end`` seconds of the source; ``None`` means the rest.
+
+        Raises:
+            FFmpegError: the disk is full or fails.
+        """
         while True:
             packet = self._waiting or next(self._packets, None)
             self._waiting = None
@@ -110,31 +156,147 @@ class StreamCopier:
                     packet.pts -= shift
             self._write(packet)
 
+    def copy_rest(self, end: Fraction | None) -> None:
+        """As :meth:`copy_until`, and then say what did not fit."""
+        self.copy_until(end)
+        for copy in self._copies.values():
+            if copy.refused and copy.is_subtitle:
+                self.notes.add("some subtitles do not fit into the output; they are left out")
+            elif copy.refused:
+                self.notes.add(
+                    f"{copy.refused} of {copy.taken} packets of the {copy.codec} audio do not fit into the output; "
+                    "they are left out"
+                )
+
+    def complete(self, path: Path) -> None:
+        """Add to the finished file at ``path`` what the muxer does not write.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        sounds = [copy for copy in self._copies.values() if not copy.is_subtitle]
+        if self._layout.muxer == "avi" and any(copy.begin for copy in sounds):
+            set_audio_starts(path, [(copy.begin or 0) * copy.stream.time_base for copy in sounds])
+
+    def check(self, path: Path) -> None:
+        """See whether what was written is what there is to hear; for a finished file at ``path`` without video.
+
+        Raises:
+            MediaError: it is not.
+        """
+        target = self._layout.target
+        way = f"choose {'.mp4' if target.suffix == '.mkv' else '.mkv'}, or drop the audio with --no-audio"
+        sounds = {i: copy for i, copy in enumerate(self._copies.values()) if not copy.is_subtitle and copy.taken}
+        for copy in sounds.values():
+            if 2 * copy.refused > copy.taken:
+                raise MediaError(f"{target}: a {target.suffix} file takes none of the {copy.codec} audio; {way}")
+        if self._layout.muxer != "avi":
+            return
+        # Which has no timestamps: what is before a sound makes its time, and of some codecs nothing can be missing.
+        ends: dict[int, Fraction] = {}
+        with open_input(path) as container:
+            for packet in container.demux(list(container.streams.audio)):
+                if packet.size:
+                    ends[packet.stream.index] = packet.pts * packet.time_base
+        for i, copy in sounds.items():
+            if i not in ends or abs(ends[i] - copy.last * copy.stream.time_base) > _TOLERANCE:
+                raise MediaError(
+                    f"{target}: the {copy.codec} audio has gaps, which a .avi file cannot have of that kind; {way}"
+                )
+
     def _cut_to_rest(self, packet: av.Packet, unit: Fraction) -> bool:
         """Let a subtitle that is on screen at the offset begin there; tell whether it is one."""
         start = round(self._offset / unit)
         end = (packet.pts or 0) + (packet.duration or 0)
-        if packet.stream.index not in self._subtitles or packet.pts is None or end <= start:
+        if not self._copies[packet.stream.index].is_subtitle or packet.pts is None or end <= start:
             return False
         packet.pts = packet.dts = start
         packet.duration = end - start
         return True
 
     def _write(self, packet: av.Packet) -> None:
-        index = packet.stream.index
-        packet.stream = self._streams[index]
+        copy = self._copies[packet.stream.index]
+        if not self._set_times(packet, copy):
+            return
+        packet.stream = copy.stream
+        copy.taken += 1
         try:
             self._output.mux_one(packet)
-        except (ArgumentError, InvalidDataError):
-            # Hours of work must not fail for a line of text.
-            if index not in self._subtitles:
+        except FFmpegError as error:
+            if isinstance(error, OSError):
                 raise
-            self.notes.add("some subtitles do not fit into the output; they are left out")
+            # Hours of work must not fail for a line of text or a moment of sound.
+            copy.refused += 1
+
+    def _set_times(self, packet: av.Packet, copy: _Copy) -> bool:
+        """Give a packet its times in the unit of its output stream; returns whether it is copied at all."""
+        unit, target = Fraction(packet.time_base), copy.stream.time_base
+        pts, dts, duration = (
+            None if ticks is None else round(ticks * unit / target)
+            for ticks in (packet.pts, packet.dts, packet.duration or 0)
+        )
+        if copy.end is not None and self._clock.jumps and not copy.is_subtitle and dts < copy.end - _TOLERANCE / target:
+            self.notes.add("where the clock of the video jumps, sound of both sides overlaps; the later is left out")
+            return False
+        copy.begin = dts if copy.begin is None else copy.begin
+        if self._layout.muxer == "avi" and not copy.is_subtitle:
+            copy.last = dts
+            pts = dts = _place_in_avi(packet.dts * unit / target, copy)
+        else:
+            copy.last = dts = dts if copy.last is None else max(dts, copy.last + 1)
+        copy.end = dts + duration
+        packet.dts = dts
+        packet.pts = pts if pts is None else max(pts, dts)
+        packet.duration, packet.time_base = duration, target
+        return True
 
     def close(self) -> None:
         """Close the input."""
         self._packets.close()
         self._input.close()
+
+
+def _place_in_avi(time: Fraction, copy: _Copy) -> int:
+    """Where a packet of sound goes in AVI: behind the one before, unless one or more are missing between them.
+
+    Places count from the first packet; what that one's time is, the header says.
+    """
+    end = copy.end or 0
+    missing = time - copy.begin - end
+    return end + round(missing) if missing > Fraction(3, 4) else end
+
+
+def rehearse(
+    layout: VideoLayout, path: Path, *, audio: bool, subtitles: bool, begin: Fraction | None, end: Fraction | None
+) -> None:
+    """Copy audio and subtitles into a file of their own, to find out whether they can be before the long work.
+
+    Args:
+        layout: Of an output made from a video.
+        path: The file, which may be deleted then.
+        audio: Copy audio.
+        subtitles: Copy subtitles.
+        begin: Where the output begins, in seconds of the source, if not at 0.
+        end: Where it ends, about; ``None`` for the end of the source.
+
+    Raises:
+        MediaError: the output cannot hold them.
+        OSError: the disk is full or fails.
+    """
+    output = av.open(file_url(path), "w", format=layout.muxer, container_options=layout.muxer_options())
+    copier = StreamCopier(layout, output, audio=audio, subtitles=subtitles)
+    try:
+        output.start_encoding()
+        if begin is not None:
+            copier.trim(begin)
+        copier.copy_rest(end)
+        output.close()
+        copier.complete(path)
+        copier.check(path)
+    finally:
+        copier.close()
+        with suppress(*MEDIA_FAULTS):
+            output.close()
 
 
 def subtitles_left_out(target: Path, what: str) -> str:
@@ -145,3 +307,24 @@ def subtitles_left_out(target: Path, what: str) -> str:
 
 def _codec(stream: av.stream.Stream) -> str:
     return stream.codec_context.codec.canonical_name if stream.codec_context is not None else "unknown"
+
+
+def _other_containers(stream: av.AudioStream, suffix: str) -> str:
+    """What to do with sound that a container cannot hold."""
+    holding = [other for other in (".mkv", ".mp4", ".mov", ".avi") if other != suffix and _takes(MUXERS[other], stream)]
+    if holding:
+        return f"choose {' or '.join(holding)}"
+    return "convert it first (ffmpeg -i IN -map 0 -c copy -c:a flac OUT.mkv)"
+
+
+def _takes(muxer: str, stream: av.AudioStream) -> bool:
+    output = av.open(io.BytesIO(), "w", format=muxer)
+    try:
+        output.add_stream_from_template(stream)
+        output.start_encoding()
+    except (FFmpegError, ValueError, AttributeError):
+        return False
+    finally:
+        with suppress(*MEDIA_FAULTS):
+            output.close()
+    return True

@@ -12,7 +12,7 @@ from av.codec.context import Flags
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.orientation import scale_display_matrix
 from vsr_plugin.media.source import Notes
-from vsr_plugin.media.stream_copy import StreamCopier, subtitles_left_out
+from vsr_plugin.media.stream_copy import StreamCopier, rehearse, subtitles_left_out
 from vsr_plugin.media.video_file import MEDIA_FAULTS, file_url, open_input, reason
 from vsr_plugin.media.video_layout import VideoLayout
 from vsr_plugin.media.video_reader import VideoSource
@@ -41,10 +41,11 @@ class VideoContainer:
             MediaError: codec, container and audio do not go together, or the file cannot be written.
         """
         self.notes = Notes()
-        self._layout = layout
+        self._layout, self._path = layout, path
         self._copier: StreamCopier | None = None
         self._container: av.container.OutputContainer | None = None
         self._is_open = False
+        self._copied: dict[str, bool] = {}
         try:
             self._open(path, audio=audio, subtitles=True)
         except MEDIA_FAULTS as error:
@@ -80,7 +81,7 @@ class VideoContainer:
     def _refused(self, error: BaseException, audio: bool) -> MediaError:
         layout = self._layout
         target = layout.target
-        without = ", or drop the audio with --no-audio" if self._copier is not None and audio else ""
+        without = ", or drop the audio with --no-audio" if self._copied and audio else ""
         return MediaError(
             f"{target}: cannot be written as {layout.codec} {layout.pix_fmt} {layout.width}x{layout.height} in "
             f"{target.suffix} ({reason(error)}); choose another codec or container such as .mkv{without}"
@@ -113,13 +114,55 @@ class VideoContainer:
         if layout.whole and hasattr(self._container, "set_chapters"):
             with open_input(source.path) as container:
                 chapters = container.chapters()
+            for chapter in chapters:
+                for end in ("start", "end"):
+                    chapter[end] -= round(source.start / chapter["time_base"])
             if chapters:
                 self._container.set_chapters(chapters)
+        self._attach_files(source)
         if source.audio_indices and not audio:
             self.notes.add("the audio is left out as asked")
         if (source.audio_indices and audio) or (source.has_subtitles and subtitles):
-            self._copier = StreamCopier(source.path, self._container, layout.target, audio=audio, subtitles=subtitles)
+            self._copied = dict(audio=audio, subtitles=subtitles)
+            self._copier = StreamCopier(layout, self._container, **self._copied)
             self.notes.add(*self._copier.notes)
+
+    def _attach_files(self, source: VideoSource) -> None:
+        if not source.num_attachments:
+            return
+        if self._layout.muxer != "matroska":
+            suffix = self._layout.target.suffix
+            self.notes.add(
+                f"{source.num_attachments} attached files (fonts of subtitles, say) are not copied, a {suffix} file "
+                "cannot hold them; .mkv does"
+            )
+            return
+        with open_input(source.path) as container:
+            for stream in container.streams:
+                if stream.type == "attachment":
+                    kind = stream.metadata.get("mimetype", "application/octet-stream")
+                    self._container.add_attachment(stream.metadata.get("filename", "attachment"), kind, stream.data)
+
+    def rehearse(self, path: Path, begin: Fraction | None, end: Fraction | None) -> None:
+        """Copy audio and subtitles into a file that is thrown away; for an output that was thrown away itself.
+
+        Args:
+            path: The file.
+            begin: See :func:`vsr_plugin.media.stream_copy.rehearse`.
+            end: See there.
+
+        Raises:
+            MediaError: the output cannot hold them.
+            OSError: the disk is full or fails.
+        """
+        if not self._copied:
+            return
+        try:
+            rehearse(self._layout, path, **self._copied, begin=begin, end=end)
+        except MEDIA_FAULTS as error:
+            if isinstance(error, OSError):
+                raise
+            raise self._refused(error, self._copied["audio"]) from error
 
     @property
     def global_header(self) -> bool:
@@ -128,7 +171,7 @@ class VideoContainer:
 
     def begin(self, first_pts: int) -> None:
         """Say at which timestamp of the source, in its units, the first frame is."""
-        if self._copier is not None and not self._layout.whole:
+        if self._copier is not None and self._layout.from_first_frame:
             self._copier.trim(first_pts * self._layout.source_unit)
 
     def mux(self, packet: av.Packet, until: Fraction) -> None:
@@ -148,10 +191,13 @@ class VideoContainer:
         Raises:
             FFmpegError: the disk is full.
         """
-        if self._copier is not None:
-            self._copier.copy_until(None if self._layout.whole else end)
-            self.notes.add(*self._copier.notes)
+        copier = self._copier
+        if copier is not None:
+            copier.copy_rest(None if self._layout.whole else end)
+            self.notes.add(*copier.notes)
         self._close()
+        if copier is not None:
+            copier.complete(self._path)
 
     def _close(self) -> None:
         copier, container = self._copier, self._container

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -16,9 +15,6 @@ from vsr_plugin.media.orientation import Orientation
 
 #: What PyAV raises for a fault of the file, the disk or the codec.
 MEDIA_FAULTS = (FFmpegError, OSError, ValueError)
-
-# Files that were cut and joined without care declare the unit of their timestamps as their frame rate.
-_IMPOSSIBLE_RATE = 1000
 
 # FFmpeg opens these as "video" although they are text: it draws the characters.
 _TEXT_DEMUXERS = {"tty", "bin", "xbin", "adf", "idf", "ansi"}
@@ -88,42 +84,6 @@ def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
 def read_orientation(matrix: tuple[int, ...] | None) -> Orientation | None:
     """Return the turn a display matrix describes, ``None`` for an odd angle."""
     return Orientation() if matrix is None else Orientation.from_display_matrix(matrix)
-
-
-def survey_timing(path: Path, stream: av.VideoStream, rate: Fraction) -> tuple[bool, int | None]:
-    """Tell whether frames follow at equal distances, and how many there are if that was counted.
-
-    The container's index answers where it lists every frame. Otherwise (Matroska, transport
-    streams) all packets are read once, without decoding; timestamps may be off by their rounding.
-    """
-    times = sorted(entry.timestamp for entry in stream.index_entries)
-    if stream.frames and len(times) == stream.frames:
-        step = times[1] - times[0] if len(times) > 1 else stream.duration
-        even = all(b - a == step for a, b in pairwise(times))
-        return even and stream.duration in (None, step * len(times)), None
-    times = []
-    with open_input(path) as container:
-        try:
-            for packet in container.demux(container.streams[stream.index]):
-                if packet.size and not packet.is_discard:
-                    times.append(packet.pts)
-        except FFmpegError:
-            # The reader meets the same fault and tells about it.
-            pass
-    if None in times:
-        return True, len(times)
-    times.sort()
-    step = 1 / (rate * stream.time_base)
-    even = all(abs(time - times[0] - i * step) <= 1 for i, time in enumerate(times))
-    return even, len(times) or None
-
-
-def known_rate(stream: av.VideoStream) -> Fraction | None:
-    """Return the average rate in frames per second, the guessed one without it, and none that cannot be one."""
-    for rate in (stream.average_rate, stream.guessed_rate):
-        if rate and rate < _IMPOSSIBLE_RATE:
-            return Fraction(rate)
-    return None
 
 
 def matroska_end(stream: av.stream.Stream) -> Fraction | None:

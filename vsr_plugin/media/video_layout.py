@@ -10,11 +10,12 @@ from av.codec.context import Flags
 
 from vsr_plugin.media.colour import output_colour
 from vsr_plugin.media.encoding import NO_COLOUR_TAGS, Encoding, choose_pix_fmt, encoder_options, find_codec
-from vsr_plugin.media.image_folder import ImageFolderSource
+from vsr_plugin.media.images.image_folder import ImageFolderSource
 from vsr_plugin.media.source import FrameSource, Notes
 from vsr_plugin.media.video_reader import VideoSource
 
-_MUXERS = {
+#: FFmpeg's names of the containers that can be written.
+MUXERS = {
     ".mp4": "mp4",
     ".m4v": "mp4",
     ".mov": "mov",
@@ -35,6 +36,8 @@ class VideoLayout:
         size: Rows and columns of the frames, before any turn.
         whole: All frames of the source will come: timestamps and audio stay as they are.
             Otherwise both are moved so that the first frame is at zero.
+        from_first_frame: The first frame is at zero, and sound before it is left out. AVI has no other way.
+        has_edit_lists: The container can hold sound that is not played.
         muxer: FFmpeg's name of the container.
         codec: FFmpeg's name of the encoder.
         pix_fmt: Pixel format to encode in.
@@ -55,7 +58,9 @@ class VideoLayout:
         """Raises ``MediaError`` if codec, pixel format, quality or size do not go together."""
         self.target, self.source, self.size, self.whole = target, source, size, whole
         self.notes = Notes()
-        self.muxer = _MUXERS[target.suffix.lower()]
+        self.muxer = MUXERS[target.suffix.lower()]
+        self.from_first_frame = not whole or self.muxer == "avi"
+        self.has_edit_lists = self.muxer in ("mp4", "mov")
         self.codec = find_codec(encoding.codec).name
         self._options = encoder_options(self.codec, encoding)
         self.bake = self._must_bake()
@@ -98,7 +103,7 @@ class VideoLayout:
             self.unit = self.source_unit = 1 / self.rate
             self._reorder = True
             return
-        if encoding.frame_rate is not None:
+        if encoding.frame_rate is not None and source.has_own_rate:
             self.notes.add("the frame rate is the video's own; the one asked for is for images")
         self.rate = source.average_rate
         self.unit = self.source_unit = source.time_base
@@ -124,7 +129,7 @@ class VideoLayout:
 
     def muxer_options(self) -> dict[str, str]:
         """Return the container's options."""
-        if self.muxer not in ("mp4", "mov"):
+        if not self.has_edit_lists:
             return {"avoid_negative_ts": "disabled"}
         ticks = self.unit.denominator
         # The file's own clock, 1000 by default, limits how exact the length of a stream is.
@@ -173,7 +178,7 @@ class VideoLayout:
 
     def offset(self, first_pts: int | None) -> int:
         """Return what to take off all timestamps, in ``source_unit``, given the first one (``None``: images)."""
-        return 0 if self.whole or first_pts is None else first_pts
+        return first_pts if self.from_first_frame and first_pts is not None else 0
 
     def after(self, last: int | None, time: int) -> int:
         """Return the timestamp for a frame due at ``time`` when the frame before has the timestamp ``last``."""

@@ -11,10 +11,12 @@ from itertools import chain
 from pathlib import Path
 
 import av
+from av.codec.context import Flags
 from av.error import FFmpegError
 from av.video.frame import PictureType
 
 from vsr_plugin.errors import MediaError
+from vsr_plugin.media.clock import Clock, PictureTimes, file_start, has_clock, known_rate, survey_timing
 from vsr_plugin.media.colour import ToRGB, describe
 from vsr_plugin.media.deinterlacing import DEINTERLACE, whole_frames
 from vsr_plugin.media.orientation import Orientation
@@ -22,13 +24,11 @@ from vsr_plugin.media.source import Entry, Frame, FrameSource
 from vsr_plugin.media.video_file import (
     display_matrix,
     is_attached_picture,
-    known_rate,
     matroska_end,
     open_input,
     pick_video_stream,
     read_orientation,
     reason,
-    survey_timing,
 )
 
 _DEFAULT_RATE = Fraction(25)
@@ -44,62 +44,93 @@ class _Tally:
     pictures: int = 0
     frames: int = 0
     filtered: bool = False
+    jumps: int = 0
     last_fault: str = ""
 
     @property
     def is_clean(self) -> bool:
         """Whether every packet so far has become one frame, so that frames can be counted from any of them."""
-        return not (self.faults or self.discarded or self.corrupt or self.filtered)
+        return not (self.faults or self.discarded or self.corrupt or self.filtered or self.jumps)
 
 
 class VideoSource(FrameSource):
     """A video file; see :class:`FrameSource` for the common attributes.
 
     Attributes:
+        stream_index: Number of the stream that is read.
+        start: The second of the file's own clock that is 0 here, for picture, sound and all.
+        first_time: When the first frame is shown, in seconds from there.
         display_matrix: The container's display matrix, nine integers, or ``None``.
-        constant_rate: Whether frames are known to follow at equal distances.
         audio_indices: Stream numbers of the audio streams.
         has_subtitles: Whether there are subtitle streams.
+        num_attachments: Files that are attached, fonts of the subtitles mostly.
         metadata: The container's tags (title, artist, ...).
     """
 
     kind = "video"
 
-    def __init__(self, path: Path, *, assume_matrix: str | None = None, deinterlace: str = "auto") -> None:
-        """Read the header and decode one frame.
+    def __init__(
+        self,
+        path: Path,
+        *,
+        assume_matrix: str | None = None,
+        deinterlace: str = "auto",
+        frame_rate: Fraction | None = None,
+    ) -> None:
+        """Read the header and decode one frame; ``frame_rate`` is for files without timestamps.
 
         Raises:
             MediaError: the file is no video or nothing in it decodes.
         """
         super().__init__(path)
+        self._patched = False
         with open_input(path) as container:
-            stream = pick_video_stream(container, path)
-            stream.thread_type = "AUTO"
-            tally = _Tally()
-            first = next(_decode(container, stream, tally), None)
-            if first is None:
-                why = f" ({tally.last_fault})" if tally.last_fault else ""
-                raise MediaError(
-                    f"{path}: no frame of the video decodes{why}; the file is damaged or cut off, get a whole copy"
-                )
-            self._read_stream(container, stream)
-            self._read_frame(first, assume_matrix)
-            self._choose_fields(first, deinterlace)
+            self.stream_index = pick_video_stream(container, path).index
+        tally = _Tally()
+        first = self._first(tally)
+        if first is None:
+            # A part of a video without the picture that all others build on: what decodes of it is a patchwork.
+            self._patched = True
+            first = self._first(_Tally())
+        if first is None:
+            why = f" ({tally.last_fault})" if tally.last_fault else ""
+            raise MediaError(
+                f"{path}: no frame of the video decodes{why}; the file is damaged or cut off, get a whole copy"
+            )
+        with open_input(path) as container:
+            self._read_stream(container, container.streams[self.stream_index], frame_rate)
+        self.first_time = Fraction(0) if first.pts is None else first.pts * Fraction(first.time_base)
+        self._read_frame(first, assume_matrix)
+        self._choose_fields(first, deinterlace)
 
-    def _read_stream(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
-        self._stream_index = stream.index
-        self._listed = stream.frames or None
+    def _first(self, tally: _Tally) -> av.VideoFrame | None:
+        with closing(self._decoded(tally)) as pictures:
+            return next(pictures, None)
+
+    def _read_stream(
+        self, container: av.container.InputContainer, stream: av.VideoStream, frame_rate: Fraction | None
+    ) -> None:
+        self.start = file_start(container)
+        self.has_own_rate = has_clock(container)
         index = list(stream.index_entries)
+        # Of what an edit list leaves out from a key frame on, nothing is in the index; and AVI counts empty packets,
+        # by which it shows a frame once more, as frames. The index of a cut-off AVI is lost.
+        self._listed = (len(index) if len(index) > 1 else stream.frames) if stream.frames else None
         # An edit list cuts frames off that are in the file and listed.
         self.num_frames = self._listed and (self._listed - sum(entry.is_discard for entry in index) or None)
         size = self.path.stat().st_size
         self._all_there = len(index) == self._listed and all(entry.pos + entry.size <= size for entry in index)
         self.time_base = Fraction(stream.time_base)
-        rate = known_rate(stream)
+        rate = known_rate(container, stream)
+        if not self.has_own_rate and frame_rate is not None:
+            rate = Fraction(frame_rate).limit_denominator(10_000)
         if rate is None:
-            self.notes.add(f"the video declares no frame rate; {_DEFAULT_RATE} frames per second are assumed")
+            way = "" if self.has_own_rate else " (--fps says another)"
+            self.notes.add(f"the video declares no frame rate; {_DEFAULT_RATE} frames per second are assumed{way}")
         self.average_rate = rate or _DEFAULT_RATE
         self.constant_rate, self._counted = survey_timing(self.path, stream, self.average_rate)
+        if not self.has_own_rate:
+            self.time_base = Fraction(1, self.average_rate.numerator)
         self.sample_aspect_ratio = stream.sample_aspect_ratio or None
         self._duration = stream.duration
         seconds = None
@@ -108,7 +139,8 @@ class VideoSource(FrameSource):
         elif container.duration:
             seconds = Fraction(container.duration, av.time_base)
         self._seconds = seconds
-        self._declared_end = matroska_end(stream)
+        declared_end = matroska_end(stream)
+        self._declared_end = None if declared_end is None else declared_end - self.start
         self.codec = stream.codec_context.codec.canonical_name  # of AV1 the name would be its decoder's
         bits = stream.bit_rate * seconds if stream.bit_rate and seconds else 8 * size
         pixels = stream.codec_context.width * stream.codec_context.height
@@ -117,10 +149,13 @@ class VideoSource(FrameSource):
         self.metadata = dict(container.metadata)
         self.audio_indices = tuple(s.index for s in container.streams.audio)
         self.has_subtitles = bool(container.streams.subtitles)
+        self.num_attachments = sum(s.type == "attachment" for s in container.streams)
         others = [
             "video" if s.type == "video" else s.type
             for s in container.streams
-            if s.index != stream.index and s.type not in ("audio", "subtitle") and not is_attached_picture(s)
+            if s.index != stream.index
+            and s.type not in ("audio", "subtitle", "attachment")
+            and not is_attached_picture(s)
         ]
         if others:
             kinds = ", ".join(f"{others.count(kind)} {kind}" for kind in sorted(set(others)))
@@ -196,7 +231,8 @@ class VideoSource(FrameSource):
         to_rgb = ToRGB(self.colour, self.bit_depth)
         timestamps = _Timestamps(self)
         pending: Frame | None = None
-        with closing(self._decoded(tally, timestamps, entry)) as decoded:
+        found = self._decoded(tally) if entry is None else self._decoded_from(tally, timestamps, entry)
+        with closing(found) as decoded:
             entry = None
             pictures = self._check_sizes(decoded)
             if self._deinterlace == "auto":
@@ -227,18 +263,26 @@ class VideoSource(FrameSource):
             if stop is not None and tally.frames < stop:
                 self.notes.add(f"{tally.frames - start} frames from {start} on exist, {num_frames} were asked for")
 
-    def _decoded(self, tally: _Tally, timestamps: _Timestamps, entry: Entry | None) -> Iterator[av.VideoFrame]:
-        """Yield what decodes from ``entry`` on, from the beginning without it or where it is not found."""
+    def _decoded(self, tally: _Tally) -> Iterator[av.VideoFrame]:
+        """Yield what decodes from the beginning on."""
         with open_input(self.path) as container:
-            stream = container.streams[self._stream_index]
-            stream.thread_type = "AUTO"
+            yield from _decode(container, self._open_decoder(container), tally)
+
+    def _open_decoder(self, container: av.container.InputContainer) -> av.VideoStream:
+        stream = container.streams[self.stream_index]
+        stream.thread_type = "AUTO"
+        if self._patched:
+            stream.codec_context.flags |= int(Flags.output_corrupt)
+        return stream
+
+    def _decoded_from(self, tally: _Tally, timestamps: _Timestamps, entry: Entry) -> Iterator[av.VideoFrame]:
+        """Yield what decodes from ``entry`` on, from the beginning where it is not found."""
+        with open_input(self.path) as container:
+            stream = self._open_decoder(container)
             pictures = _decode(container, stream, tally)
-            if entry is None:
-                yield from pictures
-                return
             first = None
             with suppress(FFmpegError):  # some files cannot be sought in
-                container.seek(entry.pts, stream=stream)
+                container.seek(entry.pts + round(self.start / stream.time_base), stream=stream)
                 # Where a group of pictures is open, some that belong before its key frame come first, and damaged.
                 first = next(
                     (picture for picture in pictures if picture.pts is not None and picture.pts >= entry.pts), None
@@ -251,7 +295,7 @@ class VideoSource(FrameSource):
                 yield from pictures
                 return
         tally.faults = tally.discarded = tally.corrupt = tally.pictures = 0
-        yield from self._decoded(tally, timestamps, None)
+        yield from self._decoded(tally)
 
     def _whole_from_first_interlaced(self, pictures: Iterator[av.VideoFrame], tally: _Tally) -> Iterator[av.VideoFrame]:
         """Pass pictures on as they are, until one says that it is interlaced."""
@@ -293,6 +337,9 @@ class VideoSource(FrameSource):
             )
         if tally.corrupt:
             self.notes.add(f"{tally.corrupt} frames are damaged and shown as the decoder patched them")
+        if tally.jumps:
+            times = "once" if tally.jumps == 1 else f"{tally.jumps} times"
+            self.notes.add(f"the clock of the video jumps {times}; picture and sound go on there without a gap")
         if timestamps.missing:
             self.notes.add(
                 f"{timestamps.missing} frames have no timestamp; it is made from {self.average_rate} frames per second"
@@ -312,7 +359,7 @@ class _Timestamps:
         self._source = source
         self._step = 1 / (source.average_rate * source.time_base)
         self.first: int | None = None
-        self._anchor, self._since_anchor = Fraction(0), 0
+        self._anchor, self._since_anchor = Fraction(0), Fraction(0)
         self._last: int | None = None
         self.missing = 0
         self.disordered = 0
@@ -321,15 +368,16 @@ class _Timestamps:
         """Return the timestamp of the next frame in units of the source's time base."""
         pts = self._in_units(picture.pts, picture)
         if pts is not None and (self._last is None or pts > self._last):
-            self._anchor, self._since_anchor = Fraction(pts), 0
+            self._anchor, self._since_anchor = Fraction(pts), Fraction(0)
         else:
             if pts is None:
                 self.missing += 1
             else:
                 self.disordered += 1
-            # Counted from the last real timestamp, so that rounding does not add up.
+            # Counted from the last real timestamp, so that rounding does not add up. Half a frame after it, so that
+            # the next one can have its own time, if this one's is the same as that of the frame before.
             if self._last is not None:
-                self._since_anchor += 1
+                self._since_anchor += 1 if self._since_anchor or pts is None else Fraction(1, 2)
             made = round(self._anchor + self._since_anchor * self._step)
             pts = made if self._last is None else max(made, self._last + 1)
         if self.first is None:
@@ -363,7 +411,8 @@ class _Timestamps:
 
 def _decode(container: av.container.InputContainer, stream: av.VideoStream, tally: _Tally) -> Iterator[av.VideoFrame]:
     """Yield what decodes of ``stream``, counting in ``tally`` what does not."""
-    packets = container.demux(stream)
+    clock, times = Clock(container, stream), PictureTimes(container)
+    packets = clock.packets([stream])
     while True:
         try:
             packet = next(packets, None)
@@ -371,7 +420,10 @@ def _decode(container: av.container.InputContainer, stream: av.VideoStream, tall
             # Reading stops here, but the decoder still holds frames that it has read.
             tally.faults, tally.last_fault = tally.faults + 1, reason(error)
             packet = None
+        tally.jumps = clock.jumps
         try:
+            if packet is not None:
+                times.sent(packet)
             pictures = stream.decode(packet)
         except EOFError:
             # The demuxer has flushed the decoder already.
@@ -379,11 +431,14 @@ def _decode(container: av.container.InputContainer, stream: av.VideoStream, tall
         except FFmpegError as error:
             tally.faults, tally.last_fault = tally.faults + 1, reason(error)
             pictures = []
+            if packet is not None:
+                times.lost(packet)
         if packet is not None:
             tally.discarded += bool(packet.size and packet.is_discard)
         for picture in pictures:
             tally.corrupt += bool(picture.is_corrupt)
             tally.pictures += 1
+            picture.pts = times.of(picture)
             yield picture
         if packet is None:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -17,10 +18,11 @@ from vsr_plugin.media.source import Frame, FrameSource
 from vsr_plugin.media.video_container import VideoContainer
 from vsr_plugin.media.video_file import MEDIA_FAULTS
 from vsr_plugin.media.video_layout import VideoLayout
+from vsr_plugin.media.video_reader import VideoSource
 
 
 class VideoSegments(SegmentedOutput):
-    """See :class:`SegmentedOutput`, and :class:`VideoLayout` for ``whole`` and ``encoding``."""
+    """See :class:`SegmentedOutput`, :class:`VideoLayout` for ``encoding``, and ``FrameSource.frames`` for the rest."""
 
     kind = "video"
 
@@ -31,12 +33,15 @@ class VideoSegments(SegmentedOutput):
         folder: Path,
         *,
         size: tuple[int, int],
-        whole: bool,
+        start: int,
+        num_frames: int | None,
         overwrite: bool,
         encoding: Encoding,
     ) -> None:
         super().__init__(path, source, folder, size=size, overwrite=overwrite)
+        whole = source.covers_all(start, num_frames)
         self.layout = VideoLayout(path, source, size=size, whole=whole, encoding=encoding)
+        self._first, self._asked = start, num_frames
         self.notes.add(*self.layout.notes)
         self._audio = encoding.audio
 
@@ -47,11 +52,21 @@ class VideoSegments(SegmentedOutput):
             container.abandon()
             # Known here only: whether the packets need their parameter sets inside.
             write_text(self.folder / "header.json", json.dumps(container.global_header))
+            container.rehearse(partial.path, *self._seconds())
             self.notes.add(*container.notes)
         except OSError as error:
             raise self.failed(0, error) from error
         finally:
             partial.discard()
+
+    def _seconds(self) -> tuple[Fraction | None, Fraction | None]:
+        """Where the output begins and ends in the source, about; ``None`` for its own beginning and end."""
+        source = self._source
+        if not (isinstance(source, VideoSource) and self.layout.from_first_frame):
+            return None, None
+        begin = source.first_time + self._first / source.average_rate
+        end = None if self._asked is None else begin + self._asked / source.average_rate
+        return begin, end
 
     def _partial(self) -> PartialFile:
         return PartialFile(self.path, overwrite=self._overwrite, path=self.folder / f"result{self.path.suffix}")
@@ -89,7 +104,7 @@ class VideoSegments(SegmentedOutput):
     def _join(self, segments: list[Segment], container: VideoContainer) -> None:
         layout = self.layout
         first_pts = segments[0].first_pts
-        moved = 0 if layout.whole else first_pts * layout.source_unit
+        moved = first_pts * layout.source_unit if layout.from_first_frame else 0
         paths = [self.segment_path(segment.first) for segment in segments]
         delay = max(reordering(read_times(path)) for path in paths)
         container.begin(first_pts)

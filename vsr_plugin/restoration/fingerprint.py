@@ -67,7 +67,7 @@ def of_job(
     """
     settings = compared_settings(options)
     # A video keeps its rate, and a folder of images is not encoded.
-    if source.kind == "video":
+    if source.has_own_rate:
         del settings["encoding frame rate"]
     if output.kind == "folder":
         settings = {name: value for name, value in settings.items() if not name.startswith("encoding ")}

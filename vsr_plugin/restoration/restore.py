@@ -112,7 +112,9 @@ def restore_video(
     if options.scene_cuts not in ("auto", "on", "off"):
         raise ValueError(f"`scene_cuts` must be 'auto', 'on' or 'off', got {options.scene_cuts!r}")
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(input_path, deinterlace=options.deinterlace))
+        source = stack.enter_context(
+            open_source(input_path, deinterlace=options.deinterlace, frame_rate=options.encoding.frame_rate)
+        )
         size = options.output_size.of_source(source, net.scale)
         gt = _open_gt(stack, source, options, size)
         job = JobFolder(check_results(output_path, source, gt, options))

@@ -11,7 +11,7 @@ from vsr_plugin.errors import MediaError
 from vsr_plugin.files import PartialFolder, sync
 from vsr_plugin.media.colour import PRIMARIES_BT2020, TRANSFER_HDR, UNSPECIFIED
 from vsr_plugin.media.image_file import code_points_chunk, encode_png, profile_chunk
-from vsr_plugin.media.image_folder import ImageFolderSource
+from vsr_plugin.media.images.image_folder import ImageFolderSource
 from vsr_plugin.media.segmented import Segment, SegmentedOutput, SegmentWriter
 from vsr_plugin.media.source import Frame, FrameSource
 
