@@ -1,5 +1,8 @@
 """Folders of images in and out: order, kinds of pixels, and what is wrong with them."""
 
+from fractions import Fraction
+
+import av
 import cv2
 import numpy as np
 import pytest
@@ -286,8 +289,6 @@ def test_grey_alpha_is_written_back(media, folder, tmp_path):
 
 
 def test_folder_to_video(media, folder, tmp_path):
-    from fractions import Fraction
-
     save(folder, *(f"{i}.png" for i in range(5)))
     _, sink = media.copy(folder, tmp_path / "a.mp4")
     assert any("25 frames per second" in line for line in sink.notes)
@@ -305,3 +306,45 @@ def test_same_stem_twice(folder, tmp_path):
     save(folder, "a.png", "a.bmp")
     with open_source(folder) as source, pytest.raises(MediaError, match=r"both become a\.png"):
         open_sink(tmp_path / "out", source)
+
+
+@pytest.mark.parametrize(("name", "format"), [("a.png", "PNG"), ("a.webp", "WEBP")])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_an_animation_gives_all_its_frames(media, tmp_path, name, format, alpha):
+    pictures = [RNG.integers(0, 256, (8, 12, 4 if alpha else 3), np.uint8) for _ in range(4)]
+    durations = [100, 200, 50, 100]
+    first, *rest = (Image.fromarray(picture) for picture in pictures)
+    first.save(tmp_path / name, format, save_all=True, append_images=rest, duration=durations, lossless=True)
+    with open_source(tmp_path / name) as source:
+        assert (source.kind, source.num_frames, source.height, source.width) == ("video", 4, 8, 12)
+        assert source.average_rate == Fraction(4000, 450)
+        frames = list(source.frames())
+        assert [(f.pts, f.duration) for f in frames] == [(0, 100), (100, 200), (300, 50), (350, 100)]
+        for frame, picture in zip(frames, pictures, strict=True):
+            visible = picture[..., 3:] > 0 if alpha else True
+            assert np.array_equal(frame.rgb * visible, picture[..., :3] * visible)
+            assert (frame.alpha is not None) == alpha
+        assert [f.pts for f in source.frames(2, 1)] == [300]
+    media.copy(tmp_path / name, tmp_path / "out.mp4")
+    assert [t * 1000 for t in times(tmp_path / "out.mp4")] == pytest.approx([0, 100, 300, 350])
+    media.copy(tmp_path / name, tmp_path / "out")
+    assert len(list((tmp_path / "out").iterdir())) == 4
+    (tmp_path / "in").mkdir()
+    (tmp_path / name).rename(tmp_path / "in" / name)
+    with open_source(tmp_path / "in") as source:
+        assert source.num_frames == 1
+        assert any("first of each is used (all of an animation is, if it" in line for line in source.notes)
+
+
+def times(path):
+    with av.open(str(path)) as container:
+        return [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
+
+
+def test_a_cut_off_animation_is_named(tmp_path):
+    first, *rest = (Image.fromarray(RNG.integers(0, 256, (32, 32, 3), np.uint8)) for _ in range(3))
+    first.save(tmp_path / "a.png", save_all=True, append_images=rest)
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(MediaError, match=r"a\.png: image cannot be read"):
+        open_source(tmp_path / "a.png")

@@ -27,7 +27,8 @@ from vsr_plugin.media.source import Frame
 _EXIF_ORIENTATION = 274
 _TIFF_BITS_PER_SAMPLE = 258
 _GREY_MODES = ("1", "L", "LA", "La")
-_FAULTS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+#: What Pillow raises for a fault of a file.
+IMAGE_FAULTS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def _open(path: Path | BinaryIO) -> Image.Image:
         return Image.open(path)
 
 
-def _unreadable(path: Path, error: BaseException) -> MediaError:
+def unreadable(path: Path, error: BaseException) -> MediaError:
+    """The error to raise for an image that cannot be read."""
     if isinstance(error, UnidentifiedImageError):
         why = "not an image, or of a kind that is not known here"
     else:
@@ -116,8 +118,8 @@ def read_header(path: Path) -> ImageHeader:
                 num_pictures=getattr(image, "n_frames", 1),
                 profile=image.info.get("icc_profile") or None,
             )
-    except _FAULTS as error:
-        raise _unreadable(path, error) from error
+    except IMAGE_FAULTS as error:
+        raise unreadable(path, error) from error
     if depth > 16 or image.mode == "F":
         raise MediaError(f"{path}: has {depth} bits per sample; convert it to 8 or 16 bits")
     return header
@@ -136,8 +138,8 @@ def read_image(path: Path) -> Frame:
     header = read_header(path)
     try:
         rgb, alpha = _read_16bit(path) if header.bit_depth == 16 else _read_8bit(path, header.grey)
-    except _FAULTS as error:
-        raise _unreadable(path, error) from error
+    except IMAGE_FAULTS as error:
+        raise unreadable(path, error) from error
     turn = Orientation() if header.decoded_upright else header.orientation
     rgb = np.ascontiguousarray(turn.apply(rgb))
     if alpha is not None:

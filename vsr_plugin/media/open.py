@@ -10,6 +10,7 @@ from vsr_plugin.errors import MediaError
 from vsr_plugin.files import hidden_place
 from vsr_plugin.media.deinterlacing import DEINTERLACE
 from vsr_plugin.media.encoding import Encoding
+from vsr_plugin.media.images.animation import AnimationSource, is_animated
 from vsr_plugin.media.images.image_folder import IMAGE_SUFFIXES, ImageFolderSource
 from vsr_plugin.media.images.image_segments import PNGSegments
 from vsr_plugin.media.segmented import SegmentedOutput
@@ -62,6 +63,8 @@ def open_source(
     if is_folder or source.suffix.lower() in IMAGE_SUFFIXES:
         if deinterlace not in ("auto", "off"):
             raise MediaError(f"{source}: images are not deinterlaced; leave --deinterlace {deinterlace} out")
+        if not is_folder and is_animated(source):
+            return AnimationSource(source)
         return ImageFolderSource(source)
     return VideoSource(source, assume_matrix=assume_matrix, deinterlace=deinterlace, frame_rate=frame_rate)
 

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 import av
+import numpy as np
 from av.codec.context import Flags
 from av.error import FFmpegError
 from av.video.frame import PictureType
@@ -18,6 +19,7 @@ from av.video.frame import PictureType
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.clock import Clock, PictureTimes, file_start, has_clock, known_rate, survey_timing
 from vsr_plugin.media.colour import ToRGB, describe
+from vsr_plugin.media.cropping import read_cropping
 from vsr_plugin.media.deinterlacing import DEINTERLACE, whole_frames
 from vsr_plugin.media.orientation import Orientation
 from vsr_plugin.media.source import Entry, Frame, FrameSource
@@ -149,6 +151,9 @@ class VideoSource(FrameSource):
         self.metadata = dict(container.metadata)
         self.audio_indices = tuple(s.index for s in container.streams.audio)
         self.has_subtitles = bool(container.streams.subtitles)
+        pixels_of = stream.codec_context.height, stream.codec_context.width
+        number = [s.index for s in container.streams.video if not is_attached_picture(s)].index(stream.index)
+        self._cropping = read_cropping(self.path, container.format.name, number, pixels_of)
         self.num_attachments = sum(s.type == "attachment" for s in container.streams)
         others = [
             "video" if s.type == "video" else s.type
@@ -164,7 +169,13 @@ class VideoSource(FrameSource):
             self.notes.add("the cover picture is not copied")
 
     def _read_frame(self, first: av.VideoFrame, assume_matrix: str | None) -> None:
-        self.height, self.width = first.height, first.width
+        self._stored_size = first.height, first.width
+        self._shown = self._cropping.slices(*self._stored_size)
+        self.height, self.width = (side.stop - side.start for side in self._shown)
+        if any(self._cropping):
+            self.notes.add(
+                f"of the picture, {first.width}x{first.height}, {self.width}x{self.height} are shown, as the file says"
+            )
         components = first.format.components
         self.bit_depth = 8 if first.format.has_palette else max(c.bits for c in components)
         self.colour, notes = describe(first, assume_matrix)
@@ -253,7 +264,8 @@ class VideoSource(FrameSource):
                 if stop is not None and number >= stop:
                     return
                 if number >= start:
-                    pending = Frame(to_rgb(picture), pts=pts, duration=timestamps.duration(picture), entry=entry)
+                    rgb = np.ascontiguousarray(to_rgb(picture)[self._shown])
+                    pending = Frame(rgb, pts=pts, duration=timestamps.duration(picture), entry=entry)
             self._report(tally, timestamps, pending)
             if pending is not None:
                 whole = tally.pictures == self._listed
@@ -312,10 +324,11 @@ class VideoSource(FrameSource):
 
     def _check_sizes(self, pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         for number, picture in enumerate(pictures):
-            if (picture.height, picture.width) != (self.height, self.width):
+            if (picture.height, picture.width) != self._stored_size:
+                height, width = self._stored_size
                 raise MediaError(
                     f"{self.path}: frame {number} is {picture.width}x{picture.height}, the frames before are "
-                    f"{self.width}x{self.height}; split the video where its size changes"
+                    f"{width}x{height}; split the video where its size changes"
                 )
             yield picture
 

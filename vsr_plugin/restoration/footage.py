@@ -11,7 +11,20 @@ from vsr_plugin.media.source import Notes
 
 #: Codecs that lose nothing.
 _LOSSLESS = {
-    *("ffv1", "ffvhuff", "gif", "huffyuv", "lagarith", "magicyuv", "png", "qtrle", "r210", "rawvideo", "utvideo"),
+    *(
+        "apng",
+        "ffv1",
+        "ffvhuff",
+        "gif",
+        "huffyuv",
+        "lagarith",
+        "magicyuv",
+        "png",
+        "qtrle",
+        "r210",
+        "rawvideo",
+        "utvideo",
+    ),
     *("v210", "v410", "zlib", "zmbv"),
 }
 #: Bits a pixel from which on what a codec leaves behind is not seen: those for editing, and lossless H.264.

@@ -104,7 +104,10 @@ class ImageFolderSource(FrameSource):
         if turned:
             self.notes.add(f"{turned} of {self.num_frames} images are turned upright as their files say")
         if animated:
-            self.notes.add(f"{animated} files hold several pictures; the first of each is used")
+            self.notes.add(
+                f"{animated} files hold several pictures; the first of each is used (all of an animation is, if it "
+                "is the input by itself)"
+            )
 
     def _check_size(self, file: Path, height: int, width: int) -> None:
         if (height, width) != (self.height, self.width):
