@@ -36,6 +36,14 @@ class ExportError(VSRError):
     """A network that cannot be exported as asked, or whose export does not compute the same."""
 
 
+def not_finite(frame: int) -> VSRError:
+    """What to raise where a network gives numbers that are not finite, which would be black; ``frame`` from 0."""
+    return VSRError(
+        f"frame {frame} of the sequence: the network gives numbers that are not finite; either the frames hold such "
+        "numbers, or its weights are of a training that failed: take an earlier checkpoint"
+    )
+
+
 def give_hint(error: BaseException, hint: str) -> None:
     """Attach to an error, an interruption included, what the person can do next, for whoever reports it."""
     error.vsr_hint = hint

@@ -86,6 +86,14 @@ def test_frames_of_several_depths(small, exported, load_model) -> None:
 
 
 @one_network
+def test_numbers_that_are_not_finite_are_an_error(exported, load_model, monkeypatch) -> None:
+    model = load_model(exported["steps"], 1)
+    monkeypatch.setattr(type(model), "_sequence", lambda *_: (hr for hr in np.full((2, 3, 32, 32), np.nan)))
+    with pytest.raises(VSRError, match="frame 0 of the sequence: the network gives numbers that are not finite"):
+        list(model.restore(pictures(2, 8, 8)))
+
+
+@one_network
 def test_memory_does_not_grow_with_the_length(exported, load_model, tmp_path: Path) -> None:
     from vsr_plugin.export.onnx_restorer import Records
 

@@ -248,6 +248,32 @@ def test_numbers_that_overflow_are_noticed_and_repeated_in_float32(either_net, t
     assert "at frame 6" in notes[0]
 
 
+@pytest.mark.parametrize("options", [{}, dict(strategy="exact"), dict(window=3, overlap=1), dict(tile=28)], ids=str)
+def test_numbers_that_are_not_finite_in_float32_are_an_error(small_net, options):
+    net = copy.deepcopy(small_net)
+    net.conv_last.weight.data.fill_(1e38)
+    with pytest.raises(VSRError, match="frame 0 of the sequence: the network gives numbers that are not finite"):
+        list(restore_frames(net, random_clip(5, 12, 40), **options))
+
+
+@pytest.mark.parametrize("name", ["conv_last.weight", "spynet.basic_module.5.basic_module.0.conv.weight"])
+def test_weights_that_are_not_finite_are_named(small_net, name):
+    net = copy.deepcopy(small_net)
+    net.get_parameter(name).data.view(-1)[0] = torch.nan
+    with pytest.raises(VSRError, match=f"the weight {name} holds numbers that are not finite"):
+        next(restore_frames(net, random_clip(2)))
+
+
+def test_frames_before_one_that_is_not_finite_are_handed_out(small_net):
+    clip = random_clip(6, 8, 8)
+    clip[4][0, 2, 3] = torch.nan
+    one_way = BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, propagation="unidirectional", alignment="none")
+    restored = restore_frames(one_way.eval(), clip)
+    assert all(torch.isfinite(next(restored)).all() for _ in range(4))
+    with pytest.raises(VSRError, match=r"frame 4 of the sequence: .* either the frames hold such numbers, or"):
+        next(restored)
+
+
 def test_flow_that_overflows_is_noticed(either_net, tmp_path):
     """Where warping makes numbers of it, as on some devices, neither states nor frames tell."""
     clip = random_clip(4, 8, 8)

@@ -39,7 +39,8 @@ def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
         A network in evaluation mode.
 
     Raises:
-        VSRError: it is another kind of network, there is no such precision, or the device has no arithmetic for it.
+        VSRError: it is another kind of network or has weights that are not finite, there is no such precision, or the
+            device has no arithmetic for it.
 
     Example:
         >>> from vsr_plugin.models import BasicVSRNet
@@ -51,6 +52,13 @@ def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
         raise VSRError(f"{type(net).__name__} cannot be accelerated; give a BasicVSRNet or an IconVSRNet")
     device = next(net.parameters()).device
     dtype = feature_dtype(precision, device)
+    for name, weight in net.named_parameters():
+        # Fused kernels may make 0 of NaN, and then the frames are finite and wrong.
+        if not torch.isfinite(weight).all():
+            raise VSRError(
+                f"the weight {name} holds numbers that are not finite: the training that it is from has failed; "
+                "take an earlier checkpoint"
+            )
     fast = copy.deepcopy(net).requires_grad_(False).eval()
     if device.type == "cpu" and cpu.worthwhile(dtype):
         return cpu.convert(fast, dtype)

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ import onnxruntime
 from PIL import Image
 
 from vsr_plugin.defaults import OVERLAP
-from vsr_plugin.errors import VSRError
+from vsr_plugin.errors import VSRError, not_finite
 from vsr_plugin.media import Frame, FrameSink, FrameSource
 from vsr_plugin.ops.indices import keyframe_indices, mirrored_indices, neighbourhood_indices
 from vsr_plugin.ops.sweeps import Group, StepInputs, Store, Sweep, begin_frames, run_sweeps
@@ -149,7 +149,7 @@ class OnnxModel(ABC):
 
                 wanted = range(part.keep.start, part.keep.stop + len(part.tail))
                 with closing(self._sequence(read, len(part.frames), wanted, Path(temporary), on_frame)) as hrs:
-                    restored = enumerate(hrs, wanted.start)
+                    restored = enumerate(map(_checked, hrs, count(part.start)), wanted.start)
                     for position, (i, hr) in enumerate(islice(restored, len(part.lead))):
                         dtype = read(i).dtype
                         values = blend_values(before[position], as_pixels(hr, np.uint16), position, len(part.lead))
@@ -320,6 +320,12 @@ class _StoreOnDisk(Store):
 
     def done(self, i: int) -> None:
         pass  # the file goes as a whole
+
+
+def _checked(hr: np.ndarray, frame: int) -> np.ndarray:
+    if not np.isfinite(hr.sum(dtype=np.float64)):
+        raise not_finite(frame)
+    return hr
 
 
 def load_model(path: Path, threads: int = 0) -> OnnxModel:

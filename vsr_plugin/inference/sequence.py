@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vsr_plugin.acceleration import FiniteGuard, NotFiniteError
 from vsr_plugin.acceleration.cuda.graphs import release_graphs
-from vsr_plugin.errors import MediaError, VSRError
+from vsr_plugin.errors import MediaError, VSRError, not_finite
 from vsr_plugin.files import write_text
 from vsr_plugin.inference.cleaning import clean_sequence
 from vsr_plugin.inference.engine import border_kind, restore_piece
@@ -144,24 +144,25 @@ def restore_sequence(
         ``(i, HR frame (3, H, W))``, not clipped to [0, 1].
 
     Raises:
-        VSRError: the memory does not suffice for the smallest plan either.
+        VSRError: the memory does not suffice for the smallest plan either, or a number is not finite in float32.
         MediaError: the disk is full, or is known to become so.
     """
     given = first_frame
     height, width = frames[0].shape[-2:] if isinstance(frames[0], Tensor) else frames[0].shape[:2]
-    guard = None if precise_net is None else FiniteGuard()
+    precise = precise_net is None
     mark = _OverflowMark(folder, persistent)
-    overflow = guard is not None and mark.reached(given)
+    overflow = not precise and mark.reached(given)
     while True:
+        guard = FiniteGuard()
         if overflow:
-            net, guard = precise_net(), None
+            net, precise = precise_net(), True
             if on_note is not None:
                 on_note(
                     f"a number overflows the precision at frame {given}; from there on the sequence is done in fp32"
                 )
         overflow = states_given_up = False
         with ExitStack() as stack:
-            attempt = _folder_of_attempt(stack, plan, folder, persistent, precise=guard is None)
+            attempt = _folder_of_attempt(stack, plan, folder, persistent, precise=precise)
             cache = _choose_cache(stack, plan, attempt)
             block = len(frames) if plan.strategy == "whole" else plan.block
             spill = Spill(attempt, net, len(frames), height * width, block) if plan.strategy == "exact" else None
@@ -180,7 +181,7 @@ def restore_sequence(
                     on_step=on_step,
                     guard=guard,
                 )
-                for i, hr in restored if guard is None else _checked(restored, guard):
+                for i, hr in _checked(restored, guard):
                     if i >= given:
                         if strength < 1:
                             lr = frame_to_tensor(frames[i], hr.device)
@@ -189,7 +190,9 @@ def restore_sequence(
                         given = i + 1
                         yield i, hr
                 return
-            except NotFiniteError:
+            except NotFiniteError as error:
+                if precise:
+                    raise not_finite(given) from error
                 overflow = True
             except MediaError as error:
                 if spill is None or not spill.give_up_states(error):

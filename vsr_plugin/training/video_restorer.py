@@ -11,6 +11,7 @@ from mmagic.structures import DataSample
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import Tensor
 
+from vsr_plugin.errors import not_finite
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.cleaning import clean_sequence
 from vsr_plugin.models.cleaning import Cleaning
@@ -170,7 +171,10 @@ class VideoRestorer(BaseModel):
     def _cleaned(self, lrs: Tensor) -> Iterator[Tensor]:
         # Frame by frame, since the layers of a whole clip would not fit.
         with tempfile.TemporaryDirectory(prefix="vsr_plugin-") as folder:
-            yield from clean_sequence(self.generator, lrs, Path(folder), in_memory=len(lrs))
+            for i, frame in enumerate(clean_sequence(self.generator, lrs, Path(folder), in_memory=len(lrs))):
+                if not torch.isfinite(frame).all():
+                    raise not_finite(i)
+                yield frame
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *details: Any) -> None:
         """Take weights of any published layout, and none that do not fit, wherever mmengine or PyTorch load them.
