@@ -385,6 +385,21 @@ def test_a_comparison_is_a_png(name):
         RestoreOptions(comparison=name)
 
 
+def test_one_image_becomes_one_image(net, tmp_path):
+    cv2.imwrite(str(tmp_path / "one.png"), np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8))
+    restore_video(tmp_path / "one.png", tmp_path / "folder", net)
+    result = restore_video(tmp_path / "one.png", tmp_path / "single.png", net)
+    assert result.num_frames == 1
+    assert (tmp_path / "single.png").read_bytes() == (tmp_path / "folder" / "one.png").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "one.png", "single.png"]
+    with pytest.raises(MediaError, match=r"single\.png: exists already; pass --overwrite"):
+        restore_video(tmp_path / "one.png", tmp_path / "single.png", net)
+    restore_video(tmp_path / "one.png", tmp_path / "single.png", net, RestoreOptions(overwrite=True, scale=2))
+    assert cv2.imread(str(tmp_path / "single.png")).shape == (32, 48, 3)
+    with pytest.raises(MediaError, match=r"cannot write \.png files; .* one image may become one \.png"):
+        restore_video(tmp_path / "folder", tmp_path / "other.png", net)
+
+
 @pytest.fixture
 def originals(media, tmp_path):
     """A clip, folders of frames and of ground truth, and one image, by name; none may change."""

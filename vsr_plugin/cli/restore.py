@@ -30,7 +30,8 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
     parser.add_argument("inputs", nargs="+", metavar="input", help="video file, folder of images, or one image")
     parser.add_argument(
         "output",
-        help="video file (.mp4 .mkv .mov .avi .webm .m4v), or folder for PNG files; of several inputs a folder",
+        help="video file (.mp4 .mkv .mov .avi .webm .m4v), or folder for PNG files, or a .png of one image; of several "
+        "inputs a folder",
     )
     parser.add_argument("--weights", default="basicvsr_reds4", help="published name, or path of a checkpoint")
     where = parser.add_mutually_exclusive_group()

@@ -12,7 +12,7 @@ from vsr_plugin.media.deinterlacing import DEINTERLACE
 from vsr_plugin.media.encoding import Encoding
 from vsr_plugin.media.images.animation import AnimationSource, is_animated
 from vsr_plugin.media.images.image_folder import IMAGE_SUFFIXES, ImageFolderSource
-from vsr_plugin.media.images.image_segments import PNGSegments
+from vsr_plugin.media.images.image_segments import PNGFile, PNGSegments
 from vsr_plugin.media.segmented import SegmentedOutput
 from vsr_plugin.media.sink import FrameSink, scaled_size
 from vsr_plugin.media.source import FrameSource
@@ -82,8 +82,8 @@ def open_sink(
     """Open a video file or a folder for the upscaled frames of ``source``.
 
     The name decides: a known video extension makes a video; no extension, a trailing slash or an
-    existing folder makes PNG files. Whatever can be checked before the long work is checked here.
-    Use the result in ``with`` at once: a hidden file exists from here on.
+    existing folder makes PNG files; ``.png`` makes one of one image. Whatever can be checked before the long
+    work is checked here. Use the result in ``with`` at once: a hidden file exists from here on.
 
     Args:
         path: The output.
@@ -125,7 +125,7 @@ def open_segmented(
     """Set up an output that is made of segments; writes nothing yet.
 
     Args:
-        path: The output, a video or a folder for PNG files.
+        path: The output, a video, a folder for PNG files, or one of one image.
         source: Where the frames come from.
         folder: A working folder on the disk of the output.
         size: Rows and columns of the frames that will come.
@@ -137,30 +137,32 @@ def open_segmented(
     Raises:
         MediaError: the output is the input, or codec, pixel format and size do not go together.
     """
-    target, is_folder = check_target(path, source)
-    if is_folder:
-        return PNGSegments(target, source, folder, size=size, overwrite=overwrite)
+    target, images = check_target(path, source)
+    if images is not None:
+        return images(target, source, folder, size=size, overwrite=overwrite)
     part = dict(start=start, num_frames=num_frames)
     encoding = encoding or Encoding()
     return VideoSegments(target, source, folder, size=size, **part, overwrite=overwrite, encoding=encoding)
 
 
-def check_target(path: str | os.PathLike, source: FrameSource) -> tuple[Path, bool]:
-    """Return the output and whether it is a folder for PNG files.
+def check_target(path: str | os.PathLike, source: FrameSource) -> tuple[Path, type[PNGSegments] | None]:
+    """Return the output and what writes its PNG files; ``None`` for a video.
 
     Raises:
-        MediaError: it is the input, or neither a video that can be written nor a folder.
+        MediaError: it is the input, or neither a video that can be written nor a folder, nor a PNG file for one image.
     """
     target = Path(path)
     check_not_read(target, source)
     if target.is_dir() or not target.suffix or os.fspath(path).endswith(("/", os.sep)):
-        return target, True
+        return target, PNGSegments
+    if target.suffix.lower() == ".png" and isinstance(source, ImageFolderSource) and source.is_one_image:
+        return target, PNGFile
     if target.suffix.lower() not in VIDEO_SUFFIXES:
         raise MediaError(
             f"{target}: cannot write {target.suffix} files; name a video ({' '.join(VIDEO_SUFFIXES)}) "
-            "or a folder for PNG files (a name without extension, or ending in /)"
+            "or a folder for PNG files (a name without extension, or ending in /); one image may become one .png"
         )
-    return target, False
+    return target, None
 
 
 def check_not_read(target: Path, source: FrameSource, what: str = "the input") -> None:

@@ -102,7 +102,7 @@ class SegmentedOutput(ABC):
     """A video or a folder that is made of segments kept in a working folder.
 
     Attributes:
-        kind: ``'video'`` or ``'folder'``.
+        kind: ``'video'``, ``'folder'``, or ``'image'``.
         path: The output.
         folder: The working folder, on the same disk; it exists from :meth:`prepare` on.
         size: Rows and columns of the frames.

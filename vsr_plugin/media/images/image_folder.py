@@ -28,6 +28,7 @@ class ImageFolderSource(FrameSource):
     Attributes:
         files: The images, in order.
         folder: The folder they lie in.
+        is_one_image: Whether an image was given, and no folder.
         has_alpha: Whether any image carries transparency.
         profiles: ICC profiles by stem, of images that have one of their own kind of pixels.
     """
@@ -44,6 +45,7 @@ class ImageFolderSource(FrameSource):
         else:
             self.folder = path.parent
             self.files = [path]
+        self.is_one_image = not path.is_dir()
         self.num_frames = len(self.files)
         self._read_headers()
 

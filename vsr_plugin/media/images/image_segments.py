@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.files import PartialFolder, sync
+from vsr_plugin.files import PartialFile, PartialFolder, sync
 from vsr_plugin.media.colour import PRIMARIES_BT2020, TRANSFER_HDR, UNSPECIFIED
 from vsr_plugin.media.image_file import code_points_chunk, encode_png, profile_chunk
 from vsr_plugin.media.images.image_folder import ImageFolderSource
@@ -42,7 +42,7 @@ class PNGSegments(SegmentedOutput):
     def prepare(self) -> None:
         self._partial()
 
-    def _partial(self) -> PartialFolder:
+    def _partial(self) -> PartialFolder | PartialFile:
         # A run that was killed while it moved its files goes on with that.
         overwrite = self._overwrite or self._mark.exists()
         return PartialFolder(self.path, overwrite=overwrite, path=self.images)
@@ -64,6 +64,20 @@ class PNGSegments(SegmentedOutput):
 
     def is_finished(self) -> bool:
         return self._mark.exists() and not self.images.exists()
+
+
+class PNGFile(PNGSegments):
+    """One PNG file, of one image."""
+
+    kind = "image"
+
+    def _partial(self) -> PartialFile:
+        self.images.mkdir(exist_ok=True)
+        image = self.images / f"{self._source.files[0].stem}.png"
+        return PartialFile(self.path, overwrite=self._overwrite or self._mark.exists(), path=image)
+
+    def is_finished(self) -> bool:
+        return self._mark.exists() and self.path.exists() and not any(self.images.glob("*.png"))
 
 
 def _check_stems(source: ImageFolderSource) -> None:
