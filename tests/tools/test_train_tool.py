@@ -254,9 +254,9 @@ def test_a_run_resumed_from_a_path_goes_on_from_what_it_wrote_itself(
 )  # fmt: skip
 def test_bad_input_is_one_line_before_the_first_step(run_tool, tmp_path: Path, arguments: list, message: str) -> None:
     config = write_experiment(tmp_path)
-    status, _, err = run_tool("train", config, "--work-dir", tmp_path / "run", *arguments)
-    assert status == 1
-    line = err.strip().splitlines()[-1]
+    status, out, err = run_tool("train", config, "--work-dir", tmp_path / "run", *arguments)
+    assert (status, out) == (1, "")
+    (line,) = err.strip().splitlines()
     assert line.startswith("error: ")
     assert re.search(message, line), line
     assert not list((tmp_path / "run").glob("*.pth"))

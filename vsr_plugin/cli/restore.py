@@ -92,10 +92,12 @@ def pick_devices(names: str) -> list[torch.device]:
 def run(args: argparse.Namespace, devices: list[torch.device], executor: Executor) -> int:
     from vsr_plugin.models.iconvsr_net import IconVSRNet
     from vsr_plugin.models.vsr_net import VSRNet
+    from vsr_plugin.ops.threads import FreeCores, take_free_threads
     from vsr_plugin.restoration.executors import WorkerProcesses
     from vsr_plugin.restoration.outputs import is_done, pair_outputs
     from vsr_plugin.weights import load_net
 
+    cores = FreeCores()
     pairs = pair_outputs(args.inputs, args.output)
     if len(pairs) > 1 and (args.gt or args.comparison):
         raise VSRError("--gt and --comparison are for one input; do the inputs apart")
@@ -105,6 +107,9 @@ def run(args: argparse.Namespace, devices: list[torch.device], executor: Executo
         raise VSRError(f"{args.weights}: weights of {type(net).__name__}, which is a part and cannot restore a video")
     if stride and not isinstance(net, IconVSRNet):
         raise VSRError(f"--keyframe-stride: {args.weights} are weights of {type(net).__name__}, which has no keyframes")
+    # A job that is gone on with keeps its number.
+    if devices[0].type == "cpu" and (line := take_free_threads(cores.count())):
+        print(f"note: {line}")
     where = ", ".join(map(str, devices))
     if len(pairs) == 1:
         restore_one(*pairs[0], args, net, where, executor)

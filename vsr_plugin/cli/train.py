@@ -16,7 +16,8 @@ from vsr_plugin.acceleration.precision import feature_dtype
 from vsr_plugin.cli.command import HelpFormatter
 from vsr_plugin.errors import TrainingError, VSRError, give_hint
 from vsr_plugin.models.upsampling import SHUFFLES
-from vsr_plugin.training.checkpoint_files import is_whole, latest_checkpoint, steps_done
+from vsr_plugin.ops.threads import FreeCores, take_free_threads
+from vsr_plugin.training.checkpoint_files import is_whole, latest_checkpoint, training_meta
 from vsr_plugin.training.launching import (
     PRESETS,
     add_config_arguments,
@@ -111,10 +112,21 @@ def set_start(cfg: Config, resume: str | None) -> int:
         raise TrainingError(f"{resume}: no such checkpoint; --resume without a path takes the last one in the work dir")
     if not is_whole(resume):
         raise TrainingError(f"{resume}: the checkpoint is cut off; take an earlier one, or --resume without a path")
-    done = steps_done(resume)
+    done = training_meta(resume).get("iter", 0)
     cfg.load_from, cfg.resume = resume, True
     forget_pretrained(cfg.model)
     return done
+
+
+def choose_threads(cfg: Config, cores: FreeCores) -> None:
+    """Of the CPU, where that trains: as many as before the interruption, so that it is the same run, or as are free."""
+    if torch.cuda.is_available():
+        return
+    threads = training_meta(cfg.load_from).get("threads") if cfg.resume else None
+    if threads is not None:
+        torch.set_num_threads(threads)
+    elif line := take_free_threads(cores.count()):
+        print(f"note: {line}", flush=True)
 
 
 def hint(args: argparse.Namespace, cfg: Config, begun: float) -> str:
@@ -157,7 +169,7 @@ def without_resume(words: list[str], value: str | None) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
-    begun = time.time()
+    begun, cores = time.time(), FreeCores()
     args = parse_args(arguments, prog)
     cfg = read_config(args)
     divide_batch(cfg)
@@ -169,6 +181,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         print(f"{cfg.load_from}: already has its {steps} steps; raise max_iters to go on")
         return
     runner = build_runner(cfg)
+    choose_threads(cfg, cores)
     try:
         runner.train()
     except BaseException as error:

@@ -2,12 +2,15 @@
 
 import functools
 import inspect
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from mmengine.hooks import CheckpointHook
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from vsr_plugin.errors import VSRError, WeightsError
@@ -42,6 +45,36 @@ def plain_text(error: BaseException) -> str:
     return text or type(error).__name__
 
 
+class _HeldBack(logging.Filter):
+    """Keeps what a logger says to a person until work begins, but for warnings: a refusal is then one line, no page.
+
+    The log file gets everything at once.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__()
+        self._records: list[logging.LogRecord] = []
+        self._handlers = [each for each in logger.handlers if not isinstance(each, logging.FileHandler)]
+        for handler in self._handlers:
+            for other in [each for each in handler.filters if isinstance(each, _HeldBack)]:  # of a run that was refused
+                handler.removeFilter(other)
+            handler.addFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING:
+            return True
+        self._records.append(record)
+        return False
+
+    def release(self) -> None:
+        """Say all of it, and from here on everything at once."""
+        for handler in self._handlers:
+            handler.removeFilter(self)
+            for record in self._records:
+                handler.handle(record)
+        self._handlers = []
+
+
 def _checked(build: Callable, settings: str) -> Callable:
     """A method of the runner that builds something; arguments that do not fit are a ``VSRError`` naming settings."""
 
@@ -66,6 +99,20 @@ class CheckedRunner(Runner):
     build_param_scheduler = _checked(Runner.build_param_scheduler, "param_scheduler")
     build_evaluator = _checked(Runner.build_evaluator, "an evaluator")
     _register_hooks = _checked(Runner.register_hooks, "default_hooks or custom_hooks")
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger, which says nothing before work begins."""
+        logger = super().build_logger(*args, **kwargs)
+        self._held_back = _HeldBack(logger)
+        return logger
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call all hooks."""
+        if fn_name in ("before_train", "before_val", "before_test"):
+            self._held_back.release()
+        if fn_name == "before_save_checkpoint":  # the last bits of a step depend on it
+            kwargs["checkpoint"]["meta"]["threads"] = torch.get_num_threads()
+        super().call_hook(fn_name, **kwargs)
 
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
         """Build the hooks.

@@ -53,8 +53,8 @@ def is_whole(path: str | os.PathLike) -> bool:
     return zipfile.is_zipfile(path)
 
 
-def steps_done(path: str | os.PathLike) -> int:
-    """Steps of the training that a checkpoint holds.
+def training_meta(path: str | os.PathLike) -> dict:
+    """What a checkpoint says of its training: ``iter``, steps done, and ``threads`` of the CPU, if that computed.
 
     Raises:
         TrainingError: it holds no training, or cannot be read.
@@ -73,4 +73,4 @@ def steps_done(path: str | os.PathLike) -> int:
             "leave --resume out and add --cfg-options model.generator.init_cfg.type=Pretrained "
             f"model.generator.init_cfg.checkpoint={path}"
         )
-    return checkpoint["meta"].get("iter", 0)
+    return checkpoint["meta"]
