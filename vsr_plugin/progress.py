@@ -20,9 +20,25 @@ def part_progress(total: int) -> tqdm:
     return _progress(total, "part")
 
 
+class _Bar(tqdm):
+    """Measures from the first update on: how long loading and compiling took says nothing of the rest."""
+
+    _begun = False
+
+    def update(self, n: float = 1) -> bool | None:
+        """Move by so many units."""
+        shown = super().update(n)
+        if not self._begun and n > 0 and not self.disable:
+            self._begun, done = True, self.n
+            self.reset()
+            self.n = self.initial = self.last_print_n = done
+            self.refresh()
+        return shown
+
+
 def _progress(total: int | None, unit: str) -> tqdm:
     bar = "{desc}{percentage:3.0f}%|{bar}| " if total else ""
-    return tqdm(
+    return _Bar(
         total=total,
         unit=unit,
         bar_format=bar + f"{{n:.1f}}/{{total_fmt}} {unit}s [{{elapsed}}<{{remaining}}, {{rate_fmt}}]",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vsr_plugin.progress import part_progress
+from vsr_plugin.progress import frame_progress, part_progress
 
 
 def test_the_bar_moves_by_fractions_after_a_jump(capsys: pytest.CaptureFixture[str]) -> None:
@@ -13,3 +13,17 @@ def test_the_bar_moves_by_fractions_after_a_jump(capsys: pytest.CaptureFixture[s
         bar.update(2)
         bar.update(0.5)
         assert "2.5/6 parts" in capsys.readouterr().err
+
+
+def test_what_comes_before_the_first_update_is_not_in_the_estimate(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = [0.0]
+    with frame_progress(100) as bar:
+        bar._time = lambda: clock[0]
+        bar.mininterval = bar.start_t = bar.last_print_t = 0.0
+        clock[0] = 60.0  # a minute of loading and compiling
+        bar.update(0.5)
+        assert "0.5/100 frames [00:00<?" in capsys.readouterr().err.rpartition("\r")[2]
+        for _ in range(19):
+            clock[0] += 0.5
+            bar.update(0.5)
+        assert "10.0/100 frames [00:09<01:30" in capsys.readouterr().err.rpartition("\r")[2]
