@@ -22,8 +22,10 @@ from vsr_plugin.media.video_file import is_attached_picture, open_input
 _IMPOSSIBLE_RATE = 1000
 # FFmpeg's flags of formats: no timestamps, and timestamps that may jump.
 _NO_CLOCK, _MAY_JUMP = 0x80, 0x200
-# Seconds by which a packet may be late, or early, and still be of the same clock: FFmpeg's rule for broadcasts.
+# Seconds by which a packet may be late, or early, and still be of the same clock: FFmpeg's rules for broadcasts, and
+# for all else, of which the timestamps are wrong beyond.
 _LATE, _EARLY = 10, Fraction(1, 10)
+_WRONG = 30 * 3600
 # So many packets wait at most for the picture, to see whether its clock has jumped as theirs has.
 _MOST_WAITING = 500
 # Containers that keep one time a packet, that of decoding.
@@ -69,12 +71,16 @@ class Clock:
     Args:
         container: A file that was just opened or sought in.
         picture: The video stream that leads.
+        start: The second of the file's clock that becomes 0, by default what the file says itself.
     """
 
-    def __init__(self, container: av.container.InputContainer, picture: av.VideoStream) -> None:
-        self._container, self._lead = container, picture.index
-        self._leads = [picture] if int(container.format.flags) & _MAY_JUMP else []
-        self._offsets = [-file_start(container)]
+    def __init__(
+        self, container: av.container.InputContainer, picture: av.VideoStream, start: Fraction | None = None
+    ) -> None:
+        self._container, self._picture, self._lead = container, picture, picture.index
+        may_jump = int(container.format.flags) & _MAY_JUMP
+        self._late, self._early = (_LATE, _EARLY) if may_jump else (_WRONG, _WRONG)
+        self._offsets = [-file_start(container) if start is None else -start]
         self._units = {stream.index: stream.time_base for stream in container.streams}
         self._runs = {stream.index: _Run() for stream in container.streams}
         self._timed = {stream.index for stream in container.streams if stream.type in ("audio", "video")}
@@ -95,7 +101,7 @@ class Clock:
         """
         streams = list(streams)
         wanted = {stream.index for stream in streams}
-        leads = [stream for stream in self._leads if stream.index not in wanted]
+        leads = [] if self._lead in wanted else [self._picture]
         waiting: list[av.Packet] = []
         for packet in self._container.demux([*streams, *leads]):
             waiting.append(packet)
@@ -114,6 +120,8 @@ class Clock:
                 stuck.add(index)
                 still.append(packet)
             else:
+                if part is None:
+                    self._put_right(packet)
                 self._set(packet, self._runs[index].part if part is None else part)
                 ready.append(packet)
         return ready, still
@@ -121,15 +129,13 @@ class Clock:
     def _part(self, packet: av.Packet) -> int | None:
         """The part of the file that a packet belongs to; ``None`` where the picture has to tell."""
         index = packet.stream.index
-        if not self._leads:
-            return 0
         run, unit = self._runs[index], self._units[index]
         if index not in self._timed:
             now = self._time(self._lead)
             return min(range(len(self._offsets)), key=lambda part: abs(self._at(packet, part) - now))
         if packet.dts is None or run.last is None:
             return self._runs[self._lead].part if run.last is None else run.part
-        if packet.dts - run.due <= _LATE / unit and packet.dts >= run.last - _EARLY / unit:
+        if packet.dts - run.due <= self._late / unit and packet.dts >= run.last - self._early / unit:
             return run.part
         if index == self._lead:
             self._offsets.append(self._time(index) - packet.dts * unit)
@@ -142,6 +148,14 @@ class Clock:
         behind = lead.last is not None and packet.dts * unit - lead.last * self._units[self._lead] <= _LATE
         # Sound that was away for a while and comes back beside the picture.
         return run.part if packet.dts > run.due and behind and lead.part == run.part else None
+
+    def _put_right(self, packet: av.Packet) -> None:
+        """Let a packet whose stream's clock jumps alone begin where the one before ends."""
+        run = self._runs[packet.stream.index]
+        if packet.dts is not None and run.last is not None and packet.stream.index in self._timed:
+            if packet.pts is not None:
+                packet.pts += run.due - packet.dts
+            packet.dts = run.due
 
     def _at(self, packet: av.Packet, part: int) -> Fraction:
         ticks = packet.pts if packet.dts is None else packet.dts

@@ -10,7 +10,8 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -58,11 +59,13 @@ class ImageHeader:
     profile: bytes | None
 
 
-def _open(path: Path | BinaryIO) -> Image.Image:
+@contextmanager
+def open_image(path: Path | BinaryIO) -> Iterator[Image.Image]:
+    """An image by Pillow, which warns of large pictures, whose size is not ours to judge, and of odd tags."""
     with warnings.catch_warnings():
-        # Pillow warns of very large pictures; size is not ours to judge.
         warnings.simplefilter("ignore")
-        return Image.open(path)
+        with Image.open(path) as image:
+            yield image
 
 
 def unreadable(path: Path, error: BaseException) -> MediaError:
@@ -100,7 +103,7 @@ def read_header(path: Path) -> ImageHeader:
         MediaError: the file is no image, or has more than 16 bits per sample.
     """
     try:
-        with _open(path) as image:
+        with open_image(path) as image:
             depth = _bit_depth(path, image)
             orientation = _orientation(image)
             # Pillow and OpenCV turn TIFF while they decode it, and Pillow tells the upright size before.
@@ -150,8 +153,7 @@ def read_image(path: Path) -> Frame:
 def _read_8bit(path: Path, grey: bool) -> tuple[np.ndarray, np.ndarray | None]:
     # Of a name, Pillow maps some kinds of files into memory, and TIFF that is to be turned by a quarter with its sides
     # exchanged.
-    with warnings.catch_warnings(), open(path, "rb") as file, _open(file) as image:
-        warnings.simplefilter("ignore")
+    with open(path, "rb") as file, open_image(file) as image:
         alpha = image.has_transparency_data
         pixels = np.asarray(image.convert("RGBA" if alpha else "L" if grey else "RGB"))
     if pixels.ndim == 2:
@@ -160,7 +162,7 @@ def _read_8bit(path: Path, grey: bool) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _read_16bit(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    with _open(path) as image:
+    with open_image(path) as image:
         # OpenCV fills up a cut-off file in silence; this compares checksums and finds it.
         image.verify()
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION

@@ -76,7 +76,7 @@ class StreamCopier:
                 self._copies[stream.index] = self._add_audio(stream)
             for stream in self._input.streams.subtitles if subtitles else ():
                 self._add_subtitles(stream)
-            self._clock = Clock(self._input, self._input.streams[source.stream_index])
+            self._clock = Clock(self._input, self._input.streams[source.stream_index], source.start)
         except BaseException:
             self._input.close()
             raise

@@ -162,7 +162,11 @@ class VideoContainer:
         except MEDIA_FAULTS as error:
             if isinstance(error, OSError):
                 raise
-            raise self._refused(error, self._copied["audio"]) from error
+            target = self._layout.target
+            raise MediaError(
+                f"{target}: the sound cannot be copied into a {target.suffix} file ({reason(error)}); choose "
+                f"{'.mp4' if target.suffix == '.mkv' else '.mkv'}, or drop the audio with --no-audio"
+            ) from error
 
     @property
     def global_header(self) -> bool:

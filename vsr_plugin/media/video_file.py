@@ -65,6 +65,9 @@ def pick_video_stream(container: av.container.InputContainer, path: Path) -> av.
         MediaError: there is none.
     """
     candidates = [s for s in container.streams.video if not is_attached_picture(s)]
+    if candidates and all(s.codec_context is None for s in candidates):
+        raise MediaError(f"{path}: the video's codec is not known here; the file is damaged, or convert it first")
+    candidates = [s for s in candidates if s.codec_context is not None]
     if not candidates:
         found = sorted({s.type for s in container.streams})
         raise MediaError(f"{path}: has no video stream (only {', '.join(found) or 'nothing'}); give a video file")

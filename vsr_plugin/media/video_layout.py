@@ -48,6 +48,7 @@ class VideoLayout:
         rate: Frames per second.
         unit: Unit of the output's timestamps in seconds.
         source_unit: Unit of the frames' ``pts`` and ``duration`` in seconds.
+        longest_gap: The most that one frame may come after another, in ``unit``; ``None`` if there is no limit.
         has_slots: Timestamps are numbers of slots for one frame each, so frames that come too fast take the next ones.
         notes: Lines worth telling a person.
     """
@@ -61,6 +62,8 @@ class VideoLayout:
         self.muxer = MUXERS[target.suffix.lower()]
         self.from_first_frame = not whole or self.muxer == "avi"
         self.has_edit_lists = self.muxer in ("mp4", "mov")
+        # FFmpeg fills up no more places of AVI with empty packets; and MP4 keeps durations in 31 bits.
+        self.longest_gap = {"avi": 60_000, "mp4": (1 << 31) - 1, "mov": (1 << 31) - 1}.get(self.muxer)
         self.codec = find_codec(encoding.codec).name
         self._options = encoder_options(self.codec, encoding)
         self.bake = self._must_bake()

@@ -88,6 +88,8 @@ class VideoSource(FrameSource):
         self._patched = False
         with open_input(path) as container:
             self.stream_index = pick_video_stream(container, path).index
+            self.start = file_start(container)
+            unit = container.streams[self.stream_index].time_base
         tally = _Tally()
         first = self._first(tally)
         if first is None:
@@ -99,9 +101,11 @@ class VideoSource(FrameSource):
             raise MediaError(
                 f"{path}: no frame of the video decodes{why}; the file is damaged or cut off, get a whole copy"
             )
+        # Where the file says otherwise than its pictures do, none of these is before the beginning.
+        first_time = Fraction(0) if first.pts is None else first.pts * unit
+        self.first_time, self.start = max(first_time, Fraction(0)), self.start + min(first_time, Fraction(0))
         with open_input(path) as container:
             self._read_stream(container, container.streams[self.stream_index], frame_rate)
-        self.first_time = Fraction(0) if first.pts is None else first.pts * Fraction(first.time_base)
         self._read_frame(first, assume_matrix)
         self._choose_fields(first, deinterlace)
 
@@ -112,7 +116,6 @@ class VideoSource(FrameSource):
     def _read_stream(
         self, container: av.container.InputContainer, stream: av.VideoStream, frame_rate: Fraction | None
     ) -> None:
-        self.start = file_start(container)
         self.has_own_rate = has_clock(container)
         index = list(stream.index_entries)
         # Of what an edit list leaves out from a key frame on, nothing is in the index; and AVI counts empty packets,
@@ -278,7 +281,7 @@ class VideoSource(FrameSource):
     def _decoded(self, tally: _Tally) -> Iterator[av.VideoFrame]:
         """Yield what decodes from the beginning on."""
         with open_input(self.path) as container:
-            yield from _decode(container, self._open_decoder(container), tally)
+            yield from _decode(container, self._open_decoder(container), tally, self.start)
 
     def _open_decoder(self, container: av.container.InputContainer) -> av.VideoStream:
         stream = container.streams[self.stream_index]
@@ -291,7 +294,7 @@ class VideoSource(FrameSource):
         """Yield what decodes from ``entry`` on, from the beginning where it is not found."""
         with open_input(self.path) as container:
             stream = self._open_decoder(container)
-            pictures = _decode(container, stream, tally)
+            pictures = _decode(container, stream, tally, self.start)
             first = None
             with suppress(FFmpegError):  # some files cannot be sought in
                 container.seek(entry.pts + round(self.start / stream.time_base), stream=stream)
@@ -422,9 +425,11 @@ class _Timestamps:
         return frame.duration or max(1, round(self._step))
 
 
-def _decode(container: av.container.InputContainer, stream: av.VideoStream, tally: _Tally) -> Iterator[av.VideoFrame]:
+def _decode(
+    container: av.container.InputContainer, stream: av.VideoStream, tally: _Tally, start: Fraction
+) -> Iterator[av.VideoFrame]:
     """Yield what decodes of ``stream``, counting in ``tally`` what does not."""
-    clock, times = Clock(container, stream), PictureTimes(container)
+    clock, times = Clock(container, stream, start), PictureTimes(container)
     packets = clock.packets([stream])
     while True:
         try:
@@ -452,6 +457,8 @@ def _decode(container: av.container.InputContainer, stream: av.VideoStream, tall
             tally.corrupt += bool(picture.is_corrupt)
             tally.pictures += 1
             picture.pts = times.of(picture)
+            if picture.time_base is None:  # as that of one that comes out of the decoder at the very end
+                picture.time_base = stream.time_base
             yield picture
         if packet is None:
             return

@@ -108,13 +108,25 @@ class VideoSegments(SegmentedOutput):
         paths = [self.segment_path(segment.first) for segment in segments]
         delay = max(reordering(read_times(path)) for path in paths)
         container.begin(first_pts)
-        last = None
+        last, earlier = None, 0
         for packet in joined_packets(paths, delay):
             packet.time_base = layout.unit
+            packet.pts, packet.dts = packet.pts - earlier, packet.dts - earlier
             if layout.has_slots:
                 # What a segment began with may have been taken by the end of the one before.
-                packet.pts = packet.dts = last = layout.after(last, packet.pts)
-            container.mux(packet, until=packet.pts * layout.unit + moved)
+                packet.pts = packet.dts = layout.after(last, packet.pts)
+            if layout.longest_gap is not None and last is not None and packet.dts - last > layout.longest_gap:
+                step = packet.dts - last - layout.longest_gap
+                earlier += step
+                packet.pts, packet.dts = packet.pts - step, packet.dts - step
+                self.notes.add(
+                    f"a frame is shown for longer than a {self.path.suffix} file can say; what follows comes "
+                    f"{float(earlier * layout.unit):.1f} s early, .mkv has no limit"
+                )
+            last = packet.dts
+            if layout.longest_gap is not None:
+                packet.duration = min(packet.duration, layout.longest_gap)
+            container.mux(packet, until=(packet.pts + earlier) * layout.unit + moved)
         container.close(segments[-1].end * layout.source_unit)
 
     def is_finished(self) -> bool:

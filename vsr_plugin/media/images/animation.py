@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from vsr_plugin.media.colour import IMAGE_COLOUR
-from vsr_plugin.media.image_file import IMAGE_FAULTS, unreadable
+from vsr_plugin.media.image_file import IMAGE_FAULTS, open_image, unreadable
 from vsr_plugin.media.source import Entry, Frame, FrameSource
 
 _FORMATS = ("PNG", "WEBP")
@@ -77,8 +76,7 @@ class AnimationSource(FrameSource):
 def is_animated(path: Path) -> bool:
     """Whether a file is an image of a kind that may move, and holds several pictures."""
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")
+        with open_image(path) as image:
             return image.format in _FORMATS and getattr(image, "n_frames", 1) > 1
     except IMAGE_FAULTS:
         return False
@@ -88,8 +86,7 @@ def is_animated(path: Path) -> bool:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """An image whose faults are told in one line."""
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")
+        with open_image(path) as image:
             yield image
     except IMAGE_FAULTS as error:
         raise unreadable(path, error) from error
