@@ -41,10 +41,10 @@ train_dataloader = dict(
     dataset=dict(
         type="ConcatClips",
         datasets=[
-            dict(clips, exclude=["*_by_*"]),
-            dict(clips, include=["*_by_*"]),
+            dict(clips, exclude=["*_by_[0-9]"]),
+            dict(clips, include=["*_by_[0-9]"]),
         ],
-        times=[1, 17],  # videos move as the world does, and there are few: 2 of 5 samples are of them
+        times=[1, 25],  # videos move as the world does, and there are few: 2 of 5 samples are of them
     ),
 )
 val_dataloader = dict(

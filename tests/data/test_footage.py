@@ -131,6 +131,15 @@ def test_codecs_lose_what_their_quality_says(codec, clip):
         assert psnr(bad, clip) < psnr(good, clip) - 3
 
 
+@pytest.mark.parametrize("side", [10, 48])
+@pytest.mark.parametrize("codec", CODINGS)
+def test_small_frames(codec, side, clip):
+    small = clip[:3, :side, :side]
+    result = through_codec(small, codec, quality=6)
+    assert result.shape == small.shape
+    assert psnr(small, result) > 15
+
+
 @pytest.mark.parametrize("codec", ["mpeg2", "mpeg4", "h264"])
 def test_more_bits_give_better_frames(codec):
     frames = read_frames("bikes", start=30, num_frames=12)

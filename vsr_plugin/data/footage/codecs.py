@@ -25,6 +25,7 @@ class Coding:
         options: the others.
         pix_fmt: what it takes.
         has_gop: whether frames depend on others.
+        smallest: sides below which frames are extended for it.
     """
 
     encoder: str
@@ -33,6 +34,7 @@ class Coding:
     options: Mapping[str, str] = ()
     pix_fmt: str = "yuv420p"
     has_gop: bool = True
+    smallest: int = 0
 
 
 _BY_QUANTISER = {"qmin": "{q}", "qmax": "{q}"}
@@ -42,7 +44,14 @@ _BY_QUANTISER = {"qmin": "{q}", "qmax": "{q}"}
 CODINGS = {
     # With B-frames and its tree of macroblocks, libx264 gives other bytes from run to run, even with one thread.
     "h264": Coding("libx264", "h264", {"crf": "{q}"}, {"x264-params": "mbtree=0"}),
-    "hevc": Coding("libx265", "hevc", {"crf": "{q}"}, {"preset": "ultrafast", "x265-params": "log-level=none:pools=1"}),
+    # Within one of its blocks of 64x64, libx265 writes beyond its memory (at 48x48, say), or refuses (below 32).
+    "hevc": Coding(
+        "libx265",
+        "hevc",
+        {"crf": "{q}"},
+        {"preset": "ultrafast", "x265-params": "log-level=none:pools=1"},
+        smallest=64,
+    ),
     "vp9": Coding("libvpx-vp9", "vp9", {"crf": "{q}", "b": "0"}, {"deadline": "realtime", "cpu-used": "6"}),
     "mpeg2": Coding("mpeg2video", "mpeg2video", _BY_QUANTISER),
     "mpeg4": Coding("mpeg4", "mpeg4", _BY_QUANTISER),
@@ -84,8 +93,8 @@ def through_codec(
     coding = CODINGS[codec]
     h, w = frames.shape[1:3]
     multiple = 4 if codec == "cinepak" else 2
-    around = ((0, 0), (0, -h % multiple), (0, -w % multiple), (0, 0))
-    padded = np.pad(frames, around, mode="edge") if -h % multiple or -w % multiple else frames
+    missing = [max(side + -side % multiple, coding.smallest) - side for side in (h, w)]
+    padded = np.pad(frames, ((0, 0), *((0, n) for n in missing), (0, 0)), mode="edge") if any(missing) else frames
     try:
         encoder = av.CodecContext.create(coding.encoder, "w")
     except (av.codec.codec.UnknownCodecError, ValueError) as error:
