@@ -23,9 +23,9 @@ def make_sets(root: Path) -> None:
         np.save(path, rng.integers(0, 256, (frames, side, side, 3), np.uint8))
 
     for name in ("000", "011", "015", "020", "001"):
-        clip(f"data/REDS/train_sharp/{name}", 15)
+        clip(f"data/REDS/train_sharp/{name}", 30)
     for name in ("000", "001", "006", "017", "002"):
-        clip(f"data/REDS/val_sharp/{name}", 15 if name == "002" else 2)
+        clip(f"data/REDS/val_sharp/{name}", 30 if name == "002" else 2)
     for name in ("00001/0001", "00001/0002"):
         clip(f"data/vimeo90k/sequences/{name}", 7)
     (root / "data/vimeo90k/sep_trainlist.txt").write_text("00001/0001\n")

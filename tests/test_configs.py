@@ -9,7 +9,7 @@ from mmengine.config import Config
 from small_experiments import CONFIGS, make_sets, shrink
 from unformatted_configs import leave_configs_unformatted
 
-from vsr_plugin.models import BasicVSRNet, IconVSRNet, RealBasicVSRNet
+from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet, RealBasicVSRNet
 from vsr_plugin.training.launching import PRESETS, build_runner, read_config
 
 EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.py"))
@@ -42,7 +42,7 @@ def test_an_experiment_trains_two_steps_and_validates(
     assert any(not torch.equal(tensor, before[key]) for key, tensor in runner.model.state_dict().items())
     # 15 frames, 7 mirrored to 14, 15 mirrored to 30, or fewer.
     sample = runner.train_dataloader.dataset[0]
-    lengths = dict(real=30, vimeo=14, small=5, footage=5)
+    lengths = dict(real=30, pp_reds=30, vimeo=14, small=5, footage=5)
     assert len(sample["inputs"]) == next((lengths[part] for part in lengths if part in name), 15)
     (best,) = tmp_path.glob("best_*.pth")
     assert "PSNR" in best.name
@@ -54,13 +54,14 @@ PAPER = [name for name in EXPERIMENTS if name.endswith(("_reds", "_bi", "_bd")) 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_recipe_is_the_papers(name: str) -> None:
     cfg = Config.fromfile(CONFIGS / f"{name}.py")
-    icon = name.startswith("iconvsr")
-    assert cfg.optim_wrapper.optimizer == dict(type="Adam", lr=2e-4, betas=(0.9, 0.99))
-    rates = {part: 2e-4 * mult for part, mult in cfg.optim_wrapper.paramwise_cfg.lr_mults.items()}
+    icon, plus = name.startswith("iconvsr"), "_pp_" in name
+    lr = 1e-4 if plus else 2e-4
+    assert cfg.optim_wrapper.optimizer == dict(type="Adam", lr=lr, betas=(0.9, 0.99))
+    rates = {part: lr * mult for part, mult in cfg.optim_wrapper.paramwise_cfg.lr_mults.items()}
     assert rates == pytest.approx({"generator.spynet": 2.5e-5, **({"generator.edvr": 1e-4} if icon else {})})
     (freeze,) = cfg.custom_hooks
     assert (freeze.steps, set(freeze.modules)) == (5000, set(rates))
-    assert cfg.train_cfg.max_iters == cfg.param_scheduler.T_max == 300_000
+    assert cfg.train_cfg.max_iters == cfg.param_scheduler.T_max == (600_000 if "pp_reds" in name else 300_000)
     assert cfg.param_scheduler.type == "CosineAnnealingLR"
     assert cfg.total_batch_size == cfg.train_dataloader.batch_size == 8
     assert cfg.model.pixel_loss.type == "CharbonnierLoss"
@@ -68,7 +69,7 @@ def test_the_recipe_is_the_papers(name: str) -> None:
     degradation = "BD" if name.endswith("bd") else "BI"
     for dataset in cfg.train_dataloader.dataset.get("datasets", [cfg.train_dataloader.dataset]):
         assert (dataset.gt_size, dataset.degradation) == (256, degradation)
-        assert dataset.num_input_frames == (7 if "vimeo" in name else 15)
+        assert dataset.num_input_frames == (7 if "vimeo" in name else 30 if plus else 15)
     assert {loader.dataset.degradation for loader in cfg.test_dataloader} == {degradation}
     protocols = {e.dataset: (e.channel, e.get("frames", "all")) for e in cfg.test_evaluator}
     assert protocols == {
@@ -109,7 +110,7 @@ def test_the_recipe_is_realbasicvsrs(name: str, gan: bool) -> None:
 
 
 @pytest.mark.parametrize("preset", sorted(path.stem for path in PRESETS.glob("*.py")))
-@pytest.mark.parametrize("name", ["basicvsr_reds", "iconvsr_vimeo90k_bd"])
+@pytest.mark.parametrize("name", ["basicvsr_reds", "iconvsr_vimeo90k_bd", "basicvsr_pp_reds"])
 def test_presets_change_how_a_step_is_computed_and_nothing_else(name: str, preset: str) -> None:
     def read(preset: str | None) -> Config:
         arguments = dict(work_dir=None, cfg_options=None, launcher=None)
@@ -127,7 +128,11 @@ def test_presets_change_how_a_step_is_computed_and_nothing_else(name: str, prese
 
 
 def test_the_published_sizes() -> None:
-    for name, net_class, millions in (("basicvsr_reds", BasicVSRNet, 6.291311), ("iconvsr_reds", IconVSRNet, 8.694991)):
+    for name, net_class, millions in (
+        ("basicvsr_reds", BasicVSRNet, 6.291311),
+        ("iconvsr_reds", IconVSRNet, 8.694991),
+        ("basicvsr_pp_reds", BasicVSRPlusPlusNet, 7.322927),
+    ):
         generator = Config.fromfile(CONFIGS / f"{name}.py").model.generator.to_dict()
         generator.pop("type")
         net = net_class(**generator)

@@ -22,6 +22,15 @@ EQUAL = {
 }
 
 
+#: Rows that add layers to their reference, with the share that they add at least and at most, flow network apart.
+LARGER = {
+    "second_order": (1.01, 1.06),
+    "grid": (1.01, 1.12),
+    "deformable_alignment": (1.05, 1.3),
+    "second_order_grid": (1.2, 2.2),
+}
+
+
 @pytest.fixture(autouse=True)
 def unformatted_configs(monkeypatch: pytest.MonkeyPatch) -> None:
     leave_configs_unformatted(monkeypatch.setattr)
@@ -71,6 +80,9 @@ def test_rows_are_compared_at_equal_size(recipe: str) -> None:
             found = parameters(name, recipe)
             assert found["flow"] == expected["flow"], name
             assert found["rest"] == pytest.approx(expected["rest"], rel=0.05), name
+    for name, (least, most) in LARGER.items():
+        share = parameters(name, "reds")["rest"] / parameters("bidirectional", "reds")["rest"]
+        assert least < share < most, name
     # Without alignment there is no flow network; everything else is as large.
     none = parameters("no_alignment", recipe)
     assert none == dict(flow=0, rest=parameters("bidirectional", recipe)["rest"])
@@ -79,7 +91,7 @@ def test_rows_are_compared_at_equal_size(recipe: str) -> None:
 def test_the_ends_of_the_row_are_the_published_networks() -> None:
     assert sum(parameters("bidirectional", "reds").values()) == 6_291_311
     assert sum(parameters("iconvsr", "reds").values()) == 8_694_991
-    assert {*EQUAL, "no_alignment", *(name for names in EQUAL.values() for name in names)} == set(STUDIES)
+    assert {*EQUAL, *LARGER, "no_alignment", *(name for names in EQUAL.values() for name in names)} == set(STUDIES)
 
 
 def test_a_row_differs_from_its_recipe_in_one_thing() -> None:
@@ -136,7 +148,7 @@ def test_bad_recipes_are_one_line(config: str, recipe: str | None, message: str)
     [
         (
             dict(propagation="both"),
-            "`propagation` 'both' does not exist; choose one of bidirectional, coupled, local, uni",
+            "`propagation` 'both' does not exist; choose one of bidirectional, coupled, grid, second_order_grid, lo",
         ),
         (dict(alignment="none"), "NoAlignment uses no optical flow; leave `spynet_pretrained` out, got 'x'"),
         (dict(segments=0), "`segments` must be at least 1, got 0"),

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn as nn
+from branch_steps import backward_step, forward_step, reconstruct
 
 from vsr_plugin.acceleration import FiniteGuard, accelerate
 from vsr_plugin.acceleration.precision import feature_dtype
@@ -95,14 +96,14 @@ def test_steps_are_those_of_the_plain_net(nets, name):
     # The loop of restore_iter, written out over the steps.
     backward_feats, state = {}, None
     for i in reversed(range(4)):
-        state = fast.backward_step(lrs[:, i], backward[:, i] if i < 3 else None, state, refill.get(i))
+        state = backward_step(fast, lrs[:, i], backward[:, i] if i < 3 else None, state, refill.get(i))
         backward_feats[i] = state
     kept = [feat.clone() for feat in backward_feats.values()]
     state, frames = None, []
     for i in range(4):
         flow = forward[:, i - 1] if i else None
-        state = fast.forward_step(lrs[:, i], flow, state, backward_feats[i], refill.get(i))
-        frames.append(fast.reconstruct(lrs[:, i], backward_feats[i], state))
+        state = forward_step(fast, lrs[:, i], flow, state, backward_feats[i], refill.get(i))
+        frames.append(reconstruct(fast, lrs[:, i], backward_feats[i], state))
     assert all(torch.equal(a, b) for a, b in zip(kept, backward_feats.values(), strict=True)), "a state was changed"
     for frame, expected in zip(frames, fast.restore_iter(lrs), strict=True):
         torch.testing.assert_close(frame, expected, atol=1e-6, rtol=0)
@@ -162,7 +163,7 @@ def test_guard_sees_an_overflow_in_a_net(nets):
     net = accelerate(nets["basicvsr"], precision="bf16")
     net.backward_resblocks.conv.bias.fill_(float("inf"))
     guard = FiniteGuard()
-    guard.watch(net.backward_step(_lrs(1, 16, 16)[:, 0]))
+    guard.watch(backward_step(net, _lrs(1, 16, 16)[:, 0]))
     assert guard.tripped()
 
 

@@ -6,6 +6,7 @@ import weakref
 
 import pytest
 import torch
+from branch_steps import replace_steps
 from pretended_recording import lrs_of, recorded_net
 
 from vsr_plugin.acceleration.cuda.components import CUDAComponents
@@ -13,6 +14,8 @@ from vsr_plugin.acceleration.cuda.graphs import steps_unrecorded
 from vsr_plugin.benchmarks import profiling
 from vsr_plugin.inference.tiling import tile_net
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.models.driver import StepInputs
+from vsr_plugin.models.vsr_net import VSRNet
 
 
 class Stream:
@@ -61,9 +64,8 @@ def events(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream("side", events))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: streams[-1])
     monkeypatch.setattr(torch.cuda, "stream", stream)
-    for net_class in (BasicVSRNet, IconVSRNet):
-        for name in ("backward", "forward"):
-            monkeypatch.setattr(net_class, f"{name}_step", queued(name, getattr(net_class, f"{name}_step")))
+    plain = VSRNet.step
+    monkeypatch.setattr(VSRNet, "step", lambda net, sweep, of: queued(sweep.name, plain)(net, sweep, of))
     for name, step in (("features", "frame_feature"), ("restores", "reconstruct")):
         monkeypatch.setattr(IconVSRNet, step, queued(name, getattr(IconVSRNet, step)))
     return events
@@ -98,7 +100,7 @@ def test_both_branches_are_one_recording(recorder, events):
     assert events == 9 * IN_TURN[:1] + 9 * IN_TURN[1:]
     for _ in range(3):
         assert torch.equal(net(lrs_of(9)), expected)
-    assert sorted(recorder.recorded) == ["_both_side_by_side", "_both_side_by_side", "reconstruct"]
+    assert sorted(recorder.recorded) == ["backward_and_forward_step", "backward_and_forward_step", "reconstruct"]
 
 
 @torch.no_grad()
@@ -150,7 +152,7 @@ def test_what_is_beside_has_recordings_of_its_own(recorder, events):
     assert {lane for lane, name in lanes if name in ("frame_feature", "reconstruct")} == {"beside"}
     assert {lane for lane, name in lanes if name in ("backward_step", "forward_step")} == {"main"}
     for _ in range(2):
-        net.reconstruct(lrs_of(1)[:, 0], None, torch.rand(1, 8, 20, 24))
+        net.reconstruct(lrs_of(1)[:, 0], torch.rand(1, 8, 20, 24))
     assert {kind[0] for kind in net.step_graphs._recordings if kind[1] == "reconstruct"} == {"beside", "main"}
 
 
@@ -159,7 +161,7 @@ def test_what_is_read_beside_lives_until_it_is_waited_for(recorder, events):
     net = _net_at_once(recorder, IconVSRNet)
     state = torch.rand(1, 8, 20, 24)
     alive = weakref.ref(state)
-    result = net.begin_reconstruct(lrs_of(1)[:, 0], None, state)
+    result = net.begin_reconstruct(lrs_of(1)[:, 0], state)
     del state
     assert alive() is not None
     result()
@@ -191,7 +193,7 @@ def test_streams_join_after_an_error(recorder, events, monkeypatch):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     net = _net_at_once(recorder)
-    monkeypatch.setattr(BasicVSRNet, "backward_step", failing)
+    replace_steps(monkeypatch, BasicVSRNet, "backward", failing)
     with pytest.raises(torch.cuda.OutOfMemoryError):
         net(lrs_of(1))
     assert events[-1] == "current waits for side"
@@ -201,14 +203,14 @@ def test_streams_join_after_an_error(recorder, events, monkeypatch):
 def test_tiles_and_large_frames_run_branches_in_turn(recorder, events, monkeypatch):
     net = _net_at_once(recorder)
     lrs = lrs_of(1, 40, 40)
-    inputs = (lrs[:, 0], None, None, None), (lrs[:, 0], None, None, None, None)
+    inputs = net.propagation.sweeps, 2 * [StepInputs(lrs[:, 0], (None,), (None,), (), None)]
     tiled = tile_net(net, 28)
     tiled(lrs)
-    tiled.both_steps(*inputs)
+    tiled.steps(*inputs)
     assert events == 2 * IN_TURN
     monkeypatch.setattr("vsr_plugin.acceleration.cuda.graphs._MAX_PIXELS", 40 * 40 - 1)
     net(lrs)
-    net.both_steps(*inputs)
+    net.steps(*inputs)
     assert events == 4 * IN_TURN
     monkeypatch.undo()
 

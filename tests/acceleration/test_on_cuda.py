@@ -127,7 +127,7 @@ def test_branches_at_once_give_what_they_give_in_turn(precision, most, arguments
         # Memory that a stream reused too early would show in some run: nothing is waited for between them.
         results = [fast(lrs) for _ in range(8)]
     assert max(float((result - expected).abs().max()) for result in results) < most
-    both = {kind: recording for kind, recording in fast.step_graphs._recordings.items() if "both" in kind[1]}
+    both = {kind: recording for kind, recording in fast.step_graphs._recordings.items() if "_and_" in kind[1]}
     assert len(both) == (2 if recorded else 0)
     assert all(both.values()), "the two streams could not be recorded, or their replay was wrong"
 

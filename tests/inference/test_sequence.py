@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from branch_steps import replace_steps
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
@@ -57,15 +58,14 @@ class Fails:
 
     def __init__(self, net, monkeypatch, times, at, error):
         self.left, self.at, self.steps, self.error = times, at, 0, error
-        self.plain = net.forward_step
-        monkeypatch.setattr(net, "forward_step", self)
+        replace_steps(monkeypatch, net, "forward", self)
 
-    def __call__(self, *args):
+    def __call__(self, plain, *args):
         self.steps += 1
         if self.left and self.steps == self.at:
             self.left, self.steps = self.left - 1, 0
             raise self.error
-        return self.plain(*args)
+        return plain(*args)
 
 
 CPU_ERROR = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")

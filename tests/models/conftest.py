@@ -53,7 +53,7 @@ def _randomise(net: nn.Module, seed: int = 0) -> nn.Module:
     for name, parameter in net.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float32)
         fan_in = parameter[0].numel() if parameter.dim() > 1 else 1
-        if "conv_offset.weight" in name:
+        if name.endswith(("conv_offset.weight", "conv_offset.6.weight")):
             scale = 4 / fan_in**0.5
         elif parameter.dim() > 1:
             scale = 0.5 / fan_in**0.5

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from branch_steps import align, backward_step
 from torch import nn
 from variants import make, sequence
 
@@ -50,29 +51,33 @@ def test_image_alignment_warps_the_neighbouring_frame_and_nothing_else(nets: dic
     feat, neighbour, lr = torch.rand(1, 8, 6, 9), torch.rand(1, 3, 6, 9), torch.rand(1, 3, 6, 9)
     state = net.alignment.carry(feat, neighbour)
     flow = torch.zeros(1, 2, 6, 9)
-    still = net.align(state, flow, lr)
+    still = align(net, state, flow, lr)
     torch.testing.assert_close(still, torch.cat((feat, neighbour), dim=1), rtol=0, atol=1e-6)
     flow[:, 0] = 2
-    moved = net.align(state, flow, lr)
+    moved = align(net, state, flow, lr)
     assert torch.equal(moved[:, :8], feat)
     torch.testing.assert_close(moved[:, 8:, :, :-2], neighbour[..., 2:], rtol=0, atol=1e-6)
     assert torch.equal(net.features(state), feat)
     # The step hands the frame on with the features.
-    assert torch.equal(net.backward_step(lr, flow, state)[:, 8:], lr)
+    assert torch.equal(backward_step(net, lr, flow, state)[:, 8:], lr)
 
 
 @torch.no_grad()
 def test_at_the_start_nothing_is_aligned(nets: dict) -> None:
     for (_, _, alignment), net in nets.items():
-        start = net.align(None, None, torch.rand(2, 3, 4, 5))
-        assert start.shape == (2, 11 if alignment == "image" else 8, 4, 5)
-        assert not start.any()
+        sweep = net.propagation.sweeps[-1]
+        none = (None,) * sweep.order
+        start = net.align(sweep, torch.rand(2, 3, 4, 5), none, none)
+        channels = {"image": 11, "deformable": 8}.get(alignment, 8)
+        number = 1 if alignment == "deformable" else sweep.order
+        assert [tuple(feat.shape) for feat in start] == number * [(2, channels, 4, 5)]
+        assert not any(feat.any() for feat in start)
 
 
 def test_only_alignments_that_use_flow_have_a_flow_network(nets: dict) -> None:
     for (_, _, alignment), net in nets.items():
         assert any(key.startswith("spynet.") for key in net.state_dict()) == (alignment != "none")
-        assert not any(key.startswith("alignment.") for key in net.state_dict())
+        assert any(key.startswith("alignment.") for key in net.state_dict()) == (alignment == "deformable")
 
 
 @pytest.mark.parametrize("propagation", PROPAGATIONS.names())
@@ -83,7 +88,8 @@ def test_refill_without_keyframes_is_no_refill(propagation: str, alignment: str,
     net = make(IconVSRNet, propagation, alignment, keyframe_stride=None)
     missing, unexpected = net.load_state_dict(plain.state_dict(), strict=False)
     assert not unexpected
-    assert {key.split(".")[0] for key in missing} <= {"edvr", "backward_fusion", "forward_fusion"}
+    refill = {"edvr", *(f"{sweep.name}_fusion" for sweep in net.propagation.sweeps)}
+    assert {key.split(".")[0] for key in missing} <= refill
     lrs = sequence(5)
     torch.testing.assert_close(net(lrs), plain(lrs), rtol=0, atol=2e-6)
     net.keyframe_stride = 3

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from branch_steps import backward_step, forward_step, reconstruct
 from torch import Tensor, nn
 
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
@@ -197,12 +198,12 @@ def test_steps_driven_by_hand_equal_forward(t: int, net: nn.Module) -> None:
     state = None
     for i in range(t - 1, -1, -1):
         flow = flows_backward[:, i] if i + 1 < t else None
-        feats[i] = state = net.backward_step(lrs[:, i], flow, state, refill.get(i))
+        feats[i] = state = backward_step(net, lrs[:, i], flow, state, refill.get(i))
     state, hrs = None, []
     for i in range(t):
         flow = flows_forward[:, i - 1] if i else None
-        state = net.forward_step(lrs[:, i], flow, state, feats[i], refill.get(i))
-        hrs.append(net.reconstruct(lrs[:, i], feats[i], state))
+        state = forward_step(net, lrs[:, i], flow, state, feats[i], refill.get(i))
+        hrs.append(reconstruct(net, lrs[:, i], feats[i], state))
     assert torch.equal(torch.stack(hrs, dim=1), net(lrs))
 
 
@@ -213,9 +214,9 @@ def test_steps_leave_states_as_they_are(net: nn.Module) -> None:
     refill = net.frame_features(lrs).get(0)
     state, feat = torch.randn(2, 1, 8, 12, 16).unbind()
     kept = [tensor.clone() for tensor in (lrs, flow, state, feat) + (() if refill is None else (refill,))]
-    net.backward_step(lrs[:, 0], flow, state, refill)
-    net.forward_step(lrs[:, 0], flow, state, feat, refill)
-    net.reconstruct(lrs[:, 0], feat, state)
+    backward_step(net, lrs[:, 0], flow, state, refill)
+    forward_step(net, lrs[:, 0], flow, state, feat, refill)
+    reconstruct(net, lrs[:, 0], feat, state)
     for before, after in zip(kept, (lrs, flow, state, feat, refill), strict=False):
         assert torch.equal(before, after)
 

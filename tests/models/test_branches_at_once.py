@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from branch_steps import replace_steps
+from torch import Tensor, nn
 from variants import make, sequence
 
 from vsr_plugin.models import IconVSRNet
@@ -43,11 +46,11 @@ def test_frames_reconstructed_beside_later_steps_are_the_same(t, propagation, mo
     net, events = make(propagation=propagation), []
     lrs = sequence(t)
     expected = net(lrs)
-    forward_step, begin = net.forward_step, net.begin_reconstruct
+    begin = net.begin_reconstruct
 
-    def watched_step(*args):
+    def watched_step(plain, *args):
         events.append("forward_step")
-        return forward_step(*args)
+        return plain(*args)
 
     def watched_begin(*args):
         result = begin(*args)
@@ -59,7 +62,7 @@ def test_frames_reconstructed_beside_later_steps_are_the_same(t, propagation, mo
 
         return asked
 
-    monkeypatch.setattr(net, "forward_step", watched_step)
+    replace_steps(monkeypatch, net, "forward", watched_step)
     monkeypatch.setattr(net, "begin_reconstruct", watched_begin)
     monkeypatch.setattr(net, "lookahead", lambda lrs: 1)
     assert torch.equal(net(lrs), expected)
@@ -82,20 +85,16 @@ def test_delayed_items_are_all_there() -> None:
 def test_steps_come_in_pairs_from_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     net, events = make(), []
 
-    def watched(name: str) -> Callable:
-        step = getattr(net, name)
+    def watched(plain: Callable, *args: Any) -> Tensor:
+        events.append(args[0].name if plain == step else "reconstruct")
+        return plain(*args)
 
-        def call(*args):
-            events.append(name)
-            return step(*args)
-
-        return call
-
-    for name in ("backward_step", "forward_step", "reconstruct"):
-        monkeypatch.setattr(net, name, watched(name))
+    step, reconstruct = net.step, net.reconstruct
+    monkeypatch.setattr(net, "step", functools.partial(watched, step))
+    monkeypatch.setattr(net, "reconstruct", functools.partial(watched, reconstruct))
     monkeypatch.setattr(net, "branches_at_once", lambda lrs: True)
     for i, _ in enumerate(net.restore_iter(sequence(3), on_step=events.append)):
-        pairs = [event for k in (2, 1, 0) for event in ("backward_step", "forward_step", k)]
+        pairs = [event for k in (2, 1, 0) for event in ("backward", "forward", k)]
         assert events == pairs + [event for k in range(i + 1) for event in ("reconstruct", k)]
 
 
@@ -121,7 +120,7 @@ def test_gradients_are_the_same(with_cp: bool, randomise: Callable, monkeypatch:
 
 def test_which_branches_are_independent() -> None:
     independent = {name for name in PROPAGATIONS.names() if make(propagation=name).propagation.independent_branches}
-    assert independent == {"bidirectional", "local"}
+    assert independent == {"bidirectional", "local", "second_order"}
 
 
 def test_usually_branches_run_in_turn() -> None:

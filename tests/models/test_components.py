@@ -125,9 +125,9 @@ def test_windows_do_not_go_with_segments(nets: dict) -> None:
     [
         (
             dict(propagation="forward"),
-            "`propagation` 'forward' does not exist; choose one of bidirectional, coupled, lo",
+            "`propagation` 'forward' does not exist; choose one of bidirectional, coupled, grid, second_order_grid, lo",
         ),
-        (dict(alignment="warp"), "`alignment` 'warp' does not exist; choose one of feature, image, none"),
+        (dict(alignment="warp"), "`alignment` 'warp' does not exist; choose one of deformable, feature, image, none"),
         (dict(alignment=dict(radius=2)), "`alignment` None does not exist"),
         (dict(alignment=dict(type="image", radius=2)), "`alignment` 'image' cannot be made: .*'radius'"),
         (dict(propagation="local"), "`propagation` 'local' needs `segments`, the number that a sequence is cut into"),

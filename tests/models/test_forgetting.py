@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from branch_steps import align
 from torch import Tensor, nn
 
 from vsr_plugin.errors import ComponentError
@@ -73,7 +74,7 @@ def test_a_network_with_another_rate_shares_parameters_and_leaves_the_first_as_i
 def test_frames_that_alignment_carries_are_not_forgotten(randomise: Callable[..., nn.Module]) -> None:
     net = make_still(randomise(BasicVSRNet(mid_channels=8, num_blocks=1, alignment="image", forgetting=0.5)))
     state, flow = torch.ones(1, 11, 12, 16), torch.zeros(1, 2, 12, 16)
-    aligned = net.align(state, flow, torch.zeros(1, 3, 12, 16))
+    aligned = align(net, state, flow, torch.zeros(1, 3, 12, 16))
     torch.testing.assert_close(aligned[:, :8], torch.full((1, 8, 12, 16), 0.5))
     torch.testing.assert_close(aligned[:, 8:], torch.ones(1, 3, 12, 16))
 

@@ -11,7 +11,16 @@ from torch import Tensor, nn
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.models.propagation import PROPAGATIONS
 
-VARIANTS = list(product((BasicVSRNet, IconVSRNet), PROPAGATIONS.names(), ("none", "image", "feature")))
+#: Propagations of BasicVSR++, and of BasicVSR with a part of it.
+_LATER = ("second_order", "grid", "second_order_grid")
+_EARLIER = [name for name in PROPAGATIONS.names() if name not in _LATER]
+VARIANTS = [
+    *product((BasicVSRNet, IconVSRNet), _EARLIER, ("none", "image", "feature")),
+    *product((BasicVSRNet,), _LATER, ("none", "image", "feature")),
+    *product((BasicVSRNet,), ("bidirectional", "unidirectional", *_LATER), ("deformable",)),
+    (IconVSRNet, "second_order", "image"),
+    (IconVSRNet, "grid", "deformable"),
+]
 IDS = ["-".join((net_class.__name__, *choices)) for net_class, *choices in VARIANTS]
 
 
@@ -28,7 +37,7 @@ def make(
 
 all_variants = pytest.mark.parametrize("net", VARIANTS, ids=IDS, indirect=True)
 #: What takes long with the extractor runs with three kinds of IconVSR, and with all of them in the slow tests.
-_QUICK = {("local", "image"), ("unidirectional", "none"), ("bidirectional", "feature")}
+_QUICK = {("local", "image"), ("unidirectional", "none"), ("bidirectional", "feature"), ("grid", "deformable")}
 most_variants = pytest.mark.parametrize(
     "net",
     [

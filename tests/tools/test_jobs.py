@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from branch_steps import replace_steps
 from commands import content, shots
 
 from vsr_plugin.models import BasicVSRNet
@@ -112,12 +113,12 @@ def test_a_short_scene_that_is_interrupted_goes_on_inside(run_tool, weights, med
     arguments = ("restore_video", clip, tmp_path / "out.mp4", "--weights", weights)
     assert run_tool("restore_video", clip, tmp_path / "whole.mp4", "--weights", weights)[0] == 0
     with monkeypatch.context() as patch:
-        patch.setattr(BasicVSRNet, "forward_step", interrupt)
+        replace_steps(patch, BasicVSRNet, "forward", interrupt)
         status, _, error = run_tool(*arguments)
     assert status == 130
     assert "--resume goes on from there" in error
     with monkeypatch.context() as patch:
-        patch.setattr(BasicVSRNet, "backward_step", interrupt)
+        replace_steps(patch, BasicVSRNet, "backward", interrupt)
         status, out, error = run_tool(*arguments, "--resume")
     assert status == 0, error
     assert "resumed: 0 frames were done before, and of 1 more scene the half that goes backward in time" in out

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from branch_steps import align, backward_step
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
@@ -100,8 +101,8 @@ class TestRefill:
         with torch.no_grad():
             for i in (4, 3):
                 flow = flows_backward[:, i] if i < 4 else None
-                state = net.backward_step(lrs[:, i], flow, state, refill.get(i))
-            warped = net.align(state, flows_backward[:, 2], lrs[:, 2])
+                state = backward_step(net, lrs[:, i], flow, state, refill.get(i))
+            warped = align(net, state, flows_backward[:, 2], lrs[:, 2])
         assert stages["backward"].warped == pytest.approx(warped[0].abs().mean(0).numpy(), abs=1e-5)
 
     def test_the_network_is_left_as_it_was(self, net, lrs):

@@ -15,6 +15,7 @@ from vsr_plugin.models.alignment import ALIGNMENTS, Alignment
 from vsr_plugin.weights import load_into, load_net, warm_start
 
 SIZES = dict(mid_channels=8, num_blocks=1)
+EARLIER, LATER = ("unidirectional", "bidirectional", "coupled"), ("second_order", "grid", "second_order_grid")
 
 
 def save(net: nn.Module, path: Path) -> Path:
@@ -24,7 +25,12 @@ def save(net: nn.Module, path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("net_class", "propagation", "alignment"),
-    product((BasicVSRNet, IconVSRNet), ("unidirectional", "bidirectional", "coupled"), ("none", "image", "feature")),
+    [
+        *product((BasicVSRNet, IconVSRNet), EARLIER, ("none", "image", "feature")),
+        *product((BasicVSRNet,), LATER, ("none", "image", "feature")),
+        *product((BasicVSRNet,), EARLIER, ("deformable",)),
+        *product((BasicVSRNet, IconVSRNet), LATER, ("deformable",)),
+    ],
 )
 def test_components_are_recognised(net_class: type, propagation: str, alignment: str, tmp_path: Path) -> None:
     net = net_class(**SIZES, propagation=propagation, alignment=alignment)

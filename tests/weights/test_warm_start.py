@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from branch_steps import backward_step, forward_step
 
 from vsr_plugin.errors import WeightsError
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
@@ -26,10 +27,10 @@ def test_both_branches_compute_what_basicvsr_computes(basicvsr: tuple[BasicVSRNe
     lr, flow, state = torch.rand(1, 3, 8, 8), torch.randn(1, 2, 8, 8), torch.rand(1, 8, 8, 8)
     refill, backward = torch.rand(1, 8, 8, 8), torch.rand(1, 8, 8, 8)
     with torch.no_grad():
-        for step in (net.backward_step(lr, flow, state), net.backward_step(lr, flow, state, refill)):
-            torch.testing.assert_close(step, trained.backward_step(lr, flow, state))
+        for step in (backward_step(net, lr, flow, state), backward_step(net, lr, flow, state, refill)):
+            torch.testing.assert_close(step, backward_step(trained, lr, flow, state))
         torch.testing.assert_close(
-            net.forward_step(lr, flow, state, backward, refill), trained.forward_step(lr, flow, state)
+            forward_step(net, lr, flow, state, backward, refill), forward_step(trained, lr, flow, state)
         )
         lrs = torch.rand(1, 2, 3, 32, 32)
         torch.testing.assert_close(net.estimate_flows(lrs), trained.estimate_flows(lrs))

@@ -27,7 +27,7 @@ def test_weights_of_another_model(checkpoint: dict, tmp_path: Path) -> None:
     torch.save(checkpoint, tmp_path / "weights.pth")
     message = refused(tmp_path / "weights.pth")
     assert "weights of another model (" in message
-    assert "this package loads BasicVSR, IconVSR, RealBasicVSR, SPyNet and EDVR-M" in message
+    assert "this package loads BasicVSR, IconVSR, BasicVSR++, RealBasicVSR, SPyNet and EDVR-M" in message
 
 
 def test_weights_of_mmagic_nets_that_are_not_ours(tmp_path: Path) -> None:
@@ -36,15 +36,6 @@ def test_weights_of_mmagic_nets_that_are_not_ours(tmp_path: Path) -> None:
     for net in (RRDBNet(3, 3, mid_channels=4, num_blocks=1, growth_channels=4), TOFlowVSRNet()):
         torch.save({"state_dict": {f"generator.{k}": v for k, v in net.state_dict().items()}}, tmp_path / "w.pth")
         assert "weights of another model" in refused(tmp_path / "w.pth")
-
-
-def test_weights_of_basicvsr_plus_plus(tmp_path: Path) -> None:
-    # The nearest relative: it has SPyNet, upsampling and some of the names, but other branches.
-    from mmagic.models import BasicVSRPlusPlusNet
-
-    net = BasicVSRPlusPlusNet(mid_channels=8, num_blocks=1)
-    torch.save(net.state_dict(), tmp_path / "weights.pth")
-    assert "weights of another model" in refused(tmp_path / "weights.pth")
 
 
 @pytest.mark.parametrize("checkpoint", [{}, {"epoch": 3}, [torch.rand(3)], torch.rand(3), 5, {"params": {}}])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vsr_plugin.acceleration.fused_blocks import FusedResidualBlocksWithInputConv, FusedResidualChain
 from vsr_plugin.acceleration.fused_conv import FusedConv
-from vsr_plugin.models.alignment import Alignment
+from vsr_plugin.models.alignment import Alignment, DeformableAlignment
 from vsr_plugin.models.conv_module import ConvModule
 from vsr_plugin.models.propagation import ResidualBlockNoBN, ResidualBlocksWithInputConv
 
@@ -52,11 +52,13 @@ class FullPrecisionAlignment:
         return super().forward(state.float(), flow, lr)
 
 
-def keep(alignment: Alignment, dtype: torch.dtype) -> Alignment:
-    """An alignment as it is: nothing is known of how somebody's own uses its layers, so they stay in float32."""
-    if any(True for _ in alignment.parameters()):
-        return mixed(alignment, FullPrecisionAlignment)
-    return alignment
+def keep_own(alignment: Alignment) -> dict[type, Callable[[nn.Module, torch.dtype], nn.Module | None]]:
+    """For :func:`fuse_layers`, what an alignment is replaced by.
+
+    Nothing is known of how somebody's own uses its layers, so it stays as it is, in float32.
+    """
+    known = isinstance(alignment, DeformableAlignment) or not any(True for _ in alignment.parameters())
+    return {} if known else {type(alignment): lambda own, _: mixed(own, FullPrecisionAlignment)}
 
 
 def mixed(module: nn.Module, components: type, prefix: str = "Accelerated") -> nn.Module:

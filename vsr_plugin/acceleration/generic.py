@@ -10,7 +10,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.acceleration.conversion import fuse_layers, keep, mixed
+from vsr_plugin.acceleration.conversion import fuse_layers, keep_own, mixed
 from vsr_plugin.acceleration.fused_conv import FusedConv
 
 
@@ -42,5 +42,5 @@ def convert(
             last = level.basic_module[-1]
             level.basic_module[-1] = FusedConv.of(last.conv, torch.float32)
         fuse_layers(net.spynet, flow_dtype, {})
-    fuse_layers(net, dtype, {type(net.alignment): keep, **(others or {})})
+    fuse_layers(net, dtype, {**keep_own(net.alignment), **(others or {})})
     return mixed(net, GenericComponents)

@@ -22,8 +22,7 @@ COMPONENTS = {
     "estimate_flows": "flow",
     "frame_features": "refill",
     "align": "warp",
-    "backward_step": "propagation",
-    "forward_step": "propagation",
+    "step": "propagation",
     "upsample": "upsampling",
     "reconstruct": "fusion",
 }
@@ -31,8 +30,7 @@ COMPONENTS = {
 WHOLE_STEPS = {
     "estimate_flows": "flow",
     "frame_features": "refill",
-    "backward_step": "propagation",
-    "forward_step": "propagation",
+    "step": "propagation",
     "reconstruct": "upsampling",
 }
 

@@ -5,6 +5,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from vsr_plugin.export.onnx_layers import has_keyframes
+from vsr_plugin.export.steps import backward_step, forward_step, reconstruct
 from vsr_plugin.export.tracing import TRACE_SIZE, Part
 
 
@@ -105,7 +106,7 @@ class BackwardLoop(nn.Module):
         self.net = net
 
     def forward(self, state: Tensor, later: Tensor, lr: Tensor, *keyframe: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        state = self.net.backward_step(lr, self.net.spynet(lr, later), state, select_refill(*keyframe))
+        state = backward_step(self.net, lr, self.net.spynet(lr, later), state, select_refill(*keyframe))
         return state, lr.clone(), state.clone()
 
 
@@ -120,8 +121,8 @@ class ForwardLoop(nn.Module):
         self, state: Tensor, earlier: Tensor, lr: Tensor, backward_feat: Tensor, *keyframe: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         flow = self.net.spynet(lr, earlier)
-        state = self.net.forward_step(lr, flow, state, backward_feat, select_refill(*keyframe))
-        return state, lr.clone(), self.net.reconstruct(lr, backward_feat, state)
+        state = forward_step(self.net, lr, flow, state, backward_feat, select_refill(*keyframe))
+        return state, lr.clone(), reconstruct(self.net, lr, backward_feat, state)
 
 
 def select_refill(

@@ -6,8 +6,28 @@ from torch import Tensor
 
 from vsr_plugin.export.onnx_layers import has_keyframes
 from vsr_plugin.export.tracing import TRACE_SIZE, Part
+from vsr_plugin.models.driver import StepInputs
 
 _IMAGE_AXES = {0: "n", 2: "h", 3: "w"}
+
+
+def backward_step(net: nn.Module, lr: Tensor, flow: Tensor, state: Tensor, refill: object | None) -> Tensor:
+    """State of the backward branch at a frame; ``refill`` is what the network's ``refill`` takes for features."""
+    return net.step(net.propagation.sweep("backward"), StepInputs(lr, (flow,), (state,), (), refill))
+
+
+def forward_step(
+    net: nn.Module, lr: Tensor, flow: Tensor, state: Tensor, backward_feat: Tensor, refill: object | None
+) -> Tensor:
+    """State of the forward branch at a frame."""
+    sweep = net.propagation.sweep("forward")
+    return net.step(sweep, StepInputs(lr, (flow,), (state,), (backward_feat,) if sweep.sees else (), refill))
+
+
+def reconstruct(net: nn.Module, lr: Tensor, backward_feat: Tensor, forward_feat: Tensor) -> Tensor:
+    """The HR frame from the states of both branches."""
+    states = dict(backward=backward_feat, forward=forward_feat)
+    return net.reconstruct(lr, *(states[sweep.name] for sweep in net.propagation.restored_from))
 
 
 class _Step(nn.Module):
@@ -41,21 +61,21 @@ class BackwardStep(_Step):
     """One frame of the backward branch; a zero state stands for the start of the sequence."""
 
     def forward(self, lr: Tensor, flow: Tensor, state: Tensor, *refill: Tensor) -> Tensor:
-        return self.net.backward_step(lr, flow, state, refill or None)
+        return backward_step(self.net, lr, flow, state, refill or None)
 
 
 class ForwardStep(_Step):
     """One frame of the forward branch; a zero state stands for the start of the sequence."""
 
     def forward(self, lr: Tensor, flow: Tensor, state: Tensor, backward_feat: Tensor, *refill: Tensor) -> Tensor:
-        return self.net.forward_step(lr, flow, state, backward_feat, refill or None)
+        return forward_step(self.net, lr, flow, state, backward_feat, refill or None)
 
 
 class Reconstruct(_Step):
     """The HR frame."""
 
     def forward(self, lr: Tensor, backward_feat: Tensor, forward_feat: Tensor) -> Tensor:
-        return self.net.reconstruct(lr, backward_feat, forward_feat)
+        return reconstruct(self.net, lr, backward_feat, forward_feat)
 
 
 def example_inputs(net: nn.Module, h: int, w: int, n: int = 1) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from vsr_plugin.errors import VSRError
 
 #: Residual blocks that run on a tile before the tiles are put together again; each widens the margin by 2 pixels.
 _BLOCKS_AT_ONCE = 6
-#: LR pixels that the upsampling reaches at any scale: convolutions from LR to HR, and the bilinear enlargement.
+#: Feature pixels that the upsampling reaches at any scale: convolutions from LR to HR, and the bilinear enlargement.
 _UPSAMPLING_REACH = 3
 #: The smallest tile, twice the widest margin.
 MIN_TILE = 4 * (_BLOCKS_AT_ONCE + 1)
@@ -39,7 +39,7 @@ def run_in_tiles(
     Args:
         function: maps tensors ``(n, *, h, w)`` to ``(n, c, scale * h, scale * w)``; an output pixel depends on
             inputs at most ``reach`` pixels away, and zero padding is its only treatment of borders beyond that.
-        inputs: tensors ``(n, *, h, w)`` of one size.
+        inputs: tensors ``(n, *, h, w)``; of another size than the first's only if that is a multiple of it.
         tile: side of a tile in input pixels, without its margin.
         reach: see ``function``.
         scale: output pixels per input pixel.
@@ -55,7 +55,11 @@ def run_in_tiles(
         top, bottom = max(rows.start - reach, 0), min(rows.stop + reach, h)
         for columns in _tiles(w, tile):
             left, right = max(columns.start - reach, 0), min(columns.stop + reach, w)
-            result = function(*(x[..., top:bottom, left:right] for x in inputs))
+            parts = []
+            for x in inputs:
+                k = x.size(-1) // w
+                parts.append(x[..., k * top : k * bottom, k * left : k * right])
+            result = function(*parts)
             if out is None:
                 out = result.new_empty(*result.shape[:-2], scale * h, scale * w)
             out[..., scale * rows.start : scale * rows.stop, scale * columns.start : scale * columns.stop] = result[
@@ -87,7 +91,7 @@ class _TiledUpsampling:
     def upsample(self, feat: Tensor, lr: Tensor) -> Tensor:
         """See :meth:`PixelShuffleUpsampling.upsample`."""
         inputs = feat, lr
-        return run_in_tiles(super().upsample, inputs, tile=self.tile, reach=_UPSAMPLING_REACH, scale=self.scale)
+        return run_in_tiles(super().upsample, inputs, tile=self.tile, reach=_UPSAMPLING_REACH, scale=self.enlargement)
 
 
 def tile_net(net: nn.Module, tile: int) -> nn.Module:

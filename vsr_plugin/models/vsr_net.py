@@ -18,9 +18,6 @@ from vsr_plugin.models.propagation import PROPAGATIONS, Propagation, ResidualBlo
 from vsr_plugin.models.propagation.forgetting import check_forgetting
 from vsr_plugin.models.upsampling import PixelShuffleUpsampling
 
-#: What a step of a branch takes, in the order of its arguments.
-BranchInputs = tuple[Tensor | None, ...]
-
 
 def choose_propagation(propagation: str, segments: int | None) -> Propagation:
     """Look a propagation up.
@@ -40,10 +37,11 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
 
     Args:
         mid_channels: channels of the propagated features.
-        propagation: ``'local'``, ``'unidirectional'``, ``'bidirectional'`` or ``'coupled'``.
+        propagation: ``'local'``, ``'unidirectional'``, ``'bidirectional'``, ``'coupled'``, ``'second_order'``,
+            ``'grid'`` or ``'second_order_grid'``, or another that was registered.
         segments: for local propagation, the number of segments that a sequence is cut into.
-        alignment: ``'none'``, ``'image'``, ``'feature'``, or another that was registered; with arguments of its own
-            as ``dict(type=..., ...)``.
+        alignment: ``'none'``, ``'image'``, ``'feature'``, ``'deformable'``, or another that was registered; with
+            arguments of its own as ``dict(type=..., ...)``.
         forgetting: share of its propagated features that a still pixel loses per frame; 0 in the paper.
         cleaning: ``'footage'``, ``'image'``, or another that was registered, as ``alignment``; ``None`` in the paper.
         with_cp: gradient checkpointing.
@@ -53,8 +51,15 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
         ComponentError: components do not exist or do not go together, or ``forgetting`` is not in [0, 1).
     """
 
+    alignment: Alignment
     #: Of the published network of the class.
     published_propagation: type[Propagation]
+    published_alignment: type[Alignment] = FeatureAlignment
+    published_scale = 4
+    #: The attribute that the alignment's layers are under.
+    alignment_name = "alignment"
+    #: Channels of what steps see of a frame; here the frame itself.
+    frame_channels = 3
 
     def __init__(
         self,
@@ -72,8 +77,9 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
         self.mid_channels = mid_channels
         self.with_cp = with_cp
         self.propagation: Propagation = choose_propagation(propagation, segments)
-        # A module without layers, unless it is one's own: published state dicts know nothing of it.
-        self.alignment: Alignment = ALIGNMENTS.build(alignment, mid_channels=mid_channels)
+        # Without layers in BasicVSR and IconVSR as published, whose state dicts know nothing of it.
+        self.add_module(self.alignment_name, ALIGNMENTS.build(alignment, mid_channels=mid_channels))
+        self.alignment.serve(self.propagation, self.frame_channels)
         self.forgetting = check_forgetting(forgetting, has_flow=self.alignment.needs_flow)
         self.cleaning: Cleaning | None = None if cleaning is None else CLEANINGS.build(cleaning)
 
@@ -85,18 +91,19 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
     @property
     def has_published_components(self) -> bool:
         """Whether the components are those of the published network, and no cleaning comes before them."""
-        published = type(self.propagation) is self.published_propagation and type(self.alignment) is FeatureAlignment
-        return published and self.cleaning is None
+        chosen = type(self.propagation), type(self.alignment)
+        return chosen == (self.published_propagation, self.published_alignment) and self.cleaning is None
 
     @property
     def is_published(self) -> bool:
         """Whether it is the published network, which other implementations have too."""
-        return self.has_published_components and self.scale == 4 and self.spynet.width == PUBLISHED_WIDTH
+        as_published = self.scale == self.published_scale and self.has_published_components
+        return as_published and self.spynet.width == PUBLISHED_WIDTH
 
     @property
     def components(self) -> str:
         """The choices in a few words, such as ``'propagation: coupled, alignment: FeatureAlignment()'``."""
-        scale = "" if self.scale == 4 else f", scale: {self.scale}"
+        scale = "" if self.scale == self.published_scale else f", scale: {self.scale}"
         cleaning = "" if self.cleaning is None else f", cleaning: {type(self.cleaning).__name__}"
         return f"propagation: {self.propagation}, alignment: {self.alignment}{scale}{cleaning}"
 
@@ -115,14 +122,21 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
             )
 
     def build_branches(self, num_blocks: int) -> None:
-        """Add the residual blocks R of each branch, and what fuses the branches if there are two to restore from."""
-        c, aligned = self.mid_channels, self.state_channels
-        if self.propagation.has_backward:
-            self.backward_resblocks = ResidualBlocksWithInputConv(3 + aligned, c, num_blocks)
-        others = len(self.propagation.sweeps[-1].sees)
-        self.forward_resblocks = ResidualBlocksWithInputConv(3 + others * c + aligned, c, num_blocks)
+        """Add the residual blocks R of each branch, and what fuses the branches that are restored from."""
+        c = self.mid_channels
+        for sweep in self.propagation.sweeps:
+            inputs = self.frame_channels + len(sweep.sees) * c + sum(self.alignment.aligned_channels(sweep.order))
+            self.add_module(f"{sweep.name}_resblocks", ResidualBlocksWithInputConv(inputs, c, num_blocks))
         if (outputs := len(self.propagation.restored_from)) > 1:
             self.fusion = nn.Conv2d(outputs * c, c, 1)
+
+    def branches(self) -> dict[str, nn.Module]:
+        """The residual blocks R by the name of the sweep."""
+        return {sweep.name: getattr(self, f"{sweep.name}_resblocks") for sweep in self.propagation.sweeps}
+
+    def flow_frames(self, lrs: Tensor) -> Tensor:
+        """Frames ``(n, t, 3, h, w)`` as the flow network sees them, at the resolution of the features."""
+        return lrs
 
     def estimate_flows(self, lrs: Tensor) -> tuple[Tensor, Tensor]:
         """Flows between neighbouring frames, both directions: S in the paper.
@@ -133,7 +147,7 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
             lrs: RGB in [0, 1], ``(n, t, 3, h, w)``.
 
         Returns:
-            ``(flows_forward, flows_backward)``, each ``(n, t - 1, 2, h, w)`` in pixels; see
+            ``(flows_forward, flows_backward)``, each ``(n, t - 1, 2, h, w)`` in pixels of the features; see
             :meth:`SPyNet.neighbour_flows`. Without channels if the alignment needs no flow.
         """
         if not self.alignment.needs_flow:
@@ -141,24 +155,44 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
             none = lrs.new_zeros(n, t - 1, 0, h, w)
             return none, none
         with torch.autocast(lrs.device.type, enabled=False):
-            return self.spynet.neighbour_flows(lrs)
+            return self.spynet.neighbour_flows(self.flow_frames(lrs))
 
-    def align(self, state: Tensor | None, flow: Tensor | None, lr: Tensor) -> Tensor:
-        """Bring the state of the neighbouring frame onto the current one: W in the paper, and then some forgetting.
+    def align(
+        self, sweep: Sweep, frame: Tensor, flows: Sequence[Tensor | None], states: Sequence[Tensor | None]
+    ) -> tuple[Tensor, ...]:
+        """Bring the states of neighbouring frames onto the current one: W in the paper, and then some forgetting.
 
         Args:
-            state: of the neighbouring frame ``(n, state_channels, h, w)``, or ``None`` at the start of a sequence.
-            flow: from the current frame to that neighbour ``(n, 2, h, w)``; ignored at the start.
-            lr: current frame ``(n, 3, h, w)``, which gives size, device and dtype at the start.
+            sweep: whose step it is.
+            frame: what steps see of the current frame ``(n, frame_channels, h, w)``; gives size, device and dtype at
+                the start.
+            flows, states: see :class:`StepInputs`.
 
         Returns:
-            ``(n, state_channels, h, w)``; zeros at the start.
+            What the alignment gives, ``(n, mid_channels + carried_channels, h, w)`` for every neighbour or for all
+            together; zeros at the start.
         """
-        if state is None:
-            n, _, h, w = lr.shape
-            return lr.new_zeros(n, self.state_channels, h, w)
-        aligned = self.alignment(state, flow, lr)
-        if not self.forgetting:
+        if states[0] is None:
+            n, _, h, w = frame.shape
+            return tuple(frame.new_zeros(n, c, h, w) for c in self.alignment.aligned_channels(sweep.order))
+        flows = self.flows_across(flows)
+        aligned = self.alignment.align(sweep, states, flows, frame)
+        return tuple(self._forget(x, flow) for x, flow in zip(aligned, flows, strict=False))
+
+    def flows_across(self, flows: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Flows from the current frame to each neighbour, given those from one frame to the next.
+
+        ``s_{i→i-2} = s_{i→i-1} + W(s_{i-1→i-2}, s_{i→i-1})`` (BasicVSR++, section 3.2).
+        """
+        if not self.alignment.needs_flow:
+            return [*flows]
+        across: list[Tensor | None] = [flows[0]]
+        for flow in flows[1:]:
+            across.append(None if flow is None else across[-1] + self.alignment.warp(flow, across[-1]))
+        return across
+
+    def _forget(self, aligned: Tensor, flow: Tensor | None) -> Tensor:
+        if not self.forgetting or flow is None:
             return aligned
         feat = forget(self.features(aligned), flow, self.forgetting)
         return torch.cat((feat, aligned[:, self.mid_channels :]), dim=1) if self.alignment.carried_channels else feat
@@ -168,104 +202,57 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
         return state[:, : self.mid_channels] if state is not None and self.alignment.carried_channels else state
 
     def steps(self, group: Group, inputs: Sequence[StepInputs]) -> tuple[Tensor, ...]:
-        """See :meth:`SequenceNet.steps`: a step of one branch, or of both."""
-        arguments = [self._arguments(sweep, of) for sweep, of in zip(group, inputs, strict=True)]
-        if len(group) > 1:
-            return self.both_steps(*arguments)
-        return (self.backward_step(*arguments[0]) if group[0].reverse else self.forward_step(*arguments[0]),)
-
-    @staticmethod
-    def _arguments(sweep: Sweep, inputs: StepInputs) -> BranchInputs:
-        of_both = inputs.lr, inputs.flows[0], inputs.states[0]
-        return (*of_both, inputs.feature) if sweep.reverse else (*of_both, *(inputs.seen or (None,)), inputs.feature)
+        """See :meth:`SequenceNet.steps`; a network that can compute several at once does so here."""
+        return tuple(self.step(sweep, of) for sweep, of in zip(group, inputs, strict=True))
 
     def schedule(self, lrs: Tensor) -> list[Group]:
         """See :meth:`SequenceNet.schedule`."""
         return [self.propagation.sweeps] if self.branches_at_once(lrs) else super().schedule(lrs)
 
     def branches_at_once(self, lrs: Tensor) -> bool:
-        """Whether :meth:`both_steps` is to be used for frames ``(n, ..., 3, h, w)``, which takes two states a frame.
+        """Whether all branches go at once for frames ``(n, ..., 3, h, w)``, which takes a state more for each frame.
 
         Only ever true where the propagation has independent branches.
         """
         return False
 
-    def both_steps(self, backward: BranchInputs, forward: BranchInputs) -> tuple[Tensor, Tensor]:
-        """A step of each branch, at different frames; a network that can compute them at once does so here.
+    def step(self, sweep: Sweep, inputs: StepInputs) -> Tensor:
+        """State of one branch at one frame: ``R(x_i, h_i of sweeps that it sees, C(e_i, W(h_{i±1}, s_i)))``.
+
+        Without ``C`` where the frame is no keyframe.
 
         Args:
-            backward: all that ``backward_step`` takes: ``(lr, flow, state, refill)``.
-            forward: all that ``forward_step`` takes: ``(lr, flow, state, None, refill)``.
-
-        Returns:
-            States of the backward and of the forward branch.
-        """
-        return self.backward_step(*backward), self.forward_step(*forward)
-
-    def backward_step(
-        self, lr: Tensor, flow: Tensor | None = None, state: Tensor | None = None, refill: Tensor | None = None
-    ) -> Tensor:
-        """State of the backward branch at one frame: ``R_b(x_i, C(e_i, W(h_{i+1}, s_i)))``.
-
-        Args:
-            lr: frame ``(n, 3, h, w)``, sides multiples of ``size_multiple``.
-            flow: from this frame to the next ``(n, 2, h, w)``; ``None`` at the last frame.
-            state: of the backward branch at the next frame; ``None`` at the last.
-            refill: features of this frame if it is a keyframe, else ``None``: then without C.
+            sweep: the branch.
+            inputs: what it takes; sides of the frame are multiples of ``size_multiple``.
 
         Returns:
             ``(n, state_channels, h, w)``.
         """
-        aligned_feat = self.align(state, flow, lr)
-        if refill is not None:
-            aligned_feat = self.refill(aligned_feat, refill, self.backward_fusion)
-        return self.alignment.carry(self.run_branch(self.backward_resblocks, lr, aligned_feat), lr)
-
-    def forward_step(
-        self,
-        lr: Tensor,
-        flow: Tensor | None = None,
-        state: Tensor | None = None,
-        backward_feat: Tensor | None = None,
-        refill: Tensor | None = None,
-    ) -> Tensor:
-        """State of the forward branch at one frame: ``R_f(x_i, C(e_i, W(h_{i-1}, s_i)))``, coupled with ``h_i^b`` too.
-
-        Args:
-            lr: frame ``(n, 3, h, w)``, sides multiples of ``size_multiple``.
-            flow: from this frame to the previous ``(n, 2, h, w)``; ``None`` at the first frame.
-            state: of the forward branch at the previous frame; ``None`` at the first.
-            backward_feat: state of the backward branch at this frame; used by coupled propagation only.
-            refill: features of this frame if it is a keyframe, else ``None``: then without C.
-
-        Returns:
-            ``(n, state_channels, h, w)``.
-        """
-        aligned_feat = self.align(state, flow, lr)
-        if refill is not None:
-            aligned_feat = self.refill(aligned_feat, refill, self.forward_fusion)
-        seen = (self.features(backward_feat),) if self.propagation.sweeps[-1].sees else ()
-        return self.alignment.carry(self.run_branch(self.forward_resblocks, lr, *seen, aligned_feat), lr)
+        aligned = self.align(sweep, inputs.lr, inputs.flows, inputs.states)
+        if inputs.feature is not None:
+            fusion = getattr(self, f"{sweep.name}_fusion")
+            aligned = (self.refill(aligned[0], inputs.feature, fusion), *aligned[1:])
+        seen = map(self.features, inputs.seen)
+        feat = self.run_branch(self.branches()[sweep.name], inputs.lr, *seen, *aligned)
+        return self.alignment.carry(feat, inputs.lr)
 
     def begin_frame(self, store: Store, i: int, states: Mapping[Sweep, Tensor]) -> Callable[[], Tensor]:
         """See :meth:`SequenceNet.begin_frame`."""
-        by_name = {sweep.name: state for sweep, state in states.items()}
-        return self.begin_reconstruct(store.lr(i), by_name.get("backward"), by_name["forward"])
+        return self.begin_reconstruct(store.lr(i), *states.values())
 
-    def begin_reconstruct(self, lr: Tensor, backward_feat: Tensor | None, forward_feat: Tensor) -> Callable[[], Tensor]:
+    def begin_reconstruct(self, lr: Tensor, *states: Tensor) -> Callable[[], Tensor]:
         """Begin ``reconstruct``; a network that can do so beside the steps that follow begins it here.
 
         Returns:
             What gives the HR frame. Nothing that was passed may be written to before.
         """
-        hr = self.checkpointed(self.reconstruct)(lr, backward_feat, forward_feat)
+        hr = self.checkpointed(self.reconstruct)(lr, *states)
         return lambda: hr
 
-    def reconstruct(self, lr: Tensor, backward_feat: Tensor | None, forward_feat: Tensor) -> Tensor:
-        """HR frame ``(n, 3, scale * h, scale * w)`` from the states of its branches: U in the paper."""
-        states = dict(backward=backward_feat, forward=forward_feat)
-        feats = [self.features(states[sweep.name]) for sweep in self.propagation.restored_from]
-        return self.upsample(feats[0] if len(feats) == 1 else self.fuse_branches(*feats), lr)
+    def reconstruct(self, lr: Tensor, *states: Tensor) -> Tensor:
+        """HR frame ``(n, 3, scale * h, scale * w)`` from the states that it is restored from: U in the paper."""
+        feats = map(self.features, states)
+        return self.upsample(self.fuse_branches(*feats), lr)
 
     # Apart from the steps that call them, so that accelerated networks can put their own in their place.
 
@@ -274,5 +261,7 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
         return resblocks(torch.cat((lr, *seen), dim=1))
 
     def fuse_branches(self, *feats: Tensor) -> Tensor:
-        """One feature map ``(n, mid_channels, h, w)`` from those of all branches."""
+        """One feature map ``(n, mid_channels, h, w)`` from those of all branches; that of a single one as it is."""
+        if len(feats) == 1:
+            return feats[0]
         return F.leaky_relu(self.fusion(torch.cat(feats, dim=1)), 0.1)

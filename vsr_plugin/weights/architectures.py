@@ -1,7 +1,7 @@
 """Which network a set of tensors belongs to, and with which sizes."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -20,6 +20,16 @@ BASICVSR = "basicvsr."
 
 #: Classes of cleanings by the name that a network's ``cleaning`` takes.
 _CLEANINGS = {"footage": "FootageCleaning", "image": "ImageCleaning"}
+
+#: Blocks of the last of four sweeps, where a BasicVSR or IconVSR has them.
+_LAST_OF_GRID = "forward_2_resblocks"
+_LAST_BRANCHES = ("forward_resblocks", _LAST_OF_GRID)
+#: Propagations whose steps take two states, by those whose steps take one.
+_SECOND_ORDER = {"bidirectional": "second_order", "grid": "second_order_grid"}
+
+#: The first tensor of a BasicVSR++ that restores frames at their size.
+_REDUCING = "feat_extract.0.weight"
+_BASICVSR_PP = "backbone.forward_2.main.0.weight"
 
 #: The first tensor of a flow network.
 _FLOW = "basic_module.0.basic_module.0.conv.weight"
@@ -42,8 +52,9 @@ class Architecture:
 
     @property
     def scale(self) -> int:
-        """HR pixels per LR pixel and side of a network that enlarges; 1 of one that cleans."""
-        return self.arguments.get("scale", 1 if self.net in _CLEANINGS.values() else 4)
+        """HR pixels per LR pixel and side of a network that enlarges; 1 of one that cleans, or restores at the size."""
+        at_the_size = self.net in _CLEANINGS.values() or not self.arguments.get("is_low_res_input", True)
+        return self.arguments.get("scale", 1 if at_the_size else 4)
 
 
 def _count(keys: Iterable[str], prefix: str) -> int:
@@ -74,13 +85,26 @@ def _components(tensors: dict[str, Tensor]) -> tuple[str, str | None]:
     def has(part: str) -> bool:
         return any(key.startswith(f"{part}.") for key in tensors)
 
+    grid = has(_LAST_OF_GRID)
+    last = f"{_LAST_OF_GRID if grid else 'forward_resblocks'}.main.0.weight"
+    c, inputs = tensors[last].shape[:2]
     # Local propagation has the tensors of bidirectional, and is read as that.
     propagation = "unidirectional" if not has("backward_resblocks") else "bidirectional" if has("fusion") else "coupled"
-    c, inputs = tensors["forward_resblocks.main.0.weight"].shape[:2]
-    carried = inputs - 3 - c * (2 if propagation == "coupled" else 1)
-    if carried < 0:
+    propagation = "grid" if grid else propagation
+    aligned = inputs - 3 - c * dict(coupled=1, grid=3).get(propagation, 0)
+    if aligned < c:
         raise ValueError(f"{inputs} channels are too few for frame and features")
-    if has("alignment") or carried not in (0, 3) or (carried and not has("spynet")):
+    own = f"alignment.{'forward_2' if grid else 'forward_1'}"
+    deformable = f"{own}.conv_offset.6.weight" in tensors
+    states = tensors[f"{own}.weight"].size(1) if deformable else aligned
+    # One state or two, and for image alignment three channels behind the features of each.
+    known = {order * (c + more): (order, more) for order in (2, 1) for more in (3, 0)}
+    order, carried = known.get(states, (1, None))
+    if order == 2:
+        propagation = _SECOND_ORDER.get(propagation, propagation)
+    if deformable:
+        return propagation, "deformable"
+    if has("alignment") or carried is None or (carried and not has("spynet")):
         return propagation, None
     return propagation, "image" if carried else "feature" if has("spynet") else "none"
 
@@ -101,7 +125,7 @@ def _cleaning(tensors: dict[str, Tensor], prefix: str = "") -> dict | None:
 def scale_of(tensors: dict[str, Tensor]) -> int | None:
     """Scale of a network by its last pixel shuffle, whose features are 64 wide whatever the width of the others.
 
-    ``None`` for tensors that fit no scale, or have no shuffle.
+    ``None`` for tensors that fit no scale, or have no shuffle; 1 where features are of a quarter of the size.
     """
     shuffles = {
         key.removeprefix(BASICVSR): tensor for key, tensor in tensors.items() if key.endswith(".upsample_conv.weight")
@@ -109,7 +133,7 @@ def scale_of(tensors: dict[str, Tensor]) -> int | None:
     for scale, factors in SHUFFLES.items():
         names = [f"upsample{number}.upsample_conv.weight" for number, _ in enumerate(factors, start=1)]
         if shuffles.keys() == {*names} and shuffles[names[-1]].size(0) == 64 * factors[-1] ** 2:
-            return scale
+            return 1 if _REDUCING in tensors else scale
     return None
 
 
@@ -120,10 +144,8 @@ def _flow_width(tensors: dict[str, Tensor], prefix: str, argument: str) -> dict[
 
 
 def _network(tensors: dict[str, Tensor]) -> Architecture:
-    sizes = dict(
-        mid_channels=tensors["forward_resblocks.main.0.weight"].size(0),
-        num_blocks=_count(tensors, "forward_resblocks.main.2."),
-    )
+    last = next(name for name in _LAST_BRANCHES if f"{name}.main.0.weight" in tensors)
+    sizes = dict(mid_channels=tensors[f"{last}.main.0.weight"].size(0), num_blocks=_count(tensors, f"{last}.main.2."))
     propagation, alignment = _components(tensors)
     net, published = "BasicVSRNet", "bidirectional"
     if any(key.startswith("edvr.") for key in tensors):
@@ -137,13 +159,28 @@ def _network(tensors: dict[str, Tensor]) -> Architecture:
     sizes |= _flow_width(tensors, "spynet.", "spynet_width")
     if alignment not in ("feature", None):
         sizes["alignment"] = alignment
-    own = None if alignment else "alignment"
-    if any(key.startswith("cleaning.") for key in tensors):
-        if cleaning := _cleaning(tensors, "cleaning."):
-            sizes["cleaning"] = cleaning
-        else:
-            own = "cleaning"
-    return Architecture(net, sizes, tensors, own_component=own)
+    return _behind_cleaning(Architecture(net, sizes, tensors, own_component=None if alignment else "alignment"))
+
+
+def _behind_cleaning(found: Architecture) -> Architecture:
+    """The network with the cleaning before it, if it has one."""
+    if not any(key.startswith("cleaning.") for key in found.tensors):
+        return found
+    if cleaning := _cleaning(found.tensors, "cleaning."):
+        return replace(found, arguments={**found.arguments, "cleaning": cleaning})
+    return replace(found, own_component="cleaning")
+
+
+def _basicvsr_pp(tensors: dict[str, Tensor]) -> Architecture:
+    sizes = dict(mid_channels=tensors[_BASICVSR_PP].size(0), num_blocks=_count(tensors, "backbone.forward_2.main.2."))
+    tensors["deform_align.forward_2.weight"], tensors["reconstruction.main.0.weight"]  # told as missing, if they are
+    scale = scale_of(tensors)
+    if scale == 1:
+        sizes["is_low_res_input"] = False
+    elif scale not in (4, None):
+        sizes["scale"] = scale
+    sizes |= _flow_width(tensors, "spynet.", "spynet_width")
+    return _behind_cleaning(Architecture("BasicVSRPlusPlusNet", sizes, tensors))
 
 
 def _cleaned_network(tensors: dict[str, Tensor]) -> Architecture:
@@ -169,10 +206,12 @@ def recognise(tensors: dict[str, Tensor], source: str) -> Architecture:
         WeightsError: they belong to no network of this package, or parts of it are missing.
     """
     try:
-        if "forward_resblocks.main.0.weight" in tensors:
+        if any(f"{name}.main.0.weight" in tensors for name in _LAST_BRANCHES):
             return _network(tensors)
-        if f"{BASICVSR}forward_resblocks.main.0.weight" in tensors:
+        if any(f"{BASICVSR}{name}.main.0.weight" in tensors for name in _LAST_BRANCHES):
             return _cleaned_network(tensors)
+        if _BASICVSR_PP in tensors:
+            return _basicvsr_pp(tensors)
         if "pcd_alignment.cas_dcnpack.weight" in tensors:
             tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(_EDVR_TAIL)}
             return Architecture("EDVRFeatureExtractor", _extractor_arguments(tensors), tensors)
@@ -186,5 +225,5 @@ def recognise(tensors: dict[str, Tensor], source: str) -> Architecture:
         raise WeightsError(f"{source}: tensors have impossible sizes; the file is damaged") from None
     raise WeightsError(
         f"{source}: weights of another model ({len(tensors)} tensors, the first named {next(iter(tensors), None)!r}); "
-        "this package loads BasicVSR, IconVSR, RealBasicVSR, SPyNet and EDVR-M"
+        "this package loads BasicVSR, IconVSR, BasicVSR++, RealBasicVSR, SPyNet and EDVR-M"
     )

@@ -114,9 +114,15 @@ def load_architecture(name_or_path: str | os.PathLike) -> Architecture:
 def _check_fit(net: nn.Module, tensors: dict, source: str) -> None:
     own, theirs = getattr(net, "scale", None), scale_of(tensors)
     if None not in (own, theirs) and own != theirs:
+        refused = f"{source}: weights of scale {theirs}, the network is of scale {own}"
+        if 1 in (own, theirs):
+            raise WeightsError(
+                f"{refused}, and restores another kind of frames; build it with is_low_res_input={theirs != 1} "
+                "(model.generator.is_low_res_input in a config), or take weights of its task"
+            )
         raise WeightsError(
-            f"{source}: weights of scale {theirs}, the network is of scale {own}; build it with scale={theirs} "
-            f"(model.generator.scale in a config), or start tools/train.py with --scale {theirs}"
+            f"{refused}; build it with scale={theirs} (model.generator.scale in a config), or start tools/train.py "
+            f"with --scale {theirs}"
         )
     expected = net.state_dict()
     missing = [key for key in expected if key not in tensors and key not in OPTIONAL]
@@ -207,8 +213,8 @@ def load_net(
             and 1.5 for the published weights that were trained without GAN.
 
     Returns:
-        ``BasicVSRNet``, ``IconVSRNet``, ``RealBasicVSRNet``, or a part of one: ``SPyNet``, ``EDVRFeatureExtractor``,
-        ``FootageCleaning`` or ``ImageCleaning``.
+        ``BasicVSRNet``, ``IconVSRNet``, ``BasicVSRPlusPlusNet``, ``RealBasicVSRNet``, or a part of one: ``SPyNet``,
+        ``EDVRFeatureExtractor``, ``FootageCleaning`` or ``ImageCleaning``.
 
     Raises:
         WeightsError: the weights cannot be found, fetched or trusted, or belong to no network of this package, to one

@@ -11,6 +11,7 @@ import torch
 from vsr_plugin.errors import WeightsError
 
 _OPENMMLAB = "https://download.openmmlab.com/mmediting/restorers"
+_NTIRE = "NTIRE 2021, compressed video, track {}"
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,21 @@ _ALL = (
         f"{_OPENMMLAB}/real_basicvsr/realbasicvsr_wogan_c64b20_2x30x8_lr1e-4_300k_reds_20211027-0e2ff207.pth",
         "REDS, degraded as footage",
         dynamic_refine_thres=1.5,
+    ),
+    *(
+        PublishedWeights(f"basicvsr_pp_{name}", f"{_OPENMMLAB}/basicvsr_plusplus/basicvsr_plusplus_{stem}.pth", data)
+        for name, stem, data in (
+            ("reds4", "c64n7_8x1_600k_reds4_20210217-db622b2f", "REDS, BI"),
+            ("vimeo90k_bi", "c64n7_8x1_300k_vimeo90k_bi_20210305-4ef437e2", "Vimeo-90K, BI"),
+            ("vimeo90k_bd", "c64n7_8x1_300k_vimeo90k_bd_20210305-ab315ab1", "Vimeo-90K, BD"),
+            ("ntire_vsr", "c128n25_ntire_vsr_20210311-1ff35292", "NTIRE 2021, video super-resolution"),
+            ("decompress_track1", "c128n25_ntire_decompress_track1_20210223-7b2eba02", _NTIRE.format(1)),
+            ("decompress_track2", "c128n25_ntire_decompress_track2_20210314-eeae05e6", _NTIRE.format(2)),
+            ("decompress_track3", "c128n25_ntire_decompress_track3_20210304-6daf4a40", _NTIRE.format(3)),
+            ("deblur_dvd", "deblur_dvd-ecd08b7f", "DVD, motion blur"),
+            ("deblur_gopro", "deblur_gopro-3c5bb9b5", "GoPro, motion blur"),
+            ("denoise", "denoise-28f6920c", "noise"),
+        )
     ),
     PublishedWeights("spynet", f"{_OPENMMLAB}/basicvsr/spynet_20210409-c6c1bd09.pth", "MPI Sintel", is_part=True),
     PublishedWeights("edvrm_reds", f"{_OPENMMLAB}/iconvsr/edvrm_reds_20210413-3867262f.pth", "REDS, BI", is_part=True),

@@ -2,12 +2,11 @@
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
 from vsr_plugin.acceleration.cpu.block_conv import BlockConv
 from vsr_plugin.acceleration.fused_conv import FusedConv
-from vsr_plugin.models.upsampling import PixelShufflePack, PixelShuffleUpsampling
+from vsr_plugin.models.upsampling import PixelShufflePack, PixelShuffleUpsampling, enlarged
 
 #: Bytes that the largest intermediate of a band has, and may have where rows are long. More than about 32 MB is mapped
 #: afresh by glibc at every call and pays a page fault for each 4 KB, which costs as much as the convolution; and a
@@ -65,21 +64,23 @@ class BandedUpsampling(nn.Module):
 
     def __init__(self, plain: PixelShuffleUpsampling, dtype: torch.dtype):
         super().__init__()
-        self.scale = plain.scale
+        self.scale, self.enlargement = plain.scale, plain.enlargement
         self.shuffles = nn.ModuleList(_ShuffleConv(getattr(plain, name), dtype) for name in plain.shuffle_names())
         self.conv_hr = FusedConv.of(plain.conv_hr, dtype, slope=0.1)
         self.conv_last = BlockConv(plain.conv_last, dtype, block=(2, 2))
 
     def band_rows(self, width: int) -> int:
-        """LR rows per band for frames of ``width`` columns."""
+        """Rows of features per band, for features of ``width`` columns."""
         # HR features, 64 channels, are the largest of the intermediates.
-        row_bytes = self.scale**2 * 64 * width * self.conv_hr.weight.element_size()
+        row_bytes = self.enlargement**2 * 64 * width * self.conv_hr.weight.element_size()
         # Of few rows much is computed twice: each layer needs a row more above and below.
         return max(4, _BAND_BYTES // row_bytes, min(8, _MAX_BYTES // row_bytes))
 
     def forward(self, feat: Tensor, lr: Tensor) -> Tensor:
-        """HR frames ``(n, 3, scale * h, scale * w)`` from features ``(n, c, h, w)`` and LR frames ``(n, 3, h, w)``."""
-        hr = F.interpolate(lr.float(), scale_factor=self.scale, mode="bilinear", align_corners=False)
+        """See :meth:`PixelShuffleUpsampling.upsample`."""
+        hr = enlarged(lr.float(), self.scale)
+        if self.scale == 1:
+            hr = hr.clone()  # what is added below must not reach the caller's frame
         feat = self.conv_hr.prepare(feat)
         h, w = feat.shape[-2:]
         rows = self.band_rows(w)
@@ -88,16 +89,16 @@ class BandedUpsampling(nn.Module):
             for top in range(0, h, rows):
                 bottom = min(top + rows, h)
                 band = self._band(feat[i : i + 1], top, bottom, earlier)
-                hr[i : i + 1, :, self.scale * top : self.scale * bottom] += band
+                hr[i : i + 1, :, self.enlargement * top : self.enlargement * bottom] += band
         return hr
 
     def _band(self, feat: Tensor, top: int, bottom: int, earlier: dict[nn.Module, Tensor]) -> Tensor:
-        """The residue of LR rows ``top`` to ``bottom``, ``(1, 3, scale * (bottom - top), scale * w)``.
+        """The residue of rows ``top`` to ``bottom`` of features, ``(1, 3, s * (bottom - top), s * w)``.
 
         What layers give is kept in ``earlier`` for the next band, which may be written over it.
         """
-        height = self.scale * feat.size(2)
-        last = self.scale * top, self.scale * bottom
+        height = self.enlargement * feat.size(2)
+        last = self.enlargement * top, self.enlargement * bottom
         # From the last layer back to the first, each needs one row more on both sides, as far as there are rows.
         hr = _grow(last, height)
         read = _grow(hr, height)

@@ -4,20 +4,21 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.acceleration.conversion import fuse_layers, keep, mixed
+from vsr_plugin.acceleration.conversion import fuse_layers, keep_own, mixed
 from vsr_plugin.acceleration.cpu.banded_upsampling import BandedUpsampling
 from vsr_plugin.acceleration.cpu.block_conv import BlockConv
-from vsr_plugin.acceleration.cpu.gather_deform_conv import GatherDCNPack
+from vsr_plugin.acceleration.cpu.gather_deform_conv import GatherDCNPack, GatherFlowGuidedDeformConv
 from vsr_plugin.acceleration.cpu.gather_warp import gather_warp
 from vsr_plugin.acceleration.cpu.input_conv import InputConvByParts
 from vsr_plugin.acceleration.cpu.refill_by_frame import ExtractionByFrame, refill_by_frame
 from vsr_plugin.acceleration.fused_conv import onednn_fuses
 from vsr_plugin.models.aggregation import InformationRefill
-from vsr_plugin.models.propagation import ResidualBlocksWithInputConv
+from vsr_plugin.models.alignment.deformable_alignment import FlowGuidedDeformConv
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack
 
 #: Pixels of a batch of frame pairs in flow estimation. The widest layer has 64 channels in float32: 16 MB.
 _FLOW_PIXELS = 2**16
+_DEFORM_CONVS = {ModulatedDCNPack: GatherDCNPack, FlowGuidedDeformConv: GatherFlowGuidedDeformConv}
 
 
 class CPUWarp:
@@ -37,7 +38,7 @@ class CPUComponents:
         """See :meth:`VSRNet.estimate_flows`; in small batches, whose intermediates stay in the cache."""
         if not self.alignment.needs_flow:
             return super().estimate_flows(lrs)
-        return self.spynet.neighbour_flows(lrs, max_pixels=_FLOW_PIXELS)
+        return self.spynet.neighbour_flows(self.flow_frames(lrs), max_pixels=_FLOW_PIXELS)
 
     def frame_features(self, lrs: Tensor) -> dict[int, Tensor]:
         """See :meth:`InformationRefill.frame_features`."""
@@ -68,16 +69,14 @@ def convert(net: nn.Module, dtype: torch.dtype) -> nn.Module:
             # 7x7 convolutions to the two channels of the flow: sixteen vectors' lanes for 2x4 pixels.
             level.basic_module[-1] = BlockConv(last.conv, torch.float32, block=(2, 4))
         fuse_layers(net.spynet, torch.float32, {})
-    net.alignment = mixed(net.alignment, CPUWarp)
-    branches = {
-        name: module for name, module in net.named_children() if isinstance(module, ResidualBlocksWithInputConv)
-    }
-    fuse_layers(net, dtype, {ModulatedDCNPack: GatherDCNPack, type(net.alignment): keep})
+    setattr(net, net.alignment_name, mixed(net.alignment, CPUWarp))
+    branches = net.branches()
+    fuse_layers(net, dtype, {**_DEFORM_CONVS, **keep_own(net.alignment)})
     for name, plain in branches.items():
         conv, activation, _ = plain.main
         # What an alignment carries behind the features comes in one tensor with them.
         if InputConvByParts.fits(conv) and not net.alignment.carried_channels:
-            getattr(net, name).first_by_parts = InputConvByParts(conv, activation.negative_slope)
+            net.branches()[name].first_by_parts = InputConvByParts(conv, activation.negative_slope)
     if isinstance(net, InformationRefill):
         net.edvr = mixed(net.edvr, ExtractionByFrame)
     return mixed(net, CPUComponents)

@@ -1,5 +1,7 @@
 """Deformable convolution of channels-last features: the channels of a group are gathered together."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn as nn
 from torch import Tensor
@@ -7,6 +9,7 @@ from torch import Tensor
 from vsr_plugin.acceleration.cpu.gather import bilinear_taps, weighted_rows
 from vsr_plugin.acceleration.cpu.kernels import DeformConv, kernels_pay
 from vsr_plugin.acceleration.fused_conv import FusedConv
+from vsr_plugin.models.alignment.deformable_alignment import FlowGuidedDeformConv
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack
 
 #: Sampled values that are held at once, in float32; so the many small steps from displacements to sums stay in the
@@ -14,46 +17,49 @@ from vsr_plugin.ops.deform_conv import ModulatedDCNPack
 _MAX_COLUMNS = 2**20
 
 
-class GatherDCNPack(nn.Module):
-    """:class:`ModulatedDCNPack` for CPUs.
+class GatherDeformConv(nn.Module):
+    """A modulated deformable 3x3 convolution of stride 1 and padding 1 for CPUs.
 
     ``grid_sample`` reads value by value from planes; here the channels of a deformable group, which share their
     positions, are one row of a table. What is left is a 1x1 convolution. Large images are left to a kernel of our own,
     which keeps the samples in the cache.
 
     Args:
-        plain: 3x3, stride 1.
+        weight: ``(c_out, c_in, 3, 3)``.
+        bias: ``(c_out,)``.
+        groups: deformable groups.
         dtype: precision of features and result; displacements, positions and samples are float32.
     """
 
-    def __init__(self, plain: ModulatedDCNPack, dtype: torch.dtype):
+    def __init__(self, weight: Tensor, bias: Tensor, groups: int, dtype: torch.dtype):
         super().__init__()
-        self.groups = plain.deform_groups
-        # Displacements are positions, so they are predicted in float32 whatever the features' precision.
-        displacements = slice(2 * 9 * self.groups)
-        factors = slice(2 * 9 * self.groups, None)
-        self.conv_displacements = _some_channels(plain.conv_offset, displacements, torch.float32)
-        self.conv_factors = _some_channels(plain.conv_offset, factors, dtype)
-        c_out, c_in = plain.weight.shape[:2]
+        self.groups = groups
+        c_out, c_in = weight.shape[:2]
         # Columns are in the order group, tap, channel of the group.
-        weight = plain.weight.detach().reshape(c_out, self.groups, c_in // self.groups, 9).transpose(2, 3)
-        self._kernel = None
-        if DeformConv.suits(plain.weight, self.groups):
-            self._kernel = DeformConv(plain.weight, plain.bias, self.groups)
-        self.conv = FusedConv(weight.reshape(c_out, -1, 1, 1), plain.bias, dtype, padding=(0, 0))
+        matrix = weight.detach().reshape(c_out, groups, c_in // groups, 9).transpose(2, 3)
+        self._kernel = DeformConv(weight, bias, groups) if DeformConv.suits(weight, groups) else None
+        self.conv = FusedConv(matrix.reshape(c_out, -1, 1, 1), bias, dtype, padding=(0, 0))
 
-    def forward(self, x: Tensor, offset_feat: Tensor) -> Tensor:
-        """Map features ``(n, c, h, w)``, displaced as ``offset_feat`` ``(n, c, h, w)`` says, to ``(n, c, h, w)``."""
+    def forward(self, x: Tensor, displacements: Tensor, factors: Tensor) -> Tensor:
+        """Convolve.
+
+        Args:
+            x: features ``(n, c_in, h, w)``.
+            displacements: in pixels, float32 ``(n, 18 * groups, h, w)``: for every group and tap y, x.
+            factors: of the samples, ``(n, 9 * groups, h, w)``.
+
+        Returns:
+            ``(n, c_out, h, w)`` in the precision of the features.
+        """
         if self._kernel is not None and kernels_pay(x, self._kernel.weight):
-            factors = self.conv_factors(offset_feat).float().sigmoid_()
-            return self._kernel(x, self.conv_displacements(offset_feat), factors).to(x.dtype)
-        return torch.cat([self._one(x[i : i + 1], offset_feat[i : i + 1]) for i in range(x.size(0))])
+            return self._kernel(x, displacements, factors.float()).to(self.conv.dtype)
+        images = zip(x.split(1), displacements.split(1), factors.split(1), strict=True)
+        return torch.cat([self._one(*image) for image in images])
 
-    def _one(self, x: Tensor, offset_feat: Tensor) -> Tensor:
+    def _one(self, x: Tensor, displacements: Tensor, factors: Tensor) -> Tensor:
         _, c, h, w = x.shape
         taps = self.groups * 9
-        displacements = self.conv_displacements(offset_feat).permute(0, 2, 3, 1)[0]
-        factors = self.conv_factors(offset_feat).permute(0, 2, 3, 1)[0]
+        displacements, factors = (t.permute(0, 2, 3, 1)[0] for t in (displacements, factors))
         table = x.permute(0, 2, 3, 1).reshape(h * w * self.groups, c // self.groups).float()
         tap_y = torch.arange(-1.0, 2).repeat_interleave(3).repeat(self.groups)
         tap_x = torch.arange(-1.0, 2).repeat(3 * self.groups)
@@ -73,11 +79,71 @@ class GatherDCNPack(nn.Module):
                 w,
                 rows_per_pixel=self.groups,
                 first_row=group,
-                factor=factors[top : top + band].float().sigmoid_(),
+                factor=factors[top : top + band].float(),
             )
             columns = weighted_rows(table, index, weight).view(1, rows, w, -1)
             out.append(self.conv(columns.permute(0, 3, 1, 2)))
         return torch.cat(out, dim=2)
+
+
+class GatherDCNPack(nn.Module):
+    """:class:`ModulatedDCNPack` for CPUs.
+
+    Args:
+        plain: as it trains.
+        dtype: of the features.
+    """
+
+    def __init__(self, plain: ModulatedDCNPack, dtype: torch.dtype):
+        super().__init__()
+        self.predict = _DisplacementsAndFactors(plain.conv_offset, plain.deform_groups, dtype)
+        self.deform_conv = GatherDeformConv(plain.weight, plain.bias, plain.deform_groups, dtype)
+
+    def forward(self, x: Tensor, offset_feat: Tensor) -> Tensor:
+        """Map features ``(n, c, h, w)``, displaced as ``offset_feat`` ``(n, c, h, w)`` says, to ``(n, c, h, w)``."""
+        return self.deform_conv(x, *self.predict(offset_feat))
+
+
+class GatherFlowGuidedDeformConv(nn.Module):
+    """:class:`FlowGuidedDeformConv` for CPUs.
+
+    Args:
+        plain: as it trains.
+        dtype: of the features.
+    """
+
+    def __init__(self, plain: FlowGuidedDeformConv, dtype: torch.dtype):
+        super().__init__()
+        self.max_residue_magnitude, self.order = plain.max_residue_magnitude, plain.order
+        convolutions = [layer for layer in plain.conv_offset if isinstance(layer, nn.Conv2d)]
+        first, *others, last = convolutions
+        slope = plain.conv_offset[1].negative_slope
+        # The flows enter here, for which bfloat16 has too few bits.
+        self.hidden = nn.Sequential(
+            FusedConv.of(first, torch.float32, slope), *(FusedConv.of(conv, dtype, slope) for conv in others)
+        )
+        self.predict = _DisplacementsAndFactors(last, plain.deform_groups, dtype)
+        self.deform_conv = GatherDeformConv(plain.weight, plain.bias, plain.deform_groups, dtype)
+
+    def forward(self, states: Tensor, condition: Tensor, flows: Sequence[Tensor]) -> Tensor:
+        """See :meth:`FlowGuidedDeformConv.forward`."""
+        residues, factors = self.predict(self.hidden(condition))
+        # Of every state the flow to it, y before x, for all its groups and taps; numbers of a pixel lie side by side.
+        pixels = residues.permute(0, 2, 3, 1).tanh_().mul_(self.max_residue_magnitude).unflatten(3, (self.order, -1, 2))
+        pixels += torch.stack([flow.flip(1).permute(0, 2, 3, 1) for flow in flows], dim=3).unsqueeze(4)
+        return self.deform_conv(states, residues, factors)
+
+
+class _DisplacementsAndFactors(nn.Module):
+    """The convolution that predicts displacements in float32, whatever the features' precision, and factors."""
+
+    def __init__(self, conv: nn.Conv2d, groups: int, dtype: torch.dtype):
+        super().__init__()
+        self.displacements = _some_channels(conv, slice(18 * groups), torch.float32)
+        self.factors = _some_channels(conv, slice(18 * groups, None), dtype)
+
+    def forward(self, feat: Tensor) -> tuple[Tensor, Tensor]:
+        return self.displacements(feat), self.factors(feat).float().sigmoid_()
 
 
 def _some_channels(conv: nn.Conv2d, channels: slice, dtype: torch.dtype) -> FusedConv:

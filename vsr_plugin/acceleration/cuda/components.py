@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 import torch.nn as nn
@@ -25,7 +25,7 @@ from vsr_plugin.acceleration.cuda.kernels import CHANNELS, kernels_work
 from vsr_plugin.models.aggregation.pcd_alignment import PCDAlignment
 from vsr_plugin.models.aggregation.tsa_fusion import TSAFusion
 from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
-from vsr_plugin.models.vsr_net import BranchInputs
+from vsr_plugin.models.driver import Group, StepInputs, Sweep
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack
 
 
@@ -67,6 +67,34 @@ class OnTheirWay(Mapping[int, Tensor]):
         return len(self._begun)
 
 
+class StepOfTensors:
+    """A network's step as a function of tensors alone, which can be recorded.
+
+    Args:
+        step: gives the states of sweeps at a frame each.
+        group: the sweeps; each has a recording of its own.
+    """
+
+    def __init__(self, step: Callable[[Group, Sequence[StepInputs]], tuple[Tensor, ...]], group: Group) -> None:
+        self._step, self._group = step, group
+        self.__name__ = "_and_".join(sweep.name for sweep in group) + "_step"
+
+    @staticmethod
+    def tensors(inputs: Sequence[StepInputs]) -> list[Tensor | None]:
+        """What it takes, one after the other."""
+        return [x for i in inputs for x in (i.lr, *i.flows, *i.states, *i.seen, i.feature)]
+
+    def __call__(self, *tensors: Tensor | None) -> Tensor | tuple[Tensor, ...]:
+        """The new states; of a single sweep its state alone."""
+        left, inputs = [*tensors], []
+        for sweep in self._group:
+            counts = 1, sweep.order, sweep.order, len(sweep.sees), 1
+            (lr,), flows, states, seen, (feature,) = (tuple(left.pop(0) for _ in range(count)) for count in counts)
+            inputs.append(StepInputs(lr, flows, states, seen, feature))
+        states = self._step(self._group, inputs)
+        return states if len(self._group) > 1 else states[0]
+
+
 class CUDAComponents:
     """Steps that are replayed as graphs, independent branches side by side, mixed into a network over its own.
 
@@ -94,24 +122,12 @@ class CUDAComponents:
         with trying_algorithms():
             return self.step_graphs.run(self, super().frame_feature, window)
 
-    def backward_step(
-        self, lr: Tensor, flow: Tensor | None = None, state: Tensor | None = None, refill: Tensor | None = None
-    ) -> Tensor:
-        """See :meth:`VSRNet.backward_step`."""
+    def step(self, sweep: Sweep, inputs: StepInputs) -> Tensor:
+        """See :meth:`VSRNet.step`."""
+        plain = super().step
+        step = StepOfTensors(lambda group, of: (plain(group[0], of[0]),), (sweep,))
         with trying_algorithms():
-            return self.step_graphs.run(self, super().backward_step, lr, flow, state, refill)
-
-    def forward_step(
-        self,
-        lr: Tensor,
-        flow: Tensor | None = None,
-        state: Tensor | None = None,
-        backward_feat: Tensor | None = None,
-        refill: Tensor | None = None,
-    ) -> Tensor:
-        """See :meth:`VSRNet.forward_step`."""
-        with trying_algorithms():
-            return self.step_graphs.run(self, super().forward_step, lr, flow, state, backward_feat, refill)
+            return self.step_graphs.run(self, step, *step.tensors([inputs]))
 
     def branches_at_once(self, lrs: Tensor) -> bool:
         """See :meth:`VSRNet.branches_at_once`; true where steps are recorded.
@@ -120,23 +136,24 @@ class CUDAComponents:
         """
         return self.propagation.independent_branches and self._works_beside(lrs)
 
-    def both_steps(self, backward: BranchInputs, forward: BranchInputs) -> tuple[Tensor, Tensor]:
-        """See :meth:`VSRNet.both_steps`; at once where :meth:`branches_at_once`, else one after the other."""
-        if not self.branches_at_once(backward[0]):
-            return super().both_steps(backward, forward)
+    def steps(self, group: Group, inputs: Sequence[StepInputs]) -> tuple[Tensor, ...]:
+        """See :meth:`SequenceNet.steps`; at once where :meth:`branches_at_once`, else one after the other."""
+        if len(group) == 1 or not self.branches_at_once(inputs[0].lr):
+            return super().steps(group, inputs)
+        step = StepOfTensors(self._side_by_side, group)
         with trying_algorithms():
-            return self.step_graphs.run(self, self._both_side_by_side, *backward, *forward)
+            return self.step_graphs.run(self, step, *step.tensors(inputs))
 
     @functools.cached_property
     def _side_stream(self) -> torch.cuda.Stream:
         return torch.cuda.Stream(next(self.parameters()).device)
 
-    def _both_side_by_side(self, *inputs: Tensor | None) -> tuple[Tensor, Tensor]:
-        """States of both branches from four inputs of the backward and five of the forward one, by two streams.
+    def _side_by_side(self, group: Group, inputs: Sequence[StepInputs]) -> tuple[Tensor, Tensor]:
+        """States of both branches, by two streams.
 
         Recorded, the streams become two paths through one graph.
         """
-        backward, forward = inputs[:4], inputs[4:]
+        (first, second), (of_first, of_second) = group, inputs
         side = self._side_stream
         current = torch.cuda.current_stream(side.device)
         # The allocator gives memory that was taken on a stream back to that stream, as soon as Python lets go of it.
@@ -146,11 +163,11 @@ class CUDAComponents:
         side.wait_stream(current)
         try:
             with torch.cuda.stream(side):
-                forward_feat = super().forward_step(*forward)
-            backward_feat = super().backward_step(*backward)
+                of_side = super().step(second, of_second)
+            of_current = super().step(first, of_first)
         finally:
             current.wait_stream(side)
-        return backward_feat, forward_feat
+        return of_current, of_side
 
     def _works_beside(self, lrs: Tensor) -> bool:
         """Whether the side stream is used for frames ``(n, ..., 3, h, w)``; why not, says :meth:`branches_at_once`."""
@@ -163,7 +180,7 @@ class CUDAComponents:
     def _beside(self, lrs: Tensor) -> Iterator[torch.cuda.Stream]:
         """Queue on the side stream meanwhile, after what is queued on the current one so far.
 
-        Memory is safe as in :meth:`_both_side_by_side`, if inputs are kept until the current stream waits for results.
+        Memory is safe as in :meth:`_side_by_side`, if inputs are kept until the current stream waits for results.
         """
         side = self._side_stream
         side.wait_stream(torch.cuda.current_stream(side.device))
@@ -174,11 +191,11 @@ class CUDAComponents:
         """See :meth:`SequenceNet.lookahead`."""
         return int(self._works_beside(lrs))
 
-    def begin_reconstruct(self, lr: Tensor, backward_feat: Tensor | None, forward_feat: Tensor) -> Callable[[], Tensor]:
+    def begin_reconstruct(self, lr: Tensor, *states: Tensor) -> Callable[[], Tensor]:
         """See :meth:`VSRNet.begin_reconstruct`; on the side stream."""
         if not self._works_beside(lr):
-            return super().begin_reconstruct(lr, backward_feat, forward_feat)
-        inputs = lr, backward_feat, forward_feat
+            return super().begin_reconstruct(lr, *states)
+        inputs = lr, *states
         with self._beside(lr) as side, trying_algorithms():
             hr = self.step_graphs.run(self, super().reconstruct, *inputs, lane="beside")
             arrival = side.record_event()
@@ -189,10 +206,10 @@ class CUDAComponents:
 
         return result
 
-    def reconstruct(self, lr: Tensor, backward_feat: Tensor | None, forward_feat: Tensor) -> Tensor:
+    def reconstruct(self, lr: Tensor, *states: Tensor) -> Tensor:
         """See :meth:`VSRNet.reconstruct`."""
         with trying_algorithms():
-            return self.step_graphs.run(self, super().reconstruct, lr, backward_feat, forward_feat)
+            return self.step_graphs.run(self, super().reconstruct, lr, *states)
 
 
 def _by_kernels(net: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -205,7 +222,7 @@ def _by_kernels(net: nn.Module, dtype: torch.dtype) -> nn.Module:
     for module in net.modules():
         if isinstance(module, PCDAlignment | TSAFusion):
             module.upsample_x2 = enlarge_by_kernel
-    net.alignment = mixed(net.alignment, KernelWarp)
+    setattr(net, net.alignment_name, mixed(net.alignment, KernelWarp))
     return mixed(net, KernelComponents)
 
 
@@ -216,14 +233,13 @@ def convert(net: nn.Module, dtype: torch.dtype) -> nn.Module:
     first_convs = {}
     if by_kernels:
         net = _by_kernels(net, dtype)
-        branches = (name for name in ("backward_resblocks", "forward_resblocks") if hasattr(net, name))
-        first_convs = {name: getattr(net, name).main[0] for name in branches}
+        first_convs = {name: branch.main[0] for name, branch in net.branches().items()}
     deform = {ModulatedDCNPack: _deform_conv} if by_kernels else {}
     net = generic.convert(net, dtype, _convert_flow(net, dtype), deform)
     for name, conv in first_convs.items():
         # What an alignment carries behind the features comes in one tensor with them.
         if FirstConvByParts.fits(conv) and not net.alignment.carried_channels:
-            getattr(net, name).first_by_parts = FirstConvByParts(conv, dtype)
+            net.branches()[name].first_by_parts = FirstConvByParts(conv, dtype)
     net = mixed(net, CUDAComponents)
     net.step_graphs = StepGraphs(net)
     if device.type == "cuda":

@@ -15,8 +15,8 @@ from torch import Tensor
 
 #: LR pixels of a batch beyond which kernels run longer than their launches and graphs would only take memory.
 _MAX_PIXELS = 2**18
-#: Kinds of steps: start, middle and keyframes of two branches, reconstruction, refill, in two sizes.
-_MAX_GRAPHS = 24
+#: Kinds of steps: start, second and others of four branches, features, reconstruction, in two sizes.
+_MAX_GRAPHS = 28
 
 #: Where recordings are replayed one after the other, unless another lane is named.
 MAIN_LANE = "main"

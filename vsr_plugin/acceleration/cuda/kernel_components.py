@@ -103,7 +103,7 @@ class UpsamplingByKernels(nn.Module):
         super().__init__()
         self.scale = net.scale
         self.dtype = dtype
-        self.factors = (*SHUFFLES[net.scale], 1)
+        self.factors = (*SHUFFLES[net.enlargement], 1)
         convs = [*(getattr(net, name).upsample_conv for name in net.shuffle_names()), net.conv_hr]
         for number, (conv, factor) in enumerate(zip(convs, self.factors, strict=True)):
             bias = conv.bias.detach().float().view(kernels.CHANNELS, factor**2).t().reshape(-1)
@@ -178,7 +178,8 @@ class KernelComponents:
 
     def fuse_branches(self, *feats: Tensor) -> Tensor:
         """See :meth:`VSRNet.fuse_branches`."""
-        return self.fusion(*feats)
+        by_parts = isinstance(getattr(self, "fusion", None), FusionByParts)
+        return self.fusion(*feats) if by_parts else super().fuse_branches(*feats)
 
     def upsample(self, feat: Tensor, lr: Tensor) -> Tensor:
         """See :meth:`PixelShuffleUpsampling.upsample`."""

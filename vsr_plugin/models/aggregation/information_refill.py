@@ -18,7 +18,7 @@ class InformationRefill:
 
     Where flow points outside the image or is wrong (borders, occlusions), propagated features are empty or
     misplaced; features computed from a window around the keyframe fill them again. The network gets the
-    submodule ``edvr`` and the convolutions C, ``backward_fusion`` and ``forward_fusion``, one per branch.
+    submodule ``edvr`` and the convolutions C, such as ``forward_fusion``, one per branch.
     """
 
     edvr: EDVRFeatureExtractor
@@ -47,9 +47,8 @@ class InformationRefill:
             deform_groups=math.gcd(mid_channels, 8),
             init_cfg=pretrained(edvr_pretrained),
         )
-        if self.propagation.has_backward:
-            self.backward_fusion = nn.Conv2d(2 * mid_channels, mid_channels, 3, padding=1)
-        self.forward_fusion = nn.Conv2d(2 * mid_channels, mid_channels, 3, padding=1)
+        for sweep in self.propagation.sweeps:
+            self.add_module(f"{sweep.name}_fusion", nn.Conv2d(2 * mid_channels, mid_channels, 3, padding=1))
 
     def feature_windows(self, t: int) -> dict[int, list[int]]:
         """Keyframes of a ``t``-frame sequence, each with the ``2 * padding + 1`` frames around it.

@@ -10,8 +10,8 @@ PROPAGATIONS = ComponentTable("propagation")
 class Propagation:
     """Which sweeps a network makes, what each sees, and over which frames they run.
 
-    It holds no layers and no state; the network owns ``forward_resblocks``, ``backward_resblocks`` where there is a
-    backward branch, and ``fusion`` where an HR frame is restored from two branches.
+    It holds no layers and no state; the network owns residual blocks for each sweep, such as ``forward_resblocks``, and
+    ``fusion`` where an HR frame is restored from several sweeps.
     """
 
     #: In the order in which they are made; the last goes forward, so that frames are handed out in order.
@@ -25,6 +25,10 @@ class Propagation:
     def has_backward(self) -> bool:
         """Whether there is a branch that runs backward in time."""
         return any(sweep.reverse for sweep in self.sweeps)
+
+    def sweep(self, name: str) -> Sweep:
+        """The sweep of that name; ``StopIteration`` if there is none."""
+        return next(sweep for sweep in self.sweeps if sweep.name == name)
 
     @property
     def independent_branches(self) -> bool:

@@ -31,6 +31,8 @@ class PixelShuffleUpsampling:
 
     #: HR pixels per LR pixel and side.
     scale: int
+    #: LR pixels per pixel of the features and side; more than 1 where features are computed at a lower resolution.
+    feature_stride = 1
 
     def build_upsampling(self, mid_channels: int, scale: int) -> None:
         """Add the layers; those at HR size are 64 wide whatever ``mid_channels``, as published.
@@ -38,25 +40,30 @@ class PixelShuffleUpsampling:
         Raises:
             ComponentError: there is no such scale.
         """
-        if scale not in SHUFFLES:
+        if self.feature_stride == 1 and scale not in SHUFFLES:
             raise ComponentError(f"`scale` must be one of {', '.join(map(str, SHUFFLES))}, got {scale!r}")
         self.scale = int(scale)
-        factors = SHUFFLES[scale]
+        factors = SHUFFLES[self.enlargement]
         for name, factor in zip(self.shuffle_names(), factors, strict=True):
             out_channels = 64 if name == f"upsample{len(factors)}" else mid_channels
             self.add_module(name, PixelShufflePack(mid_channels, out_channels, factor))
         self.conv_hr = nn.Conv2d(64, 64, 3, padding=1)
         self.conv_last = nn.Conv2d(64, 3, 3, padding=1)
 
+    @property
+    def enlargement(self) -> int:
+        """HR pixels per pixel of the features and side."""
+        return self.scale * self.feature_stride
+
     def shuffle_names(self) -> list[str]:
         """Names of the layers that enlarge, from the first to the last."""
-        return [f"upsample{number}" for number, _ in enumerate(SHUFFLES[self.scale], start=1)]
+        return [f"upsample{number}" for number, _ in enumerate(SHUFFLES[self.enlargement], start=1)]
 
     def upsample(self, feat: Tensor, lr: Tensor) -> Tensor:
         """Turn features into an HR frame.
 
         Args:
-            feat: ``(n, mid_channels, h, w)``.
+            feat: ``(n, mid_channels, h / feature_stride, w / feature_stride)``.
             lr: the frame that they belong to, RGB in [0, 1], ``(n, 3, h, w)``.
 
         Returns:
@@ -65,4 +72,9 @@ class PixelShuffleUpsampling:
         for name in self.shuffle_names():
             feat = F.leaky_relu(getattr(self, name)(feat), 0.1, inplace=True)
         feat = F.leaky_relu(self.conv_hr(feat), 0.1, inplace=True)
-        return self.conv_last(feat) + F.interpolate(lr, scale_factor=self.scale, mode="bilinear", align_corners=False)
+        return self.conv_last(feat) + enlarged(lr, self.scale)
+
+
+def enlarged(lr: Tensor, scale: int) -> Tensor:
+    """Frames ``(n, 3, h, w)`` enlarged bilinearly to ``(n, 3, scale * h, scale * w)``; themselves at scale 1."""
+    return lr if scale == 1 else F.interpolate(lr, scale_factor=scale, mode="bilinear", align_corners=False)

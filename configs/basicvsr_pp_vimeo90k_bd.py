@@ -1,0 +1,8 @@
+"""BasicVSR++ on Vimeo-90K, BD."""
+
+_base_ = [
+    "./_base_/models/basicvsr_pp.py",
+    "./_base_/datasets/vimeo90k_bd.py",
+    "./_base_/schedules/basicvsr_pp_300k.py",
+    "./_base_/runtime.py",
+]
