@@ -1,12 +1,22 @@
 """Errors that are meant for a person: one line that names the input, the fault and the way out."""
 
 
+def printable(text: str) -> str:
+    """Return text as one line that any terminal takes; names of files may hold line ends and what is no text."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in text
+    )
+
+
 class VSRError(Exception):
     """Base of every error that this package raises about what it was given.
 
     Command-line tools print its text as one line and exit with status 1; Python callers can
     catch it as one type. Programming mistakes stay ``TypeError`` / ``ValueError``.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class MediaError(VSRError):

@@ -101,6 +101,34 @@ def test_chapters_and_subtitles_move_with_the_start(media, tmp_path):
         assert chapter["start"] * chapter["time_base"] == 0
 
 
+@pytest.mark.parametrize("kind", ["audio", "video"])
+def test_sound_on_a_clock_of_its_own_begins_with_the_picture(media, tmp_path, kind):
+    """Reported of a camera's recorder: times of sound counted from 1970, so that players wait for decades."""
+
+    def wall_time(packet, number):
+        if packet.stream.type == kind:
+            shift = round(Fraction(1_749_550_000) / packet.time_base)
+            packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+
+    clip = remux(media.make_clip(tmp_path / "plain.mp4", n=50, audio="aac"), tmp_path / "in.mkv", wall_time)
+    for suffix in (".mp4", ".mkv", ".avi"):
+        _, sink = media.copy(clip, tmp_path / f"out{suffix}", scale=1)
+        assert shown(tmp_path / f"out{suffix}")[0] == pytest.approx(0, abs=0.025)
+        assert seconds(tmp_path / f"out{suffix}", "audio")[0] == pytest.approx(0, abs=0.025)
+        assert any("timed by another clock" in line for line in sink.notes)
+
+
+def test_broadcasts_without_any_time(media, tmp_path):
+    clip = media.make_clip(tmp_path / "in.ts", n=20)
+    data, place = bytearray(clip.read_bytes()), 0
+    while (place := data.find(b"\0\0\1\xe0", place)) >= 0:
+        data[place + 7] &= 0x3F  # neither time of presentation nor of decoding
+        place += 4
+    clip.write_bytes(data)
+    media.copy(clip, tmp_path / "out.mp4", scale=1)
+    assert shown(tmp_path / "out.mp4") == grid(20)
+
+
 # -- jumps -----------------------------------------------------------------------------------------------------------
 
 
@@ -383,6 +411,15 @@ def test_frames_that_avi_shows_once_more_are_not_missing(media, tmp_path):
     clip.write_bytes(data[: data.index(b"idx1") - 50])
     source, _ = media.copy(clip, tmp_path / "cut.mp4", scale=1)
     assert any("damaged" in line for line in source.notes)
+
+
+def test_avi_gets_the_grid_on_which_frames_are(media, tmp_path):
+    """A first frame that is shown twice as long makes the average rate 24.5, of which no frame is at its time."""
+    times = [(0, 80)] + [(80 + 40 * i, 40) for i in range(48)]
+    clip = media.make_clip(tmp_path / "in.mp4", unit=Fraction(1, 1000), times=times)
+    media.copy(clip, tmp_path / "out.avi", scale=1)
+    assert media.probe(tmp_path / "out.avi").rate == 25
+    assert shown(tmp_path / "out.avi") == pytest.approx([time / 1000 for time, _ in times])
 
 
 def test_a_part_without_a_key_frame_gives_what_the_decoder_makes_of_it(media, tmp_path):

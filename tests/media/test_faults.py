@@ -330,3 +330,21 @@ def test_file_size_limit_leaves_nothing(clip, out):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert names(out) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["it's 100%d #1 \N{FIRE}.mp4", "-dash.mp4", "a:b?c.mp4", "new\nline.mp4", " spaces .mp4", "\udce9.mp4"]
+)
+def test_names_of_any_kind(media, tmp_path, name):
+    try:
+        clip = media.make_clip(tmp_path / "plain.mp4", n=3).rename(tmp_path / name)
+    except (OSError, UnicodeError):
+        pytest.skip("no such name on this disk")
+    media.copy(clip, tmp_path / f"out {name}", scale=1)
+    with open_source(tmp_path / f"out {name}") as source:
+        assert len(list(source.frames())) == 3
+    # What is said of it is one line that can be printed.
+    for fault in (lambda: open_source(tmp_path / f"gone {name}"), lambda: open_sink(clip, open_source(clip))):
+        with pytest.raises(MediaError) as error:
+            fault()
+        assert one_line(error).isprintable()

@@ -1,5 +1,7 @@
 """Subtitles are copied where the output can hold them, and never stand in the way of the video."""
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
@@ -68,10 +70,35 @@ def test_one_that_is_on_screen_when_a_part_begins_stays_for_the_rest(make_titled
 def test_a_container_that_cannot_hold_them(make_titled, media, tmp_path):
     path = make_titled()
     _, sink = media.copy(path, tmp_path / "out.mp4", scale=1)
-    assert "subrip subtitles are not copied, a .mp4 file cannot hold them; .mkv holds most kinds" in sink.notes
+    assert "subrip subtitles are not copied, a .mp4 file cannot hold them; .mkv can" in sink.notes
     assert subtitles(tmp_path / "out.mp4") == []
     with open_source(tmp_path / "out.mp4") as source:
         assert len(list(source.frames())) == 10
+
+
+def test_of_mp4_they_stay_in_mp4(make_titled, media, tmp_path):
+    """Reported of another tool: a film with subtitles of MP4 failed at once on its way into Matroska."""
+    path = tmp_path / "in.mp4"
+    header = (
+        b"[V4+ Styles]\nFormat: Name, Fontname, Fontsize\nStyle: Default,Arial,16\n\n[Events]\nFormat: Layer, Text\n"
+    )
+    with av.open(str(media.make_clip(tmp_path / "plain.mp4"))) as video, av.open(str(path), "w") as output:
+        copy, lines = output.add_stream_from_template(video.streams.video[0]), output.add_stream("mov_text")
+        lines.codec_context.subtitle_header = header
+        lines.codec_context.time_base = Fraction(1, 1000)
+        for packet in video.demux():
+            if packet.size:
+                packet.stream = copy
+                output.mux(packet)
+        line = av.Packet(b"\0\5Hello")
+        line.pts = line.dts = 40
+        line.duration, line.time_base, line.stream = 80, Fraction(1, 1000), lines
+        output.mux(line)
+    _, sink = media.copy(path, tmp_path / "out.mkv", scale=1)
+    assert "mov_text subtitles are not copied, a .mkv file cannot hold them; .mp4 and .mov can" in sink.notes
+    media.copy(path, tmp_path / "out.mp4", scale=1)
+    ((_, packets),) = subtitles(tmp_path / "out.mp4")
+    assert b"\0\5Hello" in [content for _, _, content in packets]
 
 
 def test_a_muxer_that_refuses_them_in_its_header(make_titled, media, tmp_path, monkeypatch):

@@ -189,3 +189,15 @@ def test_ordinary_video_needs_no_word_in_images(media, tmp_path):
     clip = media.make_clip(tmp_path / "in.mp4", n=1, tags={"color_primaries": 1, "color_trc": 1, "colorspace": 1})
     media.copy(clip, tmp_path / "out")
     assert b"cICP" not in (tmp_path / "out" / "00000000.png").read_bytes()
+
+
+def test_transparency_beside_the_picture_is_told(media, tmp_path):
+    """WebM keeps it apart, so that the decoded picture does not show that there is some."""
+    pictures = [
+        av.VideoFrame.from_ndarray(np.full((48, 64, 4), 40 * i, np.uint8), format="rgba").reformat(format="yuva420p")
+        for i in range(3)
+    ]
+    clip = media.make_clip(tmp_path / "in.webm", n=3, codec="libvpx-vp9", pix_fmt="yuva420p", size=(48, 64),
+                           pictures=pictures, options={"crf": "30", "b": "0"})  # fmt: skip
+    with open_source(clip) as source:
+        assert "the video has an alpha channel; it is dropped" in source.notes

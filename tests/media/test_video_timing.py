@@ -203,6 +203,7 @@ def test_audio_that_is_refused_with_the_header_fails_at_opening(media, tmp_path)
 def test_title_and_chapters_are_copied(media, tmp_path):
     def setup(container, stream):
         container.metadata["title"] = "A walk"
+        stream.metadata.update(language="jpn", title="Main")
         chapter = {"id": 1, "start": 0, "end": 200, "time_base": Fraction(1, 1000)}
         chapter["metadata"] = {"title": "One"}
         container.set_chapters([chapter])
@@ -212,6 +213,8 @@ def test_title_and_chapters_are_copied(media, tmp_path):
     assert media.probe(tmp_path / "out.mkv").metadata["title"] == "A walk"
     with av.open(str(tmp_path / "out.mkv")) as container:
         assert [c["metadata"]["title"] for c in container.chapters()] == ["One"]
+        tags = container.streams.video[0].metadata
+        assert (tags["language"], tags["title"]) == ("jpn", "Main")
 
 
 CORNERS = np.full((32, 48, 3), 128, np.uint8)

@@ -42,14 +42,25 @@ def has_one_time(container: av.container.InputContainer) -> bool:
     return container.format.name in _WITH_ONE_TIME
 
 
-def file_start(container: av.container.InputContainer) -> Fraction:
-    """The second of a file's clock at which its first picture or sound is due; 0 if it does not say."""
-    starts = (
-        stream.start_time * stream.time_base
+def _starts(container: av.container.InputContainer) -> dict[int, Fraction]:
+    """The second of a file's clock at which each picture and sound begins, by stream; of those that say so."""
+    return {
+        stream.index: stream.start_time * stream.time_base
         for stream in container.streams
         if stream.type in ("audio", "video") and stream.start_time is not None and not is_attached_picture(stream)
-    )
-    return min(starts, default=Fraction(0))
+    }
+
+
+def _is_far(starts: dict[int, Fraction], index: int, picture: int) -> bool:
+    """Whether a stream is so far from the picture that it cannot belong to it at that time."""
+    return index in starts and picture in starts and abs(starts[index] - starts[picture]) > _WRONG
+
+
+def file_start(container: av.container.InputContainer, picture: av.VideoStream) -> Fraction:
+    """The second of a file's clock at which its first picture or sound is due; 0 if it does not say."""
+    starts = _starts(container)
+    near = (start for index, start in starts.items() if not _is_far(starts, index, picture.index))
+    return min(near, default=Fraction(0))
 
 
 @dataclass
@@ -72,6 +83,9 @@ class Clock:
         container: A file that was just opened or sought in.
         picture: The video stream that leads.
         start: The second of the file's clock that becomes 0, by default what the file says itself.
+
+    Attributes:
+        moved: By stream that is on a clock of its own, what is added to its times so that it begins with the picture.
     """
 
     def __init__(
@@ -80,8 +94,14 @@ class Clock:
         self._container, self._picture, self._lead = container, picture, picture.index
         may_jump = int(container.format.flags) & _MAY_JUMP
         self._late, self._early = (_LATE, _EARLY) if may_jump else (_WRONG, _WRONG)
-        self._offsets = [-file_start(container) if start is None else -start]
+        self._offsets = [-file_start(container, picture) if start is None else -start]
         self._units = {stream.index: stream.time_base for stream in container.streams}
+        starts = _starts(container)
+        self.moved = {
+            index: round((starts[picture.index] - start) / self._units[index])
+            for index, start in starts.items()
+            if _is_far(starts, index, picture.index)
+        }
         self._runs = {stream.index: _Run() for stream in container.streams}
         self._timed = {stream.index for stream in container.streams if stream.type in ("audio", "video")}
         # Of pictures, packets of broadcasts do not say how long they are shown.
@@ -104,6 +124,9 @@ class Clock:
         leads = [] if self._lead in wanted else [self._picture]
         waiting: list[av.Packet] = []
         for packet in self._container.demux([*streams, *leads]):
+            if moved := self.moved.get(packet.stream.index):
+                packet.pts = None if packet.pts is None else packet.pts + moved
+                packet.dts = None if packet.dts is None else packet.dts + moved
             waiting.append(packet)
             ready, waiting = self._settle(waiting, all_of_them=len(waiting) > _MOST_WAITING)
             yield from (packet for packet in ready if packet.stream.index in wanted)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vsr_plugin.errors import MediaError
+from vsr_plugin.errors import MediaError, printable
 from vsr_plugin.media.colour import Colour
 from vsr_plugin.media.orientation import Orientation
 
@@ -21,7 +21,7 @@ class Notes(list[str]):
 
     def add(self, *lines: str) -> None:
         """Append those that are not there yet."""
-        self.extend(line for line in dict.fromkeys(lines) if line not in self)
+        self.extend(line for line in dict.fromkeys(map(printable, lines)) if line not in self)
 
 
 class Entry(NamedTuple):

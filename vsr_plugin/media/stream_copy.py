@@ -80,10 +80,17 @@ class StreamCopier:
         except BaseException:
             self._input.close()
             raise
+        if any(index in self._clock.moved for index in self._copies):
+            self.notes.add("the sound is timed by another clock than the picture; it begins with the picture")
         self._packets = self._read()
         self._waiting: av.Packet | None = None
         self._offset = Fraction(0)
         self._trim = False
+
+    @property
+    def has_streams(self) -> bool:
+        """Whether there is anything to copy."""
+        return bool(self._copies)
 
     @property
     def has_subtitles(self) -> bool:
@@ -98,14 +105,15 @@ class StreamCopier:
             codec = _codec(stream)
             raise MediaError(
                 f"{target}: a {target.suffix} file cannot hold the source's {codec} audio; "
-                f"{_other_containers(stream, target.suffix.lower())}, or drop the audio with --no-audio"
+                f"{_other_containers(stream, target)}, or drop the audio with --no-audio"
             ) from error
 
     def _add_subtitles(self, stream: av.subtitles.stream.SubtitleStream) -> None:
         try:
             self._copies[stream.index] = self._add(stream, is_subtitle=True)
         except (FFmpegError, ValueError, AttributeError):
-            self.notes.add(subtitles_left_out(self._layout.target, f"{_codec(stream)} subtitles"))
+            target = self._layout.target
+            self.notes.add(subtitles_left_out(target, f"{_codec(stream)} subtitles", _holding(stream, target)))
 
     def _add(self, stream: av.stream.Stream, *, is_subtitle: bool) -> _Copy:
         copy = self._output.add_stream_from_template(stream)
@@ -286,6 +294,8 @@ def rehearse(
     output = av.open(file_url(path), "w", format=layout.muxer, container_options=layout.muxer_options())
     copier = StreamCopier(layout, output, audio=audio, subtitles=subtitles)
     try:
+        if not copier.has_streams:
+            return
         output.start_encoding()
         if begin is not None:
             copier.trim(begin)
@@ -299,9 +309,9 @@ def rehearse(
             output.close()
 
 
-def subtitles_left_out(target: Path, what: str) -> str:
-    """A note that some subtitles do not go into an output, and what to do."""
-    other = "" if target.suffix.lower() == ".mkv" else "; .mkv holds most kinds"
+def subtitles_left_out(target: Path, what: str, holding: list[str]) -> str:
+    """A note that some subtitles do not go into an output, and what containers they do go into."""
+    other = f"; {' and '.join(holding)} can" if holding else ""
     return f"{what} are not copied, a {target.suffix} file cannot hold them{other}"
 
 
@@ -309,15 +319,20 @@ def _codec(stream: av.stream.Stream) -> str:
     return stream.codec_context.codec.canonical_name if stream.codec_context is not None else "unknown"
 
 
-def _other_containers(stream: av.AudioStream, suffix: str) -> str:
+def _holding(stream: av.stream.Stream, target: Path) -> list[str]:
+    """Other containers that hold a stream."""
+    others = [suffix for suffix in (".mkv", ".mp4", ".mov", ".avi") if suffix != target.suffix.lower()]
+    return [suffix for suffix in others if _takes(MUXERS[suffix], stream)]
+
+
+def _other_containers(stream: av.AudioStream, target: Path) -> str:
     """What to do with sound that a container cannot hold."""
-    holding = [other for other in (".mkv", ".mp4", ".mov", ".avi") if other != suffix and _takes(MUXERS[other], stream)]
-    if holding:
+    if holding := _holding(stream, target):
         return f"choose {' or '.join(holding)}"
     return "convert it first (ffmpeg -i IN -map 0 -c copy -c:a flac OUT.mkv)"
 
 
-def _takes(muxer: str, stream: av.AudioStream) -> bool:
+def _takes(muxer: str, stream: av.stream.Stream) -> bool:
     output = av.open(io.BytesIO(), "w", format=muxer)
     try:
         output.add_stream_from_template(stream)

@@ -53,7 +53,7 @@ class VideoContainer:
             if self._copier is None or not self._copier.has_subtitles:
                 raise self._refused(error, audio) from error
             self.abandon()
-            self.notes = Notes([subtitles_left_out(layout.target, "the subtitles")])
+            self.notes = Notes([subtitles_left_out(layout.target, "the subtitles", [])])
             try:
                 self._open(path, audio=audio, subtitles=False)
             except MEDIA_FAULTS as other:
@@ -109,6 +109,7 @@ class VideoContainer:
                 source.display_matrix, upright(source.height, source.width), upright(*layout.size)
             )
             self._stream.set_display_matrix(matrix)
+        self._stream.metadata.update(source.stream_tags)
         tags = {k: v for k, v in source.metadata.items() if k not in _CONTAINER_TAGS}
         self._container.metadata.update(tags)
         if layout.whole and hasattr(self._container, "set_chapters"):

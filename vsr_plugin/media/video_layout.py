@@ -113,6 +113,7 @@ class VideoLayout:
         self._reorder = source.constant_rate
         if self.muxer == "avi":
             # AVI counts frames; any finer unit would be filled up with empty ones.
+            self.rate = source.grid_rate
             self.unit, self._frame_ticks = 1 / self.rate, 1
             self.has_slots = True
             if not source.constant_rate:

@@ -34,6 +34,8 @@ from vsr_plugin.media.video_file import (
 )
 
 _DEFAULT_RATE = Fraction(25)
+# Places of a grid for each frame, at most; the others are filled up with empty packets.
+_FINEST_GRID = 4
 
 
 @dataclass
@@ -67,6 +69,8 @@ class VideoSource(FrameSource):
         has_subtitles: Whether there are subtitle streams.
         num_attachments: Files that are attached, fonts of the subtitles mostly.
         metadata: The container's tags (title, artist, ...).
+        stream_tags: Language and title of the stream.
+        grid_rate: Frames per second that hold all frames at their times, as far as FFmpeg can tell.
     """
 
     kind = "video"
@@ -87,9 +91,9 @@ class VideoSource(FrameSource):
         super().__init__(path)
         self._patched = False
         with open_input(path) as container:
-            self.stream_index = pick_video_stream(container, path).index
-            self.start = file_start(container)
-            unit = container.streams[self.stream_index].time_base
+            picture = pick_video_stream(container, path)
+            self.stream_index, unit = picture.index, picture.time_base
+            self.start = file_start(container, picture)
         tally = _Tally()
         first = self._first(tally)
         if first is None:
@@ -134,6 +138,9 @@ class VideoSource(FrameSource):
             self.notes.add(f"the video declares no frame rate; {_DEFAULT_RATE} frames per second are assumed{way}")
         self.average_rate = rate or _DEFAULT_RATE
         self.constant_rate, self._counted = survey_timing(self.path, stream, self.average_rate)
+        guessed = stream.guessed_rate
+        finer = not self.constant_rate and guessed and 1 < guessed / self.average_rate <= _FINEST_GRID
+        self.grid_rate = Fraction(guessed) if finer else self.average_rate
         if not self.has_own_rate:
             self.time_base = Fraction(1, self.average_rate.numerator)
         self.sample_aspect_ratio = stream.sample_aspect_ratio or None
@@ -144,6 +151,9 @@ class VideoSource(FrameSource):
         elif container.duration:
             seconds = Fraction(container.duration, av.time_base)
         self._seconds = seconds
+        # Of VP8 and VP9 in WebM it is no part of the picture, and not decoded.
+        self._has_alpha_beside = stream.metadata.get("alpha_mode") == "1"
+        self.stream_tags = {k: v for k, v in stream.metadata.items() if k in ("language", "title")}
         declared_end = matroska_end(stream)
         self._declared_end = None if declared_end is None else declared_end - self.start
         self.codec = stream.codec_context.codec.canonical_name  # of AV1 the name would be its decoder's
@@ -183,7 +193,7 @@ class VideoSource(FrameSource):
         self.bit_depth = 8 if first.format.has_palette else max(c.bits for c in components)
         self.colour, notes = describe(first, assume_matrix)
         self.notes.add(*notes)
-        if any(c.is_alpha for c in components):
+        if any(c.is_alpha for c in components) or self._has_alpha_beside:
             self.notes.add("the video has an alpha channel; it is dropped")
         self.display_matrix = display_matrix(first)
         orientation = read_orientation(self.display_matrix)
@@ -207,7 +217,7 @@ class VideoSource(FrameSource):
                 f"{self.path}: its frames follow at changing distances, so it holds no film in a fixed pattern; "
                 "use --deinterlace auto or on"
             )
-        self.average_rate = self.average_rate * way.ratio
+        self.average_rate, self.grid_rate = self.average_rate * way.ratio, self.grid_rate * way.ratio
         # In a unit in which frames are as far apart as pictures were in the old one, or a multiple.
         finer = way.ratio.numerator
         self.time_base, self._duration = self.time_base / finer, self._duration and finer * self._duration

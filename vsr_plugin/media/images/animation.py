@@ -49,6 +49,7 @@ class AnimationSource(FrameSource):
                 self._times.append(self._times[-1] + max(shown, _SHOWN_AT_LEAST))
         self.num_frames = len(self._times) - 1
         self.average_rate = self.num_frames / (self._times[-1] * _MILLISECOND)
+        self.grid_rate = self.average_rate
         self.constant_rate = len({after - before for before, after in pairwise(self._times)}) == 1
 
     def frames(self, start: int = 0, num_frames: int | None = None, entry: Entry | None = None) -> Iterator[Frame]:
