@@ -9,9 +9,10 @@ FULL := .venv-full/bin
 MMCV_WHEEL ?=
 # Tests that run side by side, up to 2 GB each: one per core, at most four. `make test JOBS=0` runs them in one process.
 JOBS ?= auto
+MINUTES ?= 60
 SIDE_BY_SIDE := -n $(JOBS) --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo train-demo test test-slow test-export test-full-host lint clean
+.PHONY: help demo train-demo test test-slow test-export test-full-host fuzz lint clean
 
 help:
 	@echo "make demo       restore a real clip with official weights; results in work_dirs/demo"
@@ -20,6 +21,7 @@ help:
 	@echo "make test-export  install onnx and onnxruntime into .venv and run the tests of the export"
 	@echo "make test-full-host  run those that MMagic's host matters to beside compiled mmcv, torchvision, diffusers and all"
 	@echo "                that MMagic imports, in .venv-full (MMCV_WHEEL=FILE, or compiles mmcv: 21 minutes)"
+	@echo "make fuzz       feed odd and damaged files to what reads and joins videos, for MINUTES=60"
 	@echo "make lint       check the style"
 	@echo "make clean      remove .venv, .venv-full and the demos' results"
 	@echo "PYTHON=python3.12 make ... uses another Python, 3.10 to 3.12"
@@ -43,6 +45,9 @@ test-export: .venv/ready
 test-full-host: .venv-full/ready
 	$(FULL)/python -m pytest $(SIDE_BY_SIDE) tests/apis tests/mmagic_host tests/training tests/models tests/weights \
 		tests/evaluation/test_extra_metrics.py tests/test_registry.py tests/cli/test_environment.py
+
+fuzz: .venv/ready
+	$(BIN)/python tests/fuzzing/fuzz.py --minutes $(MINUTES)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
