@@ -183,6 +183,11 @@ def test_hdr_without_a_matrix(media, tmp_path, transfer, primaries):
     with av.open(str(tmp_path / "out" / "00000000.png")) as container:
         frame = next(container.decode(video=0))
     assert (int(frame.color_primaries), int(frame.color_trc)) == (9, transfer)
+    # And is understood on the way back.
+    media.copy(tmp_path / "out", tmp_path / "back.mp4", scale=1, encoding=Encoding(codec="libx265"))
+    assert media.probe(tmp_path / "back.mp4").colour == (9, 1, 9, transfer)
+    media.copy(tmp_path / "out", tmp_path / "again", scale=1)
+    assert b"cICP" in (tmp_path / "again" / "00000000.png").read_bytes()
 
 
 def test_ordinary_video_needs_no_word_in_images(media, tmp_path):

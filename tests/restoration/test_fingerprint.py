@@ -65,3 +65,10 @@ def test_what_cannot_change_this_result_does_not_count(folder, media, monkeypatc
     clip = media.make_clip(folder.parent / "in.mp4", n=2)
     assert of(clip, plain) == of(clip, RestoreOptions(encoding=Encoding(frame_rate=Fraction(30))))
     assert of(clip, plain) != of(clip, other)
+
+
+def test_the_rate_of_a_stream_without_a_container_counts(media, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(fingerprint, "of_net", lambda net: "weights")
+    clip = media.make_clip(tmp_path / "in.h264", n=2, format="h264")
+    plain, other = RestoreOptions(), RestoreOptions(encoding=Encoding(frame_rate=Fraction(30)))
+    assert of(clip, plain) != of(clip, other)

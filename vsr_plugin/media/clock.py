@@ -93,9 +93,13 @@ class Clock:
     ) -> None:
         self._container, self._picture, self._lead = container, picture, picture.index
         may_jump = int(container.format.flags) & _MAY_JUMP
-        self._late, self._early = (_LATE, _EARLY) if may_jump else (_WRONG, _WRONG)
+        late, early = (_LATE, _EARLY) if may_jump else (_WRONG, _WRONG)
         self._offsets = [-file_start(container, picture) if start is None else -start]
         self._units = {stream.index: stream.time_base for stream in container.streams}
+        # Whole ticks, since there are many packets.
+        self._late = {index: int(late / unit) for index, unit in self._units.items()}
+        self._early = {index: int(early / unit) for index, unit in self._units.items()}
+        self._shifts: dict[tuple[int, int], int] = {}  # of a stream in a part
         starts = _starts(container)
         self.moved = {
             index: round((starts[picture.index] - start) / self._units[index])
@@ -124,9 +128,14 @@ class Clock:
         leads = [] if self._lead in wanted else [self._picture]
         waiting: list[av.Packet] = []
         for packet in self._container.demux([*streams, *leads]):
-            if moved := self.moved.get(packet.stream.index):
-                packet.pts = None if packet.pts is None else packet.pts + moved
-                packet.dts = None if packet.dts is None else packet.dts + moved
+            index = packet.stream.index
+            if moved := self.moved.get(index):
+                _move(packet, moved)
+            if not waiting and (part := self._part(packet)) is not None:
+                self._set(packet, part)
+                if index in wanted:
+                    yield packet
+                continue
             waiting.append(packet)
             ready, waiting = self._settle(waiting, all_of_them=len(waiting) > _MOST_WAITING)
             yield from (packet for packet in ready if packet.stream.index in wanted)
@@ -152,14 +161,16 @@ class Clock:
     def _part(self, packet: av.Packet) -> int | None:
         """The part of the file that a packet belongs to; ``None`` where the picture has to tell."""
         index = packet.stream.index
-        run, unit = self._runs[index], self._units[index]
+        run = self._runs[index]
         if index not in self._timed:
             now = self._time(self._lead)
             return min(range(len(self._offsets)), key=lambda part: abs(self._at(packet, part) - now))
-        if packet.dts is None or run.last is None:
+        dts = packet.dts
+        if dts is None or run.last is None:
             return self._runs[self._lead].part if run.last is None else run.part
-        if packet.dts - run.due <= self._late / unit and packet.dts >= run.last - self._early / unit:
+        if dts - run.due <= self._late[index] and dts >= run.last - self._early[index]:
             return run.part
+        unit = self._units[index]
         if index == self._lead:
             self._offsets.append(self._time(index) - packet.dts * unit)
             return self.jumps
@@ -176,9 +187,7 @@ class Clock:
         """Let a packet whose stream's clock jumps alone begin where the one before ends."""
         run = self._runs[packet.stream.index]
         if packet.dts is not None and run.last is not None and packet.stream.index in self._timed:
-            if packet.pts is not None:
-                packet.pts += run.due - packet.dts
-            packet.dts = run.due
+            _move(packet, run.due - packet.dts)
 
     def _at(self, packet: av.Packet, part: int) -> Fraction:
         ticks = packet.pts if packet.dts is None else packet.dts
@@ -190,16 +199,25 @@ class Clock:
         return run.due * self._units[index] + self._offsets[run.part]
 
     def _set(self, packet: av.Packet, part: int) -> None:
-        run = self._runs[packet.stream.index]
+        index, dts = packet.stream.index, packet.dts
+        run = self._runs[index]
         run.part = part
-        if packet.dts is not None:
-            step = self._step if packet.stream.index == self._lead else 0
-            run.last, run.due = packet.dts, packet.dts + (packet.duration or step)
-        shift = round(self._offsets[part] / self._units[packet.stream.index])
-        if packet.pts is not None:
-            packet.pts += shift
-        if packet.dts is not None:
-            packet.dts += shift
+        if dts is not None:
+            run.last, run.due = dts, dts + (packet.duration or (self._step if index == self._lead else 0))
+        shift = self._shifts.get((index, part))
+        if shift is None:
+            shift = self._shifts[index, part] = round(self._offsets[part] / self._units[index])
+        if shift:
+            _move(packet, shift)
+
+
+def _move(packet: av.Packet, ticks: int) -> None:
+    """Add to the times of a packet."""
+    pts, dts = packet.pts, packet.dts
+    if pts is not None:
+        packet.pts = pts + ticks
+    if dts is not None:
+        packet.dts = dts + ticks
 
 
 class PictureTimes:

@@ -238,10 +238,10 @@ class StreamCopier:
 
     def _set_times(self, packet: av.Packet, copy: _Copy) -> bool:
         """Give a packet its times in the unit of its output stream; returns whether it is copied at all."""
-        unit, target = Fraction(packet.time_base), copy.stream.time_base
+        unit, target = packet.time_base, copy.stream.time_base
+        factor = unit / target
         pts, dts, duration = (
-            None if ticks is None else round(ticks * unit / target)
-            for ticks in (packet.pts, packet.dts, packet.duration or 0)
+            None if ticks is None else round(ticks * factor) for ticks in (packet.pts, packet.dts, packet.duration or 0)
         )
         if copy.end is not None and self._clock.jumps and not copy.is_subtitle and dts < copy.end - _TOLERANCE / target:
             self.notes.add("where the clock of the video jumps, sound of both sides overlaps; the later is left out")

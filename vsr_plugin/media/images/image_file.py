@@ -46,6 +46,7 @@ class ImageHeader:
         decoded_upright: Decoders make that turn by themselves.
         num_pictures: More than one of an animation.
         profile: Its ICC profile.
+        code_points: Primaries and transfer as a PNG's ``cICP`` says them, in numbers of H.273.
     """
 
     height: int
@@ -57,6 +58,7 @@ class ImageHeader:
     decoded_upright: bool
     num_pictures: int
     profile: bytes | None
+    code_points: tuple[int, int] | None
 
 
 @contextmanager
@@ -86,6 +88,20 @@ def _bit_depth(path: Path, image: Image.Image) -> int:
     if image.format == "TIFF":
         return max(image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (1,)))
     return 16 if image.mode.startswith("I") else 8
+
+
+def _code_points(path: Path) -> tuple[int, int] | None:
+    """What a PNG's ``cICP`` says, which Pillow does not read; it stands before the pixels."""
+    with open(path, "rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, name = struct.unpack(">I4s", head)
+            if name == b"cICP" and length == 4:
+                return tuple(file.read(2))
+            if name == b"IDAT":
+                break
+            file.seek(length + 4, 1)
+    return None
 
 
 def _orientation(image: Image.Image) -> Orientation:
@@ -120,6 +136,7 @@ def read_header(path: Path) -> ImageHeader:
                 decoded_upright=decoded_upright,
                 num_pictures=getattr(image, "n_frames", 1),
                 profile=image.info.get("icc_profile") or None,
+                code_points=_code_points(path) if image.format == "PNG" else None,
             )
     except IMAGE_FAULTS as error:
         raise unreadable(path, error) from error

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.media.colour import IMAGE_COLOUR
+from vsr_plugin.media.colour import IMAGE_COLOUR, MATRIX_BT2020, PRIMARIES_BT2020, Colour
 from vsr_plugin.media.images.image_file import read_header, read_image
 from vsr_plugin.media.source import Entry, Frame, FrameSource
 
@@ -34,7 +34,6 @@ class ImageFolderSource(FrameSource):
     """
 
     kind = "folder"
-    colour = IMAGE_COLOUR
 
     def __init__(self, path: Path) -> None:
         """Raises ``MediaError`` for an empty folder, mixed sizes or a file that is no image."""
@@ -79,6 +78,7 @@ class ImageFolderSource(FrameSource):
             header = read_header(file)
             if file is self.files[0]:
                 self.height, self.width = header.height, header.width
+                self.colour = _colour(header.code_points)
             self._check_size(file, header.height, header.width)
             self.bit_depth = max(self.bit_depth, header.bit_depth)
             self.has_alpha |= header.alpha
@@ -159,6 +159,15 @@ def _deepened(frame: Frame) -> Frame:
         return frame
     wide = (None if pixels is None else pixels.astype(np.uint16) * 257 for pixels in (frame.rgb, frame.alpha))
     return replace(frame, **dict(zip(("rgb", "alpha"), wide, strict=True)))
+
+
+def _colour(code_points: tuple[int, int] | None) -> Colour:
+    """How images stand for colours, given what the first of them says."""
+    if code_points is None:
+        return IMAGE_COLOUR
+    primaries, transfer = code_points
+    matrix = MATRIX_BT2020 if primaries == PRIMARIES_BT2020 else IMAGE_COLOUR.matrix
+    return replace(IMAGE_COLOUR, matrix=matrix, primaries=primaries, transfer=transfer)
 
 
 def _profile_fits(profile: bytes, grey: bool) -> bool:

@@ -117,9 +117,8 @@ class _PNGSegment(SegmentWriter):
 
 def _colour_chunks(source: FrameSource, frame: Frame) -> list[tuple[bytes, bytes]]:
     """What says in a PNG how its values stand for colours, where that is not as everybody takes them."""
-    if isinstance(source, ImageFolderSource):
-        profile = source.profiles.get(frame.name)
-        return [] if profile is None else [profile_chunk(profile)]
+    if isinstance(source, ImageFolderSource) and (profile := source.profiles.get(frame.name)):
+        return [profile_chunk(profile)]
     colour = source.colour
     hdr = colour.transfer in TRANSFER_HDR
     if not hdr and colour.primaries != PRIMARIES_BT2020:
