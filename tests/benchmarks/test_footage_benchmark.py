@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vsr_plugin.benchmarks.footage import Coding, draw_gains, measure_footage, table
+from vsr_plugin.benchmarks.footage import Coding, draw_gains, measure_as_it_is, measure_footage, table
 from vsr_plugin.data.degraded_clip import read_frames
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import frame_quality
@@ -41,3 +41,15 @@ def test_scores_and_table(tmp_path):
     assert f"(+{scores[1].figures['psnr'] - expected:.2f})" in lines[2]
     draw_gains(scores, tmp_path / "gains.png")
     assert (tmp_path / "gains.png").stat().st_size > 5000
+
+
+def test_clips_without_truth():
+    frames = [np.ascontiguousarray(frame[:48, :96]) for frame in read_frames("bikes", start=30, num_frames=2)]
+    noise = np.random.default_rng(0).normal(0, 40, (192, 384, 3))
+    noisy = {"noisy": lambda of: ((bicubic_upsample(f, 4) + noise).clip(0, 255).astype(np.uint8) for f in of)}
+    bicubic, worse = measure_as_it_is("bikes", frames, noisy)
+    assert (bicubic.coding, bicubic.method, worse.method) == ("as it is", "bicubic", "noisy")
+    assert bicubic.figures["niqe"] < worse.figures["niqe"]
+    assert len(list(table([bicubic, worse]))) == 3
+    with pytest.raises(VSRError, match="bikes: too small for NIQE"):
+        list(measure_as_it_is("bikes", [frame[:20] for frame in frames], {}))

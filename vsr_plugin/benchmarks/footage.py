@@ -12,7 +12,9 @@ import numpy as np
 from vsr_plugin.data.footage.codecs import CODINGS, through_codec
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.extra_metrics import extra_figures
+from vsr_plugin.evaluation.naturalness import niqe
 from vsr_plugin.evaluation.quality import Protocol, frame_quality
+from vsr_plugin.evaluation.vmaf import clip_vmaf
 from vsr_plugin.ops.frames import Frame
 from vsr_plugin.ops.resize import bicubic_downsample, bicubic_upsample
 from vsr_plugin.report import table_lines
@@ -93,7 +95,7 @@ class FootageScore:
 
     Attributes:
         clip, coding, method: what was measured.
-        figures: ``psnr`` in dB and ``ssim`` on the Y channel, and others by name.
+        figures: ``psnr`` in dB and ``ssim`` on the Y channel, and others by name; ``niqe`` alone without ground truth.
     """
 
     clip: str
@@ -119,21 +121,44 @@ def measure_footage(
         codings: what the reduced frames go through.
         methods: by name.
         scale: ratio of the sides.
-        metrics: besides PSNR and SSIM, see :data:`vsr_plugin.evaluation.extra_metrics.DEFINITIONS`.
+        metrics: besides PSNR and SSIM: ``'vmaf'``, and those of :mod:`vsr_plugin.evaluation.extra_metrics`.
 
     Yields:
         A score for each coding and method.
     """
     lrs = np.stack([bicubic_downsample(frame, scale) for frame in gt])
-    ways: dict[str, Method] = {
-        "bicubic": lambda frames: (bicubic_upsample(frame, scale) for frame in frames),
-        **methods,
-    }
     for coding in codings:
         frames = list(coding(lrs))
-        for name, method in ways.items():
-            restored = list(method(frames))
-            yield FootageScore(clip, str(coding), name, _figures(restored, gt, metrics))
+        for name, method in _with_bicubic(methods, scale).items():
+            yield FootageScore(clip, str(coding), name, _figures(list(method(frames)), gt, metrics))
+
+
+def measure_as_it_is(
+    clip: str, frames: Sequence[Frame], methods: Mapping[str, Method], *, scale: int = 4
+) -> Iterator[FootageScore]:
+    """Measure what methods make of a clip whose ground truth nobody has, bicubic enlargement first.
+
+    Args:
+        clip: its name.
+        frames: RGB arrays ``(h, w, 3)`` of ``uint8``.
+        methods: by name.
+        scale: ratio of the sides.
+
+    Yields:
+        A score for each method.
+
+    Raises:
+        VSRError: the enlarged frames are too small for NIQE.
+    """
+    for name, method in _with_bicubic(methods, scale).items():
+        values = [niqe(frame) for frame in method(list(frames))]
+        if None in values:
+            raise VSRError(f"{clip}: too small for NIQE, which looks at blocks of 96x96; take a larger --crop")
+        yield FootageScore(clip, "as it is", name, dict(niqe=float(np.mean(values))))
+
+
+def _with_bicubic(methods: Mapping[str, Method], scale: int) -> dict[str, Method]:
+    return {"bicubic": lambda frames: (bicubic_upsample(frame, scale) for frame in frames), **methods}
 
 
 def _figures(restored: Sequence[np.ndarray], gt: Sequence[np.ndarray], metrics: Sequence[str]) -> dict[str, float]:
@@ -143,7 +168,8 @@ def _figures(restored: Sequence[np.ndarray], gt: Sequence[np.ndarray], metrics: 
         extra = extra_figures(metrics, restored.__getitem__, gt.__getitem__, i, len(gt), Protocol())
         rows.append(dict(psnr=psnr, ssim=ssim, **extra))
     known = {name: [row[name] for row in rows if row[name] is not None] for name in rows[0]}
-    return {name: float(np.mean(values)) for name, values in known.items() if values}
+    figures = {name: float(np.mean(values)) for name, values in known.items() if values}
+    return figures | (dict(vmaf=clip_vmaf(restored, gt)) if "vmaf" in metrics else {})
 
 
 def table(scores: Iterable[FootageScore]) -> Iterator[str]:

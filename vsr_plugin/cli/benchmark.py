@@ -34,6 +34,7 @@ from vsr_plugin.data.footage.codecs import CODINGS
 from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
 from vsr_plugin.defaults import USUAL_RATE
 from vsr_plugin.errors import VSRError
+from vsr_plugin.evaluation import vmaf
 from vsr_plugin.evaluation.extra_metrics import DEFINITIONS, check_metrics, definitions_of
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models.cleaning.shipped import clean_by
@@ -184,9 +185,12 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
         help=f"none, CODEC:QUALITY or CODEC:RATEM (Mb/s of 480p), of {', '.join(CODINGS)}",
     )  # fmt: skip
     part.add_argument(
-        "--metrics", nargs="+", choices=DEFINITIONS, default=[], metavar="METRIC",
-        help=f"besides PSNR and SSIM: {', '.join(DEFINITIONS)}",
+        "--metrics", nargs="+", choices=[*DEFINITIONS, "vmaf"], default=[], metavar="METRIC",
+        help=f"besides PSNR and SSIM: {', '.join(DEFINITIONS)}, vmaf",
     )  # fmt: skip
+    part.add_argument(
+        "--as-it-is", action="store_true", help="restore the clips themselves, and measure them without truth (NIQE)"
+    )
     part.add_argument("--picture", type=Path, metavar="PNG", help="draw what is gained over bicubic enlargement")
 
     part = commands.add_parser("data", help="loading of training samples", formatter_class=defaults)
@@ -324,7 +328,11 @@ def run_interlaced(args: argparse.Namespace) -> None:
 
 def run_footage(args: argparse.Namespace) -> None:
     codings = [footage.Coding.parse(text) for text in args.codings]
-    check_metrics(args.metrics)
+    check_metrics([name for name in args.metrics if name != "vmaf"])
+    if "vmaf" in args.metrics:
+        vmaf.check_vmaf()
+    if args.as_it_is and (args.metrics or args.picture):
+        raise VSRError("--as-it-is measures NIQE alone, since there is no truth; leave --metrics and --picture out")
     net = load_net(args.weights)
     ways = {"plain": net, "cleaned": clean_by(net, args.clean)}
     methods = {name: partial(restore_frames, way, num_frames=args.frames) for name, way in ways.items()}
@@ -333,10 +341,21 @@ def run_footage(args: argparse.Namespace) -> None:
 
     def measured() -> Iterator[footage.FootageScore]:
         for name in args.clips:
-            clip = degraded_clip(name, start=args.start, num_frames=args.frames, size=args.crop, scale=net.scale)
-            for score in footage.measure_footage(
-                clip.name, clip.gts, codings, methods, scale=net.scale, metrics=args.metrics
-            ):
+            clip = degraded_clip(
+                name,
+                start=args.start,
+                num_frames=args.frames,
+                size=args.crop,
+                degrade=not args.as_it_is,
+                scale=net.scale,
+            )
+            if clip.gts is None:
+                of_clip = footage.measure_as_it_is(clip.name, clip.lqs, methods, scale=net.scale)
+            else:
+                of_clip = footage.measure_footage(
+                    clip.name, clip.gts, codings, methods, scale=net.scale, metrics=args.metrics
+                )
+            for score in of_clip:
                 scores.append(score)
                 yield score
 
@@ -344,6 +363,8 @@ def run_footage(args: argparse.Namespace) -> None:
         print(line, flush=True)
     for definition in definitions_of(scores[0].figures):
         print(definition)
+    if "vmaf" in args.metrics:
+        print(vmaf.DEFINITION)
     if args.picture:
         footage.draw_gains(scores, args.picture)
 

@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from vsr_plugin.errors import VSRError
-from vsr_plugin.evaluation import perceptual, regions, temporal
+from vsr_plugin.evaluation import naturalness, perceptual, regions, temporal
 from vsr_plugin.evaluation.quality import Protocol
 
 #: What can be asked for, and its definition.
-DEFINITIONS = {**temporal.DEFINITIONS, "regions": regions.DEFINITION, "lpips": perceptual.DEFINITION}
+DEFINITIONS = {
+    **temporal.DEFINITIONS,
+    "regions": regions.DEFINITION,
+    "lpips": perceptual.DEFINITION,
+    "niqe": naturalness.DEFINITION,
+}
 #: Those that look at neighbouring frames.
 TEMPORAL = (*temporal.DEFINITIONS, "regions")
 
@@ -78,4 +83,6 @@ def extra_figures(
         figures |= regions.region_psnr(restored(index), gt(index), neighbours, protocol)
     if "lpips" in names:
         figures["lpips"] = perceptual.lpips_distance(restored(index), gt(index))
+    if "niqe" in names:
+        figures["niqe"] = naturalness.niqe(restored(index))
     return figures
