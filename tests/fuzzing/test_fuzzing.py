@@ -6,7 +6,6 @@ import shutil
 import pytest
 from fuzzing.attempts import FuzzingError, attempt
 from fuzzing.flips import damaged, seeds
-from fuzzing.fuzz import Runner
 from fuzzing.structures import Edit, Structure, make, structures
 from hypothesis import HealthCheck, given, settings
 
@@ -42,6 +41,9 @@ def test_a_file_of_each_kind(folder):
 
 def test_damaged_files(folder):
     """In processes of their own, which what reads media may take down with it."""
+    pytest.importorskip("resource")  # which limits and measures processes, on Unix
+    from fuzzing.fuzz import Runner
+
     runner = Runner(folder / "kept", seed=0)
     runner.run(5)
     assert runner.faults == []

@@ -6,10 +6,12 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
+from av.error import ArgumentError, InvalidDataError
 
 from vsr_plugin.data.clips import VideoClip
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media import Encoding, open_segmented, open_sink, open_source
+from vsr_plugin.media.stream_copy import StreamCopier
 
 RATE = 25
 
@@ -207,10 +209,6 @@ def test_times_of_sound_that_repeat_or_go_back(media, tmp_path, suffix):
 
 
 def test_joining_is_rehearsed_before_the_work(media, tmp_path, monkeypatch):
-    from av.error import InvalidDataError
-
-    from vsr_plugin.media.stream_copy import StreamCopier
-
     class Refusing:
         """An output that takes so many packets of sound and no more."""
 
@@ -245,6 +243,43 @@ def test_joining_is_rehearsed_before_the_work(media, tmp_path, monkeypatch):
     _, sink = media.copy(clip, tmp_path / "out.mp4", scale=1)
     assert f"2 of {packets} packets of the aac audio do not fit into the output; they are left out" in sink.notes
     assert len(media.packets(tmp_path / "out.mp4")) == taken
+
+
+def test_the_picture_is_kept_when_sound_cannot_be_joined(media, tmp_path, monkeypatch):
+    """Muxers hold packets back, so that one that does not fit may be told with another, or at the very end."""
+    rest = StreamCopier.copy_rest
+    calls = []
+
+    def fail_at_the_end(self, end):
+        rest(self, end)
+        calls.append(1)
+        if len(calls) > 1:
+            raise ArgumentError(22, "Invalid argument")
+
+    monkeypatch.setattr(StreamCopier, "copy_rest", fail_at_the_end)
+    clip = media.make_clip(tmp_path / "in.mp4", n=20, audio="aac")
+    _, sink = media.copy(clip, tmp_path / "out.mp4", scale=1)
+    assert "sound and subtitles could not be joined (Invalid argument); the picture is there alone" in sink.notes
+    assert shown(tmp_path / "out.mp4") == grid(20)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert not container.streams.audio
+
+
+@pytest.mark.parametrize("seconds_long", [90_000, 2**40])
+def test_a_packet_that_says_that_it_lasts_for_days(media, tmp_path, seconds_long):
+    clip = media.make_clip(tmp_path / "plain.mp4", n=20, audio="aac")
+    longer = remux(clip, tmp_path / "in.mkv")
+    with av.open(str(longer)) as given:
+        last = max(p.pts for p in given.demux(audio=0) if p.size)
+
+    def long(packet, number):
+        if packet.stream.type == "audio" and packet.pts == last:
+            packet.duration = seconds_long * 1000
+
+    remux(longer, tmp_path / "long.mkv", long)
+    media.copy(tmp_path / "long.mkv", tmp_path / "out.mp4", scale=1)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.duration < 2_000_000
 
 
 def test_what_an_edit_list_hides_is_not_heard(media, tmp_path):

@@ -25,6 +25,10 @@ from vsr_plugin.media.video_reader import VideoSource
 _TOLERANCE = Fraction(1, 10)
 
 
+# Seconds; a packet that says that it is longer is damaged.
+_LONGEST = 3600
+
+
 @dataclass
 class _Copy:
     """A stream of the output: what it is, and how far it is, in its own unit of time.
@@ -240,6 +244,8 @@ class StreamCopier:
         """Give a packet its times in the unit of its output stream; returns whether it is copied at all."""
         unit, target = packet.time_base, copy.stream.time_base
         factor = unit / target
+        if packet.duration and packet.duration * unit > _LONGEST:
+            packet.duration = 0
         pts, dts, duration = (
             None if ticks is None else round(ticks * factor) for ticks in (packet.pts, packet.dts, packet.duration or 0)
         )

@@ -29,19 +29,20 @@ class VideoContainer:
         encoder: The stream's encoder, open but unused: packets are encoded elsewhere.
     """
 
-    def __init__(self, layout: VideoLayout, path: Path, *, audio: bool) -> None:
+    def __init__(self, layout: VideoLayout, path: Path, *, audio: bool, picture_only: bool = False) -> None:
         """Open ``path``, add the streams and write the header.
 
         Args:
             layout: Decisions about the output.
             path: The file to write, which is not the layout's target yet.
             audio: Copy the source's audio.
+            picture_only: Copy neither audio nor subtitles, whatever was asked for.
 
         Raises:
             MediaError: codec, container and audio do not go together, or the file cannot be written.
         """
         self.notes = Notes()
-        self._layout, self._path = layout, path
+        self._layout, self._path, self._picture_only = layout, path, picture_only
         self._copier: StreamCopier | None = None
         self._container: av.container.OutputContainer | None = None
         self._is_open = False
@@ -121,6 +122,8 @@ class VideoContainer:
             if chapters:
                 self._container.set_chapters(chapters)
         self._attach_files(source)
+        if self._picture_only:
+            return
         if source.audio_indices and not audio:
             self.notes.add("the audio is left out as asked")
         if (source.audio_indices and audio) or (source.has_subtitles and subtitles):

@@ -16,7 +16,7 @@ from vsr_plugin.media.packet_file import PacketFile, joined_packets, read_times,
 from vsr_plugin.media.segmented import Segment, SegmentedOutput, SegmentWriter
 from vsr_plugin.media.source import Frame, FrameSource
 from vsr_plugin.media.video_container import VideoContainer
-from vsr_plugin.media.video_file import MEDIA_FAULTS
+from vsr_plugin.media.video_file import MEDIA_FAULTS, reason
 from vsr_plugin.media.video_layout import VideoLayout
 from vsr_plugin.media.video_reader import VideoSource
 
@@ -87,21 +87,31 @@ class VideoSegments(SegmentedOutput):
 
     def finish(self, segments: list[Segment]) -> None:
         partial = self._partial()
-        container = None
         try:
-            container = VideoContainer(self.layout, partial.path, audio=self._audio)
-            self._join(segments, container)
-            self.notes.add(*container.notes)
+            try:
+                self._join(segments, partial.path)
+            except MEDIA_FAULTS as error:
+                if isinstance(error, OSError):
+                    raise
+                # The work of hours is not given up for what goes beside the picture.
+                self._join(segments, partial.path, picture_only=True)
+                self.notes.add(f"sound and subtitles could not be joined ({reason(error)}); the picture is there alone")
             write_text(self._mark, json.dumps(_identity(partial.path)))
             partial.commit()
         except MEDIA_FAULTS as error:
             raise self.failed(sum(segment.frames for segment in segments), error) from error
         finally:
-            if container is not None:
-                container.abandon()
             partial.discard()
 
-    def _join(self, segments: list[Segment], container: VideoContainer) -> None:
+    def _join(self, segments: list[Segment], path: Path, *, picture_only: bool = False) -> None:
+        container = VideoContainer(self.layout, path, audio=self._audio, picture_only=picture_only)
+        try:
+            self._mux(segments, container)
+            self.notes.add(*container.notes)
+        finally:
+            container.abandon()
+
+    def _mux(self, segments: list[Segment], container: VideoContainer) -> None:
         layout = self.layout
         first_pts = segments[0].first_pts
         moved = first_pts * layout.source_unit if layout.from_first_frame else 0

@@ -13,8 +13,9 @@ from vsr_plugin.models.propagation.forgetting import with_forgetting
 from vsr_plugin.restoration.options import RestoreOptions
 from vsr_plugin.settings import compared_settings
 
-#: Of what a job keeps; one begun with another layout cannot be resumed. 3: its shots are listed.
-_LAYOUT = 3
+#: Of what a job keeps; one begun with another layout cannot be resumed. 3: its shots are listed. 4: times count from
+#: the beginning of the file.
+_LAYOUT = 4
 
 
 def of_net(net: nn.Module) -> str:
