@@ -104,3 +104,20 @@ def test_a_warm_start_from_other_components_is_refused(source: dict, net: dict, 
     path = save(BasicVSRNet(**SIZES, **source), tmp_path / "weights.pth")
     with pytest.raises(WeightsError, match="a warm start needs two branches and the same alignment on both sides"):
         warm_start(IconVSRNet(**SIZES, **net), path)
+
+
+@pytest.mark.parametrize(
+    ("alignment", "own"),
+    [("'nearest'", True), ("dict(type='nearest', reach=2)", True), ("{'type': 'nearest'}", True), ("'feature'", False),
+     ("None", False), ("dict(", False)],
+)  # fmt: skip
+def test_an_alignment_without_tensors_is_known_from_the_config_of_its_training(alignment, own, tmp_path: Path) -> None:
+    net, path = BasicVSRNet(**SIZES, spynet_width=4), tmp_path / "iter_5.pth"
+    config = f"work_dir = 'x'\nmodel = dict(generator=dict(alignment={alignment}, type='BasicVSRNet'))\n"
+    torch.save(dict(meta=dict(cfg=config, iter=5), state_dict=net.state_dict()), path)
+    if own:
+        with pytest.raises(WeightsError, match=r"the alignment 'nearest' in it is none of this package's; build the n"):
+            load_net(path)
+    else:
+        load_net(path)
+    load_into(net, path)

@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from vsr_plugin.errors import WeightsError
 from vsr_plugin.registry import MODELS
 from vsr_plugin.weights.architectures import PARTS, Architecture, recognise, scale_of
 from vsr_plugin.weights.layouts import normalise
+from vsr_plugin.weights.training_config import own_alignment
 from vsr_plugin.weights.zoo import PUBLISHED, SHIPPED, fetch
 
 #: Buffers with fixed values, which some published files leave out.
@@ -108,7 +110,10 @@ def load_architecture(name_or_path: str | os.PathLike) -> Architecture:
             :func:`vsr_plugin.weights.architectures.recognise`.
     """
     path = resolve(name_or_path)
-    return recognise(normalise(read_checkpoint(path), str(path)), str(path))
+    checkpoint = read_checkpoint(path)
+    found = recognise(normalise(checkpoint, str(path)), str(path))
+    own = own_alignment(checkpoint)
+    return found if own is None else replace(found, own_component=f"alignment {own!r}")
 
 
 def _check_fit(net: nn.Module, tensors: dict, source: str) -> None:
