@@ -3,15 +3,15 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from unittest import mock
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from vsr_plugin.acceleration.conversion import mixed
 from vsr_plugin.acceleration.cuda.graphs import steps_in_turn
 from vsr_plugin.acceleration.cuda.tuning import cuda_seconds
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack
@@ -104,21 +104,19 @@ class _Stopwatch:
         return totals
 
 
-@contextmanager
-def _watched(net: nn.Module, watch: _Stopwatch) -> Iterator[None]:
-    """Let every step of a network report to a stopwatch."""
+def _watched(net: nn.Module, watch: _Stopwatch) -> nn.Module:
+    """The same network, whose steps report to a stopwatch."""
 
-    def wrap(step: Callable, component: str) -> Callable:
-        def timed(*args, **kwargs):
+    def timed(step: str, component: str) -> Callable:
+        def run(self: nn.Module, *args: object, **kwargs: object) -> object:
             with watch.section(component):
-                return step(*args, **kwargs)
+                return getattr(super(timing, self), step)(*args, **kwargs)
 
-        return timed
+        return run
 
-    with ExitStack() as stack:
-        for step, component in (WHOLE_STEPS if watch.device.type == "cuda" else COMPONENTS).items():
-            stack.enter_context(mock.patch.object(net, step, wrap(getattr(net, step), component)))
-        yield
+    steps = WHOLE_STEPS if watch.device.type == "cuda" else COMPONENTS
+    timing = type("Timing", (), {step: timed(step, component) for step, component in steps.items()})
+    return mixed(net, timing, "Timed")
 
 
 def count_work(net: nn.Module, lrs: Tensor) -> dict[str, float]:
@@ -131,8 +129,8 @@ def count_work(net: nn.Module, lrs: Tensor) -> dict[str, float]:
 
     hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, nn.Conv2d | ModulatedDCNPack)]
     try:
-        with _watched(net, watch), torch.no_grad():
-            net(lrs)
+        with torch.no_grad():
+            _watched(net, watch)(lrs)
     finally:
         for hook in hooks:
             hook.remove()
@@ -183,8 +181,8 @@ def profile(net: nn.Module, lrs: Tensor, work: dict[str, float], repetitions: in
             net(lrs if lrs.is_cuda else lrs[:, :2])
         for _ in range(repetitions):
             watch = _Stopwatch(lrs.device)
-            with _watched(net, watch), watch.section("rest"):
-                net(lrs)
+            with watch.section("rest"):
+                _watched(net, watch)(lrs)
             runs.append(watch.totals())
     names = dict.fromkeys(name for run in runs for name in run)
     return [Share(name, min(run[name] for run in runs) / lrs.size(1), work.get(name, 0.0)) for name in names]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from unittest import mock
 
 import cv2
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from vsr_plugin.acceleration.conversion import mixed
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.optical_flow import is_occluded, leaves_image
 from vsr_plugin.visualization.error_map import error_colours
@@ -68,18 +68,17 @@ def refill_stages(net: torch.nn.Module, lrs: Tensor, keyframe: int) -> dict[str,
         raise VSRError(f"frame {keyframe} of the sequence is no keyframe between others; those are {inner}")
     merged: list[tuple[Tensor, Tensor]] = []
 
-    def record(aligned: Tensor, refill: Tensor, fusion: Callable[[Tensor], Tensor]) -> Tensor:
-        out = original(aligned, refill, fusion)
-        merged.append((aligned, out))
-        return out
+    class Recording:
+        def refill(self, aligned: Tensor, refill: Tensor, fusion: Callable[[Tensor], Tensor]) -> Tensor:
+            out = super().refill(aligned, refill, fusion)
+            merged.append((aligned, out))
+            return out
 
     # The network merges at keyframes only: backward in time all of them, then forward.
     keyframes = sorted(net.feature_windows(t))
-    original = net.refill
-    with mock.patch.object(net, "refill", record):
-        for i, _ in enumerate(net.restore_iter(lrs)):
-            if i == keyframe:
-                break
+    for i, _ in enumerate(mixed(net, Recording, "Recording").restore_iter(lrs)):
+        if i == keyframe:
+            break
     flows_forward, flows_backward = (flows[0].permute(0, 2, 3, 1).cpu().numpy() for flows in net.estimate_flows(lrs))
     backward, forward = merged[: len(keyframes)][::-1], merged[len(keyframes) :]
     at, i = keyframes.index(keyframe), keyframe
