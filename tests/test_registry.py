@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from mmengine.config import Config
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 
@@ -22,6 +25,19 @@ def test_every_registry_is_a_child_of_mmagics() -> None:
         ours = getattr(registry, name)
         assert (ours.scope, ours.parent.scope) == ("vsr_plugin", "mmagic"), name
         assert ours.parent.children["vsr_plugin"] is ours
+
+
+def test_configs_of_the_installed_package_are_called_by_scope(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "vsr_plugin" / ".mim").mkdir(parents=True)
+    for name in ("configs", "model-index.yml"):
+        (tmp_path / "vsr_plugin" / ".mim" / name).symlink_to(Path(__file__).parents[1] / name)
+    # These two of mmengine's need pkg_resources, which the newest setuptools do not have.
+    monkeypatch.setattr("mmengine.config.config.is_installed", lambda package: True)
+    monkeypatch.setattr("mmengine.config.config.get_installed_path", lambda package: str(tmp_path / package))
+    (tmp_path / "mine.py").write_text('_base_ = "vsr_plugin::studies/coupled.py"\ntotal_batch_size = 3\n')
+    cfg = Config.fromfile(tmp_path / "mine.py")
+    assert (cfg.model.generator.propagation, cfg.total_batch_size) == ("coupled", 3)
+    assert cfg.model.generator.type == "BasicVSRNet"
 
 
 def test_same_name_lives_in_both_scopes() -> None:

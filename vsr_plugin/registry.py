@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from mmengine import registry as mmengine
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import DefaultScope, Registry
 
 __all__ = [
@@ -43,6 +44,8 @@ __all__ = [
 ]
 
 SCOPE = "vsr_plugin"
+# So that `_base_ = "vsr_plugin::studies/coupled.py"` finds the configs of the installed package.
+MODULE2PACKAGE.setdefault(SCOPE, SCOPE)
 
 
 class ChildRegistry(Registry):
