@@ -194,6 +194,16 @@ reduction.__name__ = "factor (1 or more, such as 2 or 1.5)"
 rate.__name__, memory_size.__name__ = "rate (above 0, such as 25 or 30000/1001)", "size such as 8G or 500M"
 
 
+def check_share(name: str, value: float) -> None:
+    """Refuse a setting that is not 0 (none) to 1 (all).
+
+    Raises:
+        VSRError: it is not.
+    """
+    if not 0 <= value <= 1:
+        raise VSRError(f"{name} {value}: is no share; use 0 (none) to 1 (all)")
+
+
 def budget_in_bytes(budget: int | str) -> int:
     """A memory budget as a number of bytes, from one or from a size such as ``'8G'``.
 

@@ -154,7 +154,7 @@ def test_shrinking_is_proposed_for_enlarged_video(tmp_path):
     [(dict(clean=2), "clean"), (dict(clean="on"), "clean"), (dict(strength=-1), "strength")],
 )
 def test_bad_settings(options, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((ValueError, VSRError), match=words):
         RestoreOptions(**options)
 
 

@@ -9,6 +9,7 @@ from vsr_plugin.cli.command import HelpFormatter
 from vsr_plugin.errors import VSRError
 from vsr_plugin.ops.device import pick_device
 from vsr_plugin.progress import part_progress
+from vsr_plugin.settings import positive
 from vsr_plugin.studies import STUDIES, Outcome, Study, StudyOptions, run_study
 from vsr_plugin.studies.run import markdown_table
 
@@ -26,15 +27,6 @@ def size(text: str) -> tuple[int, int]:
 
 
 size.__name__ = "size (HEIGHTxWIDTH, at least 4x4, e.g. 288x512)"
-
-
-def positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
-
-
-positive.__name__ = "number from 1 on"
 
 
 def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:

@@ -24,7 +24,7 @@ from vsr_plugin.errors import VSRError, not_finite
 from vsr_plugin.media import Frame, FrameSink, FrameSource
 from vsr_plugin.ops.indices import keyframe_indices, mirrored_indices, neighbourhood_indices
 from vsr_plugin.ops.sweeps import Group, StepInputs, Store, Sweep, begin_frames, run_sweeps
-from vsr_plugin.ops.windows import TOP, blend_values, cut_windows
+from vsr_plugin.ops.windows import TOP, blend_values, check_windows, cut_windows
 
 Progress = Callable[[float], object]
 #: Share of the work on a frame that its cleaning counts as.
@@ -133,8 +133,7 @@ class OnnxModel(ABC):
             VSRError: the runtime fails, or the disk is full.
             ValueError: ``window`` is below 1 or ``overlap`` below 0.
         """
-        if (window is not None and window < 1) or overlap < 0:
-            raise ValueError(f"`window` must be 1 or more and `overlap` 0 or more, got {window} and {overlap}")
+        check_windows(window, overlap)
         before: list[np.ndarray] = []  # what the last window has contributed to the frames around the joint
         with tempfile.TemporaryDirectory(prefix="onnx_restore-", dir=folder) as temporary:
             for part in cut_windows(range(len(frames)), window or len(frames), overlap):

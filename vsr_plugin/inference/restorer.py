@@ -15,7 +15,7 @@ from vsr_plugin.inference.frame_store import FrameStore
 from vsr_plugin.inference.output_size import OutputSize
 from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
 from vsr_plugin.inference.scene_cuts import split_shots
-from vsr_plugin.inference.sequence import check_strength, restore_sequence
+from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.transfers import downloaded
 from vsr_plugin.inference.windows import blend, contribution
 from vsr_plugin.models.cleaning.shipped import clean_by
@@ -27,8 +27,8 @@ from vsr_plugin.ops.frames import (
     frame_to_tensor,
     shrink_frame,
 )
-from vsr_plugin.ops.windows import cut_windows
-from vsr_plugin.settings import budget_in_bytes
+from vsr_plugin.ops.windows import check_windows, cut_windows
+from vsr_plugin.settings import budget_in_bytes, check_share
 
 
 def _report(progress: Callable[[float], None], counted: range, i: int) -> None:
@@ -120,10 +120,9 @@ def restore_frames(
         >>> next(restore_frames(net, clip, scale=1.5)).shape
         (24, 36, 3)
     """
-    if (window is not None and window < 1) or (overlap is not None and overlap < 0):
-        raise ValueError(f"`window` must be at least 1 and `overlap` at least 0, got {window} and {overlap}")
+    check_windows(window, overlap)
     asked = OutputSize(scale, height, shrink)
-    check_strength(strength)
+    check_share("strength", strength)
     net = clean_by(net, clean)
     frames = iter(frames)
     if forgetting is not None:

@@ -95,15 +95,6 @@ def _first_block(cache: TensorCache, last: Sweep, wanted: int) -> int:
     return wanted if held else 0
 
 
-def check_strength(strength: float) -> None:
-    """Raise ``VSRError`` unless ``strength`` is a share that a restored frame can have in the output.
-
-    The rest is bicubic enlargement of the input.
-    """
-    if not 0 <= strength <= 1:
-        raise VSRError(f"strength {strength}: is no share of the restored frame; use 0 (bicubic) to 1 (all)")
-
-
 def restore_sequence(
     net: nn.Module,
     frames: Sequence[Frame],
@@ -133,7 +124,7 @@ def restore_sequence(
         first_frame: hand out the frames from here on. In a persistent folder of the exact strategy the work goes
             on at the start of this frame's block, if an earlier process came that far; else from the beginning.
         size: rows and columns of the frames that are handed out, by default those that the network gives.
-        strength: share of the restored frame in what is handed out, see :func:`check_strength`.
+        strength: share of the restored frame in what is handed out, the rest being bicubic enlargement.
         precise_net: makes the same network in float32, for a ``net`` of lower precision: when a number is not finite,
             the sequence is begun again with it, and no frame that such a number has reached is handed out.
         on_step: called with the index of a frame after its backward step and when it is restored; counted anew

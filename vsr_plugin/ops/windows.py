@@ -20,6 +20,12 @@ _FADE = 2
 TOP = 65535.0
 
 
+def check_windows(window: int | None, overlap: int | None) -> None:
+    """Raise ``ValueError`` for a window of no frames, or an overlap of fewer than none; ``None`` is for the usual."""
+    if (window is not None and window < 1) or (overlap is not None and overlap < 0):
+        raise ValueError(f"`window` must be at least 1 and `overlap` at least 0, got {window} and {overlap}")
+
+
 def fade_frames(window: int, overlap: int) -> int:
     """Frames on each side of a joint that both windows contribute to.
 

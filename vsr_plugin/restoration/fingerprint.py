@@ -67,10 +67,10 @@ def of_job(
         forgets_from: length in frames from which on a shot is restored with the network's forgetting.
     """
     settings = compared_settings(options)
-    # A video keeps its rate, and a folder of images is not encoded.
+    # A video keeps its rate, and images are not encoded.
     if source.has_own_rate:
         del settings["encoding frame rate"]
-    if output.kind == "folder":
+    if output.kind != "video":
         settings = {name: value for name, value in settings.items() if not name.startswith("encoding ")}
     return {
         "version": vsr_plugin.__version__,

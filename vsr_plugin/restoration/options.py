@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from vsr_plugin.defaults import LONG, OVERLAP, PRECISIONS, STRATEGIES, USUAL_RATE, WINDOW
 from vsr_plugin.media import Encoding, FrameSource
 from vsr_plugin.media.deinterlacing import DEINTERLACE
+from vsr_plugin.ops.windows import check_windows
 from vsr_plugin.settings import (
     budget_in_bytes,
+    check_share,
     cleaning,
     factor,
     memory_size,
@@ -65,7 +67,8 @@ class RestoreOptions:
 
     Raises:
         ValueError: a window has no frames, or an overlap fewer than none.
-        VSRError: the size of the output or of the memory is none, or the comparison no PNG.
+        VSRError: the size of the output or of the memory is none, cleaning or strength no share, or the comparison no
+            PNG.
     """
 
     start: int = setting(0, "first frame, counted from 0", group=_INPUT, metavar="N", parse=natural)
@@ -195,17 +198,14 @@ class RestoreOptions:
     resume: bool = setting(False, "go on with a run of the same command that was stopped", changes_result=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.clean, str) and self.clean not in ("auto", "off"):
+        if not isinstance(self.clean, str):
+            check_share("clean", self.clean)
+        elif self.clean not in ("auto", "off"):
             raise ValueError(f"`clean` must be 'auto', 'off' or a number in [0, 1], got {self.clean!r}")
-        for name, value in (("clean", self.clean), ("strength", self.strength)):
-            if not isinstance(value, str) and not 0 <= value <= 1:
-                raise ValueError(f"`{name}` must be in [0, 1], got {value}")
+        check_share("strength", self.strength)
         # What they say is wrong is wrong with the options.
         _ = self.output_size, self.budget
-        if (self.window is not None and self.window < 1) or (self.overlap is not None and self.overlap < 0):
-            raise ValueError(
-                f"`window` must be at least 1 and `overlap` at least 0, got {self.window} and {self.overlap}"
-            )
+        check_windows(self.window, self.overlap)
         if self.comparison is not None:
             from vsr_plugin.visualization.picture_name import check_picture_name
 

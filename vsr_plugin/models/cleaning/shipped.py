@@ -5,8 +5,8 @@ import functools
 
 import torch.nn as nn
 
-from vsr_plugin.errors import VSRError
 from vsr_plugin.models.cleaning.cleaning import Cleaning, with_cleaning
+from vsr_plugin.settings import check_share
 from vsr_plugin.weights import load_net
 
 #: Name of its weights.
@@ -31,8 +31,7 @@ def clean_by(net: nn.Module, strength: float | None) -> nn.Module:
     """
     if strength is None:
         return net
-    if not 0 <= strength <= 1:
-        raise VSRError(f"clean {strength}: is no share of the cleaning; use 0 (none) to 1 (all)")
+    check_share("clean", strength)
     if not strength:
         return with_cleaning(net, None)
     own = net.cleaning
