@@ -12,13 +12,16 @@ from vsr_plugin.defaults import OVERLAP, STRATEGIES, WINDOW
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.cleaning import PIXELS
 from vsr_plugin.inference.tiling import MIN_TILE
+from vsr_plugin.models.alignment import DeformableAlignment
 
 _BLOCK, _BLOCK_MIN = 32, 4
 _TILES = (1024, 512, 256, 128, 64, MIN_TILE)
 _TEMPORARY_BYTES = 256 * 2**20
 
-# Bytes per LR pixel of what a step needs while it runs, measured with 64 channels in float32; see `make_plan`.
+# Bytes per pixel of features of what a step needs while it runs, measured with 64 channels in float32; see `make_plan`.
 _STEP_BYTES, _UNTILED_BYTES, _REFILL_BYTES = 2600, 424, 10000
+# More where alignment is deformable, which tiles do not make less: the displacements of 16 groups are 288 channels.
+_DEFORMABLE_BYTES = 7000
 # The same per HR pixel; the layers at HR size have 64 channels whatever the width of the others.
 _UPSAMPLING_BYTES = 815
 # Layers of a cleaning that are in memory together.
@@ -36,7 +39,8 @@ class Plan:
             windows, an approximation.
         block: frames in memory together; of ``'window'`` all that a window reads.
         overlap: frames that a window reads beyond each end.
-        tile: side of the spatial tiles in LR pixels, ``None`` for none.
+        tile: side of the spatial tiles in pixels of features, LR pixels but for networks that restore at the size of
+            their input; ``None`` for none.
     """
 
     strategy: str
@@ -136,6 +140,16 @@ class MemoryModel:
         return records_steps(next(self.net.parameters()).device, self.height * self.width)
 
     @property
+    def _feature_pixels(self) -> int:
+        stride = self.net.feature_stride
+        return -(-self.height // stride) * -(-self.width // stride)
+
+    @property
+    def _all_have_features(self) -> bool:
+        """Whether every frame has features of its own, rather than keyframes or none."""
+        return len(self.net.feature_windows(8)) == 8
+
+    @property
     def _branches_at_once(self) -> bool:
         """Whether both branches run at once wherever states stay in memory; see ``CUDAComponents``."""
         return self._records_steps and self.net.propagation.independent_branches
@@ -149,18 +163,24 @@ class MemoryModel:
         frames = 3 if self.net.cleaning is None else 4
         flows = 2 * 2 * 4
         features = states * self.net.state_channels * self.feature_bytes
-        return (features + flows + frames * _PIXEL_BYTES) * self.height * self.width
+        if self._all_have_features:
+            features += self.net.mid_channels * self.feature_bytes
+        return (features + flows) * self._feature_pixels + frames * _PIXEL_BYTES * self.height * self.width
 
     def working(self, tile: int | None) -> int:
         """What a step takes while it runs, besides the frames."""
         width = self.net.mid_channels / 64
         size = self.feature_bytes / 4
-        pixels = self.height * self.width
+        pixels = self._feature_pixels
         tile_pixels = pixels if tile is None else min(pixels, (tile + MIN_TILE) ** 2)
-        refill = _REFILL_BYTES * width if self.net.feature_windows(1) else 0
-        hr_frames = _HR_FRAMES * _PIXEL_BYTES * self.net.scale**2
-        untiled = pixels * (size * (_UNTILED_BYTES + refill) + hr_frames) + self.resizing
-        upsampling = _UPSAMPLING_BYTES * self.net.scale**2
+        refill = _REFILL_BYTES * width if self.net.feature_windows(1) and not self._all_have_features else 0
+        enlargement = self.net.scale * self.net.feature_stride
+        hr_frames = _HR_FRAMES * _PIXEL_BYTES * enlargement**2
+        whole = _UNTILED_BYTES + refill
+        if isinstance(self.net.alignment, DeformableAlignment):
+            whole += _DEFORMABLE_BYTES * width
+        untiled = pixels * (size * whole + hr_frames) + self.resizing
+        upsampling = _UPSAMPLING_BYTES * enlargement**2
         step = int(_TEMPORARY_BYTES + untiled + tile_pixels * size * max(_STEP_BYTES * width, upsampling))
         if self._branches_at_once:
             # What the other branch's stream has taken stays with that stream.

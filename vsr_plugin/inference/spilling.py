@@ -28,10 +28,10 @@ def needed_bytes(net: nn.Module, num_frames: int, pixels: int, block: int, *, st
     state = 4 * net.state_channels
     sweeps = net.propagation.sweeps
     a_frame = (_FLOW_BYTES if net.alignment.needs_flow else 0) + (len(sweeps) - 1) * (state if states else 0)
-    if net.cleaning is not None:
-        a_frame += _FRAME_BYTES
     borders = sum(sweep.order for sweep in sweeps) * -(-num_frames // block) * state
-    return pixels * (num_frames * a_frame + borders + len(net.feature_windows(num_frames)) * 4 * net.mid_channels)
+    features = len(net.feature_windows(num_frames)) * 4 * net.mid_channels
+    cleaned = 0 if net.cleaning is None else num_frames * _FRAME_BYTES * pixels
+    return cleaned + -(-pixels // net.feature_stride**2) * (num_frames * a_frame + borders + features)
 
 
 class Spill:

@@ -71,6 +71,8 @@ class SequenceNet:
 
     #: HR pixels per LR pixel and side.
     scale: int
+    #: LR pixels per pixel of features, states and flow, and side; more than 1 where these have a lower resolution.
+    feature_stride = 1
     #: Frames are extended to multiples of this many pixels before any step.
     size_multiple = 1
     #: Gradient checkpointing: training keeps the states between steps and computes what is inside them again.

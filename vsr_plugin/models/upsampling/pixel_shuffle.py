@@ -31,8 +31,8 @@ class PixelShuffleUpsampling:
 
     #: HR pixels per LR pixel and side.
     scale: int
-    #: LR pixels per pixel of the features and side; more than 1 where features are computed at a lower resolution.
-    feature_stride = 1
+    #: LR pixels per pixel of the features and side.
+    feature_stride: int
 
     def build_upsampling(self, mid_channels: int, scale: int) -> None:
         """Add the layers; those at HR size are 64 wide whatever ``mid_channels``, as published.
