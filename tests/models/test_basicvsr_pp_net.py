@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from variants import sequence
 
-from vsr_plugin.acceleration import accelerate
+from vsr_plugin.acceleration import accelerate, generic
 from vsr_plugin.errors import ComponentError
 from vsr_plugin.inference.tiling import MIN_TILE, tile_net
 from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet
@@ -117,6 +117,22 @@ def test_accelerated_and_in_tiles(is_low_res_input: bool, randomise: Callable) -
     torch.testing.assert_close(tile_net(net, MIN_TILE)(lrs), expected, rtol=0, atol=2e-5)
     torch.testing.assert_close(tile_net(accelerate(net), MIN_TILE)(lrs), expected, rtol=0, atol=1e-4)
     assert torch.equal(lrs, before)
+
+
+@KINDS
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.03)])
+@torch.no_grad()
+def test_without_kernels_and_in_reduced_precision(
+    is_low_res_input: bool, dtype: torch.dtype, tolerance: float, randomise: Callable
+) -> None:
+    net = randomise(small(is_low_res_input=is_low_res_input)).eval()
+    side = 1 if is_low_res_input else 4
+    lrs = sequence(4, 12 * side, 14 * side)
+    fast = generic.convert(copy.deepcopy(net).requires_grad_(False), dtype)
+    assert fast.deform_align.backward_1.conv_offset[6].weight.dtype == torch.float32
+    found = fast(lrs)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, net(lrs), rtol=0, atol=tolerance)
 
 
 @KINDS

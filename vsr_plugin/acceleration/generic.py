@@ -12,6 +12,16 @@ from torch import Tensor
 
 from vsr_plugin.acceleration.conversion import fuse_layers, keep_own, mixed
 from vsr_plugin.acceleration.fused_conv import FusedConv
+from vsr_plugin.models.alignment.deformable_alignment import FlowGuidedDeformConv
+
+
+def guided_deform_conv(plain: FlowGuidedDeformConv, dtype: torch.dtype) -> FlowGuidedDeformConv:
+    """The convolutions that predict displacements, in place: the first, which flows enter, and the last in float32."""
+    convolutions = [k for k, layer in enumerate(plain.conv_offset) if isinstance(layer, nn.Conv2d)]
+    for k in convolutions:
+        precise = k in (convolutions[0], convolutions[-1])
+        plain.conv_offset[k] = FusedConv.of(plain.conv_offset[k], torch.float32 if precise else dtype)
+    return plain
 
 
 class GenericComponents:
@@ -42,5 +52,5 @@ def convert(
             last = level.basic_module[-1]
             level.basic_module[-1] = FusedConv.of(last.conv, torch.float32)
         fuse_layers(net.spynet, flow_dtype, {})
-    fuse_layers(net, dtype, {**keep_own(net.alignment), **(others or {})})
+    fuse_layers(net, dtype, {FlowGuidedDeformConv: guided_deform_conv, **keep_own(net.alignment), **(others or {})})
     return mixed(net, GenericComponents)

@@ -41,7 +41,7 @@ NAMED_MODELS: dict[str, tuple[NamedModel, ...]] = {
             ("vimeo90k_bd", "vimeo90k_bd"),
         )
     )
-    for net in ("basicvsr", "iconvsr")
+    for net in ("basicvsr", "iconvsr", "basicvsr_pp")
 }
 
 

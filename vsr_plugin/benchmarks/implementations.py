@@ -15,8 +15,8 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.mmagic_host import import_quietly
-from vsr_plugin.models import BasicVSRNet, IconVSRNet
-from vsr_plugin.weights import load_net, warm_start
+from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet
+from vsr_plugin.weights import load_into, load_net, warm_start
 
 #: How a network can be run: MMagic's own, ours as it trains, ours accelerated.
 CONTENDERS = {
@@ -27,7 +27,8 @@ CONTENDERS = {
     "fp16": "ours, accelerated, features in float16",
     "exact": "as fp32, in bounded memory by the exact strategy",
 }
-MODELS = ("basicvsr", "iconvsr")
+#: Networks that are compared, by the name that ``--model`` takes.
+MODELS = {"basicvsr": BasicVSRNet, "iconvsr": IconVSRNet, "basicvsr_pp": BasicVSRPlusPlusNet}
 #: What is compared unless a person chooses, with its precision.
 USUAL = {"mmagic": "fp32", "fp32": "fp32", "bf16": "bf16"}
 
@@ -57,8 +58,8 @@ class Setting:
     """What every contender is given alike.
 
     Args:
-        model: ``'basicvsr'`` or ``'iconvsr'``.
-        weights: a published name or a path; ``None`` for official BasicVSR weights, or for IconVSR, whose weights
+        model: one of :data:`MODELS`.
+        weights: a published name or a path; ``None`` for official BasicVSR weights, or for the others, whose weights
             no package carries, random ones with the parts of BasicVSR that fit.
         device: ``'cpu'`` or ``'cuda'``.
         threads: of PyTorch on the CPU; 0 for its default.
@@ -89,17 +90,30 @@ def _seeded_iconvsr() -> IconVSRNet:
     return net
 
 
+@torch.no_grad()
+def _seeded_basicvsr_pp() -> BasicVSRPlusPlusNet:
+    torch.manual_seed(0)
+    net = BasicVSRPlusPlusNet()
+    load_into(net.spynet, "basicvsr_reds4")
+    for name, parameter in net.deform_align.named_parameters():
+        if name.endswith("conv_offset.6.weight"):
+            # Zeros by default: displacements would be the flow alone.
+            parameter.normal_(std=1 / parameter[0].numel() ** 0.5)
+    return net
+
+
 def plain_net(setting: Setting) -> nn.Module:
     """Our network with the weights of a setting, in evaluation mode on its device.
 
     Raises:
         VSRError: the weights cannot be had, or are of another network.
     """
-    if setting.weights is None and setting.model == "iconvsr":
-        net = _seeded_iconvsr()
+    seeded = {"iconvsr": _seeded_iconvsr, "basicvsr_pp": _seeded_basicvsr_pp}
+    if setting.weights is None and setting.model in seeded:
+        net = seeded[setting.model]()
     else:
         net = load_net(setting.weights or "basicvsr_reds4")
-    wanted = IconVSRNet if setting.model == "iconvsr" else BasicVSRNet
+    wanted = MODELS[setting.model]
     if type(net) is not wanted:
         raise VSRError(f"{setting.weights}: weights of {type(net).__name__}, not of {wanted.__name__}")
     return net.to(setting.device).eval()
@@ -137,7 +151,7 @@ class InBoundedMemory(nn.Module):
             return torch.stack([hr.cpu() for _, hr in restored])[None]
 
 
-def mmagic_twin(net: BasicVSRNet | IconVSRNet) -> nn.Module:
+def mmagic_twin(net: BasicVSRNet | BasicVSRPlusPlusNet | IconVSRNet) -> nn.Module:
     """MMagic's network of the same sizes, with the same weights, on the same device.
 
     Raises:
@@ -145,8 +159,14 @@ def mmagic_twin(net: BasicVSRNet | IconVSRNet) -> nn.Module:
     """
     if not net.is_published:
         raise VSRError(f"MMagic has no {type(net).__name__} with {net.components}; leave its contender out")
-    sizes = dict(mid_channels=net.mid_channels, num_blocks=len(net.backward_resblocks.main[2]))
-    if isinstance(net, BasicVSRNet):
+    branch, *_ = net.branches().values()
+    sizes = dict(mid_channels=net.mid_channels, num_blocks=len(branch.main[2]))
+    if isinstance(net, BasicVSRPlusPlusNet):
+        residue = net.alignment.max_residue_magnitude
+        sizes.update(max_residue_magnitude=residue, is_low_res_input=net.is_low_res_input)
+        folder = "mmagic.models.editors.basicvsr_plusplus_net"
+        theirs = import_quietly(f"{folder}.basicvsr_plusplus_net").BasicVSRPlusPlusNet(**sizes)
+    elif isinstance(net, BasicVSRNet):
         theirs = import_quietly("mmagic.models.editors.basicvsr.basicvsr_net").BasicVSRNet(**sizes)
     else:
         sizes.update(keyframe_stride=net.keyframe_stride, padding=net.padding)

@@ -14,9 +14,11 @@ from torch import Tensor
 from vsr_plugin.acceleration.conversion import mixed
 from vsr_plugin.acceleration.cuda.graphs import steps_in_turn
 from vsr_plugin.acceleration.cuda.tuning import cuda_seconds
+from vsr_plugin.models.alignment.deformable_alignment import FlowGuidedDeformConv
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack
 from vsr_plugin.report import table_text
 
+_CONVOLUTIONS = nn.Conv2d | ModulatedDCNPack | FlowGuidedDeformConv
 #: Steps of a network and what they are called; those within others are taken out of the outer ones.
 COMPONENTS = {
     "estimate_flows": "flow",
@@ -127,7 +129,7 @@ def count_work(net: nn.Module, lrs: Tensor) -> dict[str, float]:
     def count(module: nn.Module, _, out: Tensor) -> None:
         work[watch.current] += 2 * out.numel() * module.weight[0].numel() / 1e9
 
-    hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, nn.Conv2d | ModulatedDCNPack)]
+    hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, _CONVOLUTIONS)]
     try:
         with torch.no_grad():
             _watched(net, watch)(lrs)

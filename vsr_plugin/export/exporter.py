@@ -16,7 +16,7 @@ from vsr_plugin.export.tracing import trace
 from vsr_plugin.export.verify import TOLERANCE, open_session, part_difference, sequence_difference
 from vsr_plugin.export.whole_graph import build_whole_graph
 from vsr_plugin.files import PartialFile, PartialFolder
-from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet
 from vsr_plugin.models.cleaning import with_cleaning
 from vsr_plugin.models.cleaning.shipped import clean_by
 from vsr_plugin.models.propagation.forgetting import with_forgetting
@@ -115,6 +115,8 @@ def export_onnx(
 
 
 def _check(net: nn.Module, weights: str, opset: int, deform_conv: str) -> None:
+    if isinstance(net, BasicVSRPlusPlusNet):
+        raise ExportError(f"{weights}: BasicVSR++ is not exported; restore with it by tools/restore_video.py")
     if not isinstance(net, BasicVSRNet | IconVSRNet):
         raise ExportError(f"{weights}: {type(net).__name__} is a part of a network; export BasicVSR or IconVSR weights")
     if not with_cleaning(net, None).has_published_components:

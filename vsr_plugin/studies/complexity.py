@@ -1,4 +1,4 @@
-"""Parameters, arithmetic and time of each component of both networks (table 1 and section 4 of the paper)."""
+"""Parameters, arithmetic and time of each component of the networks (table 1 and section 4 of the paper)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Millions of parameters that the paper gives.
-PAPER = {"basicvsr": 6.3, "iconvsr": 8.7}
-_NAMES = {"basicvsr": "BasicVSR", "iconvsr": "IconVSR"}
+PAPER = {"basicvsr": 6.3, "iconvsr": 8.7, "basicvsr_pp": 7.3}
+_NAMES = {"basicvsr": "BasicVSR", "iconvsr": "IconVSR", "basicvsr_pp": "BasicVSR++"}
 #: The component that a module belongs to, by the beginning of its name, in the words of ``profiling.COMPONENTS``.
 _OWNERS = {
     "spynet": "flow",
@@ -30,6 +30,11 @@ _OWNERS = {
     "backward_resblocks": "propagation",
     "forward_resblocks": "propagation",
     "fusion": "fusion",
+    # Of BasicVSR++: features of every frame stand where those of keyframes do, alignment where warping does.
+    "feat_extract": "refill",
+    "deform_align": "warp",
+    "backbone": "propagation",
+    "reconstruction": "fusion",
 }
 
 
@@ -96,10 +101,11 @@ class ComplexityStudy(Study):
             bars[model] = {name: share["seconds"] for name, share in shares.items()}
             findings.append(f"{model}: {total_p:.2f} M parameters (the paper: {PAPER[part.settings['model']]} M)")
         columns = ["network", "component", "M parameters", "GFLOP/frame", "ms/frame", "% of time"]
-        settings, last = results[-1][0].settings, results[-1][1]
+        settings = results[-1][0].settings
+        keyframes = next((r["keyframes"] for part, r in results if part.settings["model"] == "iconvsr"), 0)
         protocol = [
             f"{settings['frames']} frames of {settings['size'][1]}x{settings['size'][0]} (bigbuckbunny), of which "
-            f"{last['keyframes']} are keyframes of IconVSR; a long sequence has one in five",
+            f"{keyframes} are keyframes of IconVSR; a long sequence has one in five",
             "GFLOP: two for each multiplication of the convolutions as the paper has them, deformable ones included",
             "time: accelerated networks, float32, the fastest of two runs of the sequence for each component",
             f"on {settings['machine']}",

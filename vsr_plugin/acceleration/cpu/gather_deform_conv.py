@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from torch import Tensor
 
 from vsr_plugin.acceleration.cpu.gather import bilinear_taps, weighted_rows
@@ -15,6 +16,8 @@ from vsr_plugin.ops.deform_conv import ModulatedDCNPack
 #: Sampled values that are held at once, in float32; so the many small steps from displacements to sums stay in the
 #: cache.
 _MAX_COLUMNS = 2**20
+#: Channels that the widest vectors hold in float32; a convolution of another multiple is left to narrower ones.
+_LANES = 16
 
 
 class GatherDeformConv(nn.Module):
@@ -118,12 +121,20 @@ class GatherFlowGuidedDeformConv(nn.Module):
         convolutions = [layer for layer in plain.conv_offset if isinstance(layer, nn.Conv2d)]
         first, *others, last = convolutions
         slope = plain.conv_offset[1].negative_slope
+        self.fill = -first.weight.size(1) % _LANES
+        weight = F.pad(first.weight.detach(), (0, 0, 0, 0, 0, self.fill))
         # The flows enter here, for which bfloat16 has too few bits.
-        self.hidden = nn.Sequential(
-            FusedConv.of(first, torch.float32, slope), *(FusedConv.of(conv, dtype, slope) for conv in others)
-        )
+        widened = FusedConv(weight, first.bias, torch.float32, slope=slope)
+        self.hidden = nn.Sequential(widened, *(FusedConv.of(conv, dtype, slope) for conv in others))
         self.predict = _DisplacementsAndFactors(last, plain.deform_groups, dtype)
         self.deform_conv = GatherDeformConv(plain.weight, plain.bias, plain.deform_groups, dtype)
+
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """See :meth:`FlowGuidedDeformConv.join`; filled up with zeros to whole vectors of channels."""
+        parts = [part.float().contiguous(memory_format=torch.channels_last) for part in parts]
+        n, _, h, w = parts[0].shape
+        zeros = parts[0].new_zeros(n, h, w, self.fill).permute(0, 3, 1, 2)
+        return torch.cat((*parts, zeros), dim=1)
 
     def forward(self, states: Tensor, condition: Tensor, flows: Sequence[Tensor]) -> Tensor:
         """See :meth:`FlowGuidedDeformConv.forward`."""

@@ -76,6 +76,10 @@ class FlowGuidedDeformConv(nn.Module):
             deform_groups=self.deform_groups,
         )
 
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """The condition from what it consists of, tensors ``(n, *, h, w)``; here as :meth:`forward` has it."""
+        return torch.cat(tuple(parts), dim=1)
+
     def split(self, predicted: Tensor) -> tuple[Tensor, Tensor]:
         """Residues and factors of what ``conv_offset`` gives, ``(n, 18 * groups, h, w)`` and half as many."""
         return predicted.split((2 * _TAPS * self.deform_groups, _TAPS * self.deform_groups), dim=1)
@@ -129,9 +133,10 @@ class DeformableAlignment(Alignment):
         warped = [no_state if s is None else self.warp(s, flow) for s, flow in zip(states, flows, strict=True)]
         states = [no_state if state is None else state for state in states]
         flows = [no_flow if flow is None else flow for flow in flows]
+        layers = getattr(self, _layers_of(sweep))
         # In the order of the published weights.
-        condition = torch.cat((warped[0], frame, *warped[1:], *flows), dim=1)
-        return (getattr(self, _layers_of(sweep))(torch.cat(states, dim=1), condition, flows),)
+        condition = layers.join((warped[0], frame, *warped[1:], *flows))
+        return (layers(torch.cat(states, dim=1), condition, flows),)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
