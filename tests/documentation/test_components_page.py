@@ -90,5 +90,7 @@ def test_the_example_moves_features_as_a_whole(example: Path) -> None:
 def test_a_class_that_was_not_imported_is_named(example: Path) -> None:
     cfg = shrink("basicvsr_reds", example / "work")
     cfg.model.generator.alignment = "camera"
-    with pytest.raises(VSRError, match="`alignment` 'camera' does not exist; choose one of feature, image, none"):
+    with pytest.raises(
+        VSRError, match="`alignment` 'camera' does not exist; choose one of deformable, feature, image, none"
+    ):
         build_runner(cfg)
