@@ -21,7 +21,9 @@ from PIL import Image
 from torch import Tensor
 from unformatted_configs import leave_configs_unformatted
 
-from vsr_plugin.training.checkpoint_files import latest_checkpoint
+from vsr_plugin.cli.train import choose_threads
+from vsr_plugin.ops.threads import FreeCores
+from vsr_plugin.training.checkpoint_files import latest_checkpoint, training_meta
 from vsr_plugin.weights import load_net
 
 TOOL = TOOLS / "train.py"
@@ -271,6 +273,19 @@ def test_a_precision_that_the_processor_only_imitates_is_refused(run_tool, tmp_p
         "error: this CPU has no arithmetic for precision 'bf16'; use fp32: leave --amp out, or add --cfg-options "
         "optim_wrapper.precision=fp32"
     )
+
+
+def test_a_resumed_run_computes_with_as_many_threads(straight: Path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    last = straight / "run" / "iter_20.pth"
+    assert training_meta(last)["threads"] == 1
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        choose_threads(Config(dict(load_from=str(last), resume=True)), FreeCores())
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_an_earlier_run_is_not_overwritten(run_tool, straight: Path) -> None:
