@@ -25,14 +25,16 @@ def test_every_name_has_config_and_weights() -> None:
     for name, settings in NAMED_MODELS.items():
         for setting in settings:
             generator = Config.fromfile(setting.config).model.generator
-            assert generator.type.lower() == f"{name.removeprefix('vsr_')}net"
+            assert (
+                generator.type.lower() == f"{name.removeprefix('vsr_').replace('pp', 'plusplus').replace('_', '')}net"
+            )
             assert setting.weights in PUBLISHED
 
 
 def test_mmagic_lists_our_models_beside_its_own() -> None:
     listed = mmagic.get_task_supported_models("Video Super-Resolution")
-    assert {"basicvsr", "iconvsr", "vsr_basicvsr", "vsr_iconvsr"} <= set(listed)
-    assert len(listed) == len(set(listed)) == 8
+    assert {"basicvsr", "iconvsr", "vsr_basicvsr", "vsr_iconvsr", "vsr_basicvsr_pp"} <= set(listed)
+    assert len(listed) == len(set(listed)) == 9
     assert mmagic.get_inference_supported_models().count("vsr_iconvsr") == 1
     theirs = mmagic.inference_supported_models_cfg["iconvsr"]["settings"][0]
     assert theirs["Config"] == "configs/iconvsr/iconvsr_2xb4_reds4.py"
