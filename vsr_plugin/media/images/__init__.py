@@ -1,1 +1,1 @@
-"""Image files: one of them, a folder of them as a source, and as an output."""
+"""Images as a source and as an output: a folder of them, an animation."""
