@@ -34,7 +34,7 @@ def make_sets(root: Path) -> None:
         clip(f"data/{name}", 2)
     clip("data/my_clips/train/b", 15)
     clip("data/held_out/a", 2)
-    for name in ("photograph", "video_by_somebody"):
+    for name in ("photograph_by_somebody", "video_by_2"):
         clip(f"data/material/{name}", 8)
     clip("work_dirs/train_demo/data/packed/GT/bikes", 5, 96)
     clip("work_dirs/train_demo/data/packed/GT/carphone_pristine", 2)
