@@ -1,5 +1,9 @@
 """Names and numbers that settings show and computations obey, where they can be read without PyTorch."""
 
+#: Weights that restoring takes unless it is told: on clean video as good as ``basicvsr_reds4`` or better, and better on
+#: compressed (docs/model_zoo.md, docs/footage.md).
+USUAL_WEIGHTS = "basicvsr_vimeo90k_bi"
+
 #: Ways of restoring a sequence; see :func:`vsr_plugin.inference.restore_frames`.
 STRATEGIES = ("auto", "whole", "exact", "window")
 

@@ -32,7 +32,7 @@ from vsr_plugin.benchmarks.windows import measure_windows
 from vsr_plugin.data.degraded_clip import degraded_clip
 from vsr_plugin.data.footage.codecs import CODINGS
 from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
-from vsr_plugin.defaults import USUAL_RATE
+from vsr_plugin.defaults import USUAL_RATE, USUAL_WEIGHTS
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import vmaf
 from vsr_plugin.evaluation.extra_metrics import DEFINITIONS, check_metrics, definitions_of
@@ -178,7 +178,7 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
     part.add_argument("--crop", type=_size, default=(288, 512), metavar="HxW", help="HR crop at the top left")
     part.add_argument("--start", type=int, default=30, metavar="N", help="first frame of each clip")
     part.add_argument("--frames", type=int, default=15, metavar="N", help="frames of each clip")
-    part.add_argument("--weights", default="basicvsr_reds4", help="published name or path")
+    part.add_argument("--weights", default=USUAL_WEIGHTS, help="published name or path")
     part.add_argument("--clean", type=float, default=1.0, metavar="S", help="strength of the cleaning that is compared")
     part.add_argument(
         "--codings", nargs="+", default=list(footage.USUAL), metavar="CODING",

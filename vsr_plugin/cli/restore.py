@@ -12,6 +12,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from vsr_plugin.cli.command import HelpFormatter, print_error
+from vsr_plugin.defaults import USUAL_WEIGHTS
 from vsr_plugin.errors import VSRError, give_hint
 from vsr_plugin.restoration.options import SPEED, RestoreOptions, expected_frames
 from vsr_plugin.settings import add_settings, from_arguments, natural
@@ -33,7 +34,7 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
         help="video file (.mp4 .mkv .mov .avi .webm .m4v), or folder for PNG files, or a .png of one image; of several "
         "inputs a folder",
     )
-    parser.add_argument("--weights", default="basicvsr_reds4", help="published name, or path of a checkpoint")
+    parser.add_argument("--weights", default=USUAL_WEIGHTS, help="published name, or path of a checkpoint")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto for a GPU if there is one")
     where.add_argument(

@@ -32,7 +32,7 @@ class PixelShuffleUpsampling:
     #: HR pixels per LR pixel and side.
     scale: int
     #: LR pixels per pixel of the features and side.
-    feature_stride: int
+    feature_stride = 1
 
     def build_upsampling(self, mid_channels: int, scale: int) -> None:
         """Add the layers; those at HR size are 64 wide whatever ``mid_channels``, as published.
