@@ -10,10 +10,11 @@ from pathlib import Path
 from types import ModuleType
 
 # Tests that run side by side share out the cores. PyTorch reads this when it is imported, and so do processes of tests;
-# what is compared with each other is computed with one number of threads, whatever else the machine does.
-if "OMP_NUM_THREADS" not in os.environ:
+# what is compared with each other is computed with one number of threads, whatever else the machine does. Workers are
+# started by a process that has been here already, whose choice is not theirs.
+if "OMP_NUM_THREADS" not in os.environ or "VSR_TESTS_SHARE_CORES" in os.environ:
     cores = len(os.sched_getaffinity(0)) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
-    os.environ["OMP_NUM_THREADS"] = str(max(1, cores))
+    os.environ |= {"OMP_NUM_THREADS": str(max(1, cores)), "VSR_TESTS_SHARE_CORES": "1"}
 
 # Compiled kernels are kept for all processes of these tests, and for none after them.
 if "PYTORCH_KERNEL_CACHE_PATH" not in os.environ:
