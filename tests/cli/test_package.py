@@ -48,6 +48,12 @@ def test_it_holds_the_package_with_kernels_configs_and_tools(wheel: set[str]) ->
 def test_the_index_of_models_says_what_the_code_knows() -> None:
     (file,) = yaml.safe_load((ROOT / "model-index.yml").read_text())["Import"]
     models = yaml.safe_load((ROOT / file).read_text())["Models"]
-    known = {weights.url: weights.trained_on for weights in PUBLISHED.values() if "vsr_" in weights.name}
+    # The index wants a config for each, and there is none for what the challenges and restoring at x1 were trained on.
+    without_config = ("basicvsr_pp_ntire", "basicvsr_pp_decompress", "basicvsr_pp_deblur", "basicvsr_pp_denoise")
+    known = {
+        weights.url: weights.trained_on
+        for weights in PUBLISHED.values()
+        if "vsr_" in weights.name and not weights.name.startswith(without_config)
+    }
     assert {model["Weights"]: model["Metadata"]["Training Data"] for model in models} == known
     assert all((ROOT / model["Config"]).is_file() for model in models)
