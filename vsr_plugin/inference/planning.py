@@ -12,7 +12,6 @@ from vsr_plugin.defaults import OVERLAP, STRATEGIES, WINDOW
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.cleaning import PIXELS
 from vsr_plugin.inference.tiling import MIN_TILE
-from vsr_plugin.models.alignment import DeformableAlignment
 
 _BLOCK, _BLOCK_MIN = 32, 4
 _TILES = (1024, 512, 256, 128, 64, MIN_TILE)
@@ -20,8 +19,6 @@ _TEMPORARY_BYTES = 256 * 2**20
 
 # Bytes per pixel of features of what a step needs while it runs, measured with 64 channels in float32; see `make_plan`.
 _STEP_BYTES, _UNTILED_BYTES, _REFILL_BYTES = 2600, 424, 10000
-# More where alignment is deformable, which tiles do not make less: the displacements of 16 groups are 288 channels.
-_DEFORMABLE_BYTES = 7000
 # The same per HR pixel; the layers at HR size have 64 channels whatever the width of the others.
 _UPSAMPLING_BYTES = 815
 # Layers of a cleaning that are in memory together.
@@ -176,9 +173,7 @@ class MemoryModel:
         refill = _REFILL_BYTES * width if self.net.feature_windows(1) and not self._all_have_features else 0
         enlargement = self.net.scale * self.net.feature_stride
         hr_frames = _HR_FRAMES * _PIXEL_BYTES * enlargement**2
-        whole = _UNTILED_BYTES + refill
-        if isinstance(self.net.alignment, DeformableAlignment):
-            whole += _DEFORMABLE_BYTES * width
+        whole = _UNTILED_BYTES + refill + self.net.alignment.bytes_per_pixel * width
         untiled = pixels * (size * whole + hr_frames) + self.resizing
         upsampling = _UPSAMPLING_BYTES * enlargement**2
         step = int(_TEMPORARY_BYTES + untiled + tile_pixels * size * max(_STEP_BYTES * width, upsampling))

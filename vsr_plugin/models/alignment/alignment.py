@@ -27,6 +27,8 @@ class Alignment(nn.Module):
     needs_flow = True
     #: Channels that a state carries behind its features; see :meth:`carry`.
     carried_channels = 0
+    #: Bytes per pixel that aligning 64 channels in float32 takes beyond a warp; memory is planned by it.
+    bytes_per_pixel = 0.0
 
     def __init__(self, mid_channels: int):
         super().__init__()
