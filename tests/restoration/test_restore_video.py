@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -281,26 +280,25 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
-def main_thread_is_in(function):
-    frame = sys._current_frames()[threading.main_thread().ident]
-    while frame is not None and frame.f_code is not function.__code__:
-        frame = frame.f_back
-    return frame is not None
-
-
 def test_an_interruption_does_not_wait_for_a_long_scene_to_be_read(net, clip, tmp_path, monkeypatch, interruptible):
-    read = []
+    read, waits = [], threading.Event()
+    received = Prefetcher._received
+
+    def waited_for(prefetcher):
+        waits.set()
+        yield from received(prefetcher)
 
     def long(*_):
         interrupted = False
         for i in range(3000):
             read.append(i)
-            if not interrupted and main_thread_is_in(Prefetcher._received):
+            if not interrupted and waits.is_set():
                 interrupted = True
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             time.sleep(0.01)
             yield Frame(np.zeros((16, 24, 3), np.uint8))
 
+    monkeypatch.setattr(Prefetcher, "_received", waited_for)
     monkeypatch.setattr("vsr_plugin.media.video_reader.VideoSource.frames", long)
     with pytest.raises(KeyboardInterrupt):
         restore_video(clip, tmp_path / "out.mp4", net, RestoreOptions(scene_cuts="off"))
