@@ -348,3 +348,17 @@ def test_names_of_any_kind(media, tmp_path, name):
         with pytest.raises(MediaError) as error:
             fault()
         assert one_line(error).isprintable()
+
+
+def test_sound_that_the_file_does_not_announce(media, tmp_path):
+    """PyAV knows the streams that FFmpeg finds at the beginning, and no FLV says which ones follow."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 255, (150, 64, 64, 3), np.uint8)
+    path = media.make_clip(tmp_path / "late.flv", n=150, size=(64, 64), pictures=pictures)
+    sound = bytes([0x3E]) + bytes(1000)  # 16-bit mono at 44.1 kHz
+    header = bytes([8]) + len(sound).to_bytes(3, "big") + (5990).to_bytes(3, "big") + bytes(4)
+    whole = path.read_bytes()
+    path.write_bytes(whole + header + sound + (len(header) + len(sound)).to_bytes(4, "big"))
+    source = open_source(path)
+    assert source.audio_indices == ()  # else it is found at the beginning, and this tests nothing
+    assert len(list(source.frames())) == 150

@@ -16,7 +16,7 @@ from pathlib import Path
 import av
 from av.error import FFmpegError
 
-from vsr_plugin.media.video_file import is_attached_picture, open_input
+from vsr_plugin.media.video_file import demux, is_attached_picture, open_input
 
 # Files that were cut and joined without care declare the unit of their timestamps as their frame rate.
 _IMPOSSIBLE_RATE = 1000
@@ -127,7 +127,7 @@ class Clock:
         wanted = {stream.index for stream in streams}
         leads = [] if self._lead in wanted else [self._picture]
         waiting: list[av.Packet] = []
-        for packet in self._container.demux([*streams, *leads]):
+        for packet in demux(self._container, [*streams, *leads]):
             index = packet.stream.index
             if moved := self.moved.get(index):
                 _move(packet, moved)

@@ -16,7 +16,7 @@ from vsr_plugin.errors import MediaError
 from vsr_plugin.media.avi_header import set_audio_starts
 from vsr_plugin.media.clock import Clock
 from vsr_plugin.media.source import Notes
-from vsr_plugin.media.video_file import MEDIA_FAULTS, file_url, open_input, reason
+from vsr_plugin.media.video_file import MEDIA_FAULTS, demux, file_url, open_input, reason
 from vsr_plugin.media.video_layout import MUXERS, VideoLayout
 from vsr_plugin.media.video_reader import VideoSource
 
@@ -207,7 +207,7 @@ class StreamCopier:
         # Which has no timestamps: what is before a sound makes its time, and of some codecs nothing can be missing.
         ends: dict[int, Fraction] = {}
         with open_input(path) as container:
-            for packet in container.demux(list(container.streams.audio)):
+            for packet in demux(container, container.streams.audio):
                 if packet.size:
                     ends[packet.stream.index] = packet.pts * packet.time_base
         for i, copy in sounds.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -51,6 +52,23 @@ def open_input(path: Path) -> av.container.InputContainer:
         container.close()
         raise MediaError(f"{path}: is a text file, not a video; give a video file or a folder of images")
     return container
+
+
+def demux(container: av.container.InputContainer, streams: Iterable[av.stream.Stream]) -> Iterator[av.Packet]:
+    """Yield the packets of some streams in the order of the file, each stream's empty one at its end.
+
+    Raises:
+        FFmpegError: the file is damaged.
+    """
+    streams = list(streams)
+    while True:
+        try:
+            yield from container.demux(streams)
+            return
+        except IndexError:
+            # FLV and MPEG have no list of streams at their beginning. PyAV does not know one that comes up later on, and
+            # neither does anything here: reading goes on behind its packet.
+            continue
 
 
 def is_attached_picture(stream: av.stream.Stream) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from vsr_plugin.data.clips.clip import Clip, Window
 from vsr_plugin.errors import DataError, MediaError
 from vsr_plugin.media import VideoSource, open_source
-from vsr_plugin.media.video_file import MEDIA_FAULTS, open_input, pick_video_stream
+from vsr_plugin.media.video_file import MEDIA_FAULTS, demux, open_input, pick_video_stream
 from vsr_plugin.ops.frames import to_uint8
 
 
@@ -50,7 +50,7 @@ class VideoClip(Clip):
         try:
             with open_input(self.path) as container:
                 stream = pick_video_stream(container, self.path)
-                count = sum(bool(packet.size) and not packet.is_discard for packet in container.demux(stream))
+                count = sum(bool(packet.size) and not packet.is_discard for packet in demux(container, [stream]))
         except MediaError as error:
             raise DataError(f"clip {self.name}: {error}") from error
         except MEDIA_FAULTS as error:
