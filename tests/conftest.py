@@ -2,9 +2,11 @@
 
 import importlib.util
 import os
+import random
 import re
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +24,9 @@ if "PYTORCH_KERNEL_CACHE_PATH" not in os.environ:
     os.environ["PYTORCH_KERNEL_CACHE_PATH"] = compiled_kernels.name
 
 import clip_files
+import numpy as np
 import pytest
+import torch
 
 from vsr_plugin.cli.command import run_command
 from vsr_plugin.data.sample_clips import sample_clip
@@ -30,6 +34,24 @@ from vsr_plugin.errors import MediaError
 from vsr_plugin.weights.zoo import PUBLISHED, locate
 
 TOOLS = Path(__file__).parents[1] / "tools"
+
+
+def _seed(name: str) -> None:
+    """Begin random numbers by a name, so that those of a test are the same whichever tests ran before it."""
+    seed = zlib.crc32(name.encode())
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  (libraries under test draw from it)
+    torch.manual_seed(seed)
+
+
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef) -> None:
+    """Seed what a fixture draws."""
+    _seed(fixturedef.argname)
+
+
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Seed what a test draws."""
+    _seed(item.name)
 
 
 @pytest.fixture(scope="session")
