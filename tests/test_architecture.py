@@ -33,6 +33,7 @@ ROOMS = (
     "benchmarks",
     "studies",
     "apis",
+    "app",
     "cli",
     "__main__",
 )

@@ -11,16 +11,19 @@ import torch
 from vsr_plugin import defaults
 from vsr_plugin.acceleration import PRECISIONS
 from vsr_plugin.cli.command import HelpFormatter
+from vsr_plugin.errors import VSRError
 from vsr_plugin.restoration import RestoreOptions
 from vsr_plugin.settings import (
     add_settings,
     compared_settings,
     from_arguments,
+    from_texts,
     natural,
     part,
     positive,
     setting,
     settings_of,
+    to_arguments,
 )
 
 
@@ -53,6 +56,31 @@ def test_a_command_without_words_has_the_defaults() -> None:
 def test_a_command_line_becomes_settings() -> None:
     made = parse("--wide", "3", "--num-doors", "0", "--quick", "--colour", "blue", "--matt")
     assert made == House(wide=3, num_doors=0, quick=True, paint=Paint("blue", gloss=False))
+
+
+def test_settings_become_the_command_line_that_they_came_from() -> None:
+    words = ["--wide", "3", "--num-doors", "0", "--quick", "--colour", "blue", "--matt"]
+    assert to_arguments(parse(*words)) == words
+    assert to_arguments(House()) == []
+
+
+def test_what_stands_in_a_form_becomes_settings() -> None:
+    texts = {"wide": " 3 ", "num_doors": "", "quick": True, "colour": "blue", "gloss": False}
+    assert from_texts(House, texts) == House(wide=3, quick=True, paint=Paint("blue", gloss=False))
+    assert from_texts(House, {}) == House()
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({"wide": "0"}, r"--wide 0: is no number \(1 or more\)"),
+        ({"num_doors": "two"}, r"--num-doors two: is no number \(0 or more\)"),
+        ({"colour": "green"}, "--colour green: is not there; choose one of red, blue"),
+    ],
+)
+def test_a_form_with_a_wrong_value_is_refused(texts, message) -> None:
+    with pytest.raises(VSRError, match=message):
+        from_texts(House, texts)
 
 
 @pytest.mark.parametrize(

@@ -20,3 +20,6 @@ USUAL_RATE = 0.1
 #: Frames from which on a sequence is long enough for that. Short ones hardly drift, and lose up to half a dB if they
 #: forget; figures in docs/restoring.md.
 LONG = 45
+
+#: How progress is shown: a bar for people, or lines for programs.
+PROGRESS = ("bar", "json")

@@ -5,7 +5,7 @@ A dataclass of settings has fields made by :func:`setting`, and by :func:`part` 
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields
 from fractions import Fraction
@@ -62,6 +62,11 @@ def settings_of(kind: type) -> Iterator[tuple[Field, Setting]]:
             yield each, each.metadata["setting"]
 
 
+def flag_of(each: Field) -> str:
+    """The option of the command line for a setting."""
+    return each.metadata["setting"].flag or f"--{each.name.replace('_', '-')}"
+
+
 def add_settings(parser: argparse.ArgumentParser, kind: type) -> dict[str | None, Any]:
     """Add the settings of a dataclass to a command.
 
@@ -77,13 +82,12 @@ def add_settings(parser: argparse.ArgumentParser, kind: type) -> dict[str | None
         if known.excludes:
             place = exclusive.setdefault(known.group, None) or place.add_mutually_exclusive_group()
             exclusive[known.group] = place
-        flag = known.flag or f"--{each.name.replace('_', '-')}"
         words: dict[str, Any] = dict(dest=each.name, default=each.default, help=known.help)
         if isinstance(each.default, bool):
             words["action"] = "store_false" if each.default else "store_true"
         else:
             words.update(metavar=known.metavar, choices=known.choices, type=known.parse)
-        place.add_argument(flag, **{name: value for name, value in words.items() if value is not None})
+        place.add_argument(flag_of(each), **{name: value for name, value in words.items() if value is not None})
     return groups
 
 
@@ -91,6 +95,47 @@ def from_arguments(kind: type, args: argparse.Namespace) -> Any:
     """Make a dataclass of settings of what a command was given."""
     parts = {each.name: each.metadata.get("part") for each in fields(kind)}
     return kind(**{name: from_arguments(of, args) if of else getattr(args, name) for name, of in parts.items()})
+
+
+def to_arguments(settings: Any) -> list[str]:
+    """What a command is given for settings, the inverse of :func:`from_arguments`: those that are not as by default."""
+    found = []
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if "part" in each.metadata:
+            found += to_arguments(value)
+        elif value != each.default:
+            found += [flag_of(each)] if isinstance(each.default, bool) else [flag_of(each), str(value)]
+    return found
+
+
+def from_texts(kind: type, texts: Mapping[str, str | bool]) -> Any:
+    """Make a dataclass of settings of what stands in a form.
+
+    Args:
+        kind: the dataclass.
+        texts: by the settings' names, as on the command line; empty ones and those that are missing are as by default.
+
+    Raises:
+        VSRError: a text is no value of its setting.
+    """
+    values = {}
+    for each in fields(kind):
+        if "part" in each.metadata:
+            values[each.name] = from_texts(each.metadata["part"], texts)
+        elif (text := texts.get(each.name, "")) != "":
+            values[each.name] = text if isinstance(text, bool) else _parse(each, text.strip())
+    return kind(**values)
+
+
+def _parse(each: Field, text: str) -> Any:
+    known: Setting = each.metadata["setting"]
+    if known.choices is not None and text not in known.choices:
+        raise VSRError(f"{flag_of(each)} {text}: is not there; choose one of {', '.join(known.choices)}")
+    try:
+        return text if known.parse is None else known.parse(text)
+    except ValueError as error:
+        raise VSRError(f"{flag_of(each)} {text}: is no {known.parse.__name__}") from error
 
 
 def compared_settings(settings: Any, prefix: str = "") -> dict[str, object]:

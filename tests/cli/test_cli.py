@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import os
 
-from vsr_plugin.progress import frame_progress, part_progress
+import pytest
+from tqdm import tqdm
+
+from vsr_plugin.progress import frame_progress, part_progress, read_record
 
 
 def test_the_bar_moves_by_fractions_after_a_jump(capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,3 +30,17 @@ def test_what_comes_before_the_first_update_is_not_in_the_estimate(capsys: pytes
             clock[0] += 0.5
             bar.update(0.5)
         assert "10.0/100 frames [00:09<01:30" in capsys.readouterr().err.rpartition("\r")[2]
+
+
+def test_progress_for_programs_is_lines(capsys):
+    with frame_progress(4, "json") as bar:
+        bar.update(1.5)
+        tqdm.write("note: in between")
+        bar.update(2.5)
+    captured = capsys.readouterr()
+    records = [read_record(line) for line in captured.out.splitlines()]
+    assert captured.err == ""
+    assert captured.out.splitlines()[records.index(None)] == "note: in between"
+    last = records[-1]
+    assert (last["pid"], last["frames"], last["of"], last["seconds_left"]) == (os.getpid(), 4.0, 4, 0)
+    assert read_record("{not json") is None

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.segmented import Segment
@@ -54,6 +55,23 @@ def test_only_the_last_versions_for_the_picture_are_kept(begun):
         begun.keep_versions(index, dict(restored=np.full((2, 2, 3), index, np.uint8)))
     assert begun.last_versions()["restored"].max() == 120
     assert [path.name for path in begun.path.glob("picture-*")] == ["picture-00000120.npz"]
+
+
+def test_the_newest_frame_is_kept_small(begun):
+    for level in (10, 200):
+        begun.show_newest(np.full((500, 2000, 3), level, np.uint8))
+    with Image.open(begun.newest) as picture:
+        assert picture.size == (960, 240)
+        assert picture.getpixel((5, 5)) == (200, 200, 200)
+
+
+def test_a_full_disk_keeps_the_newest_frame_from_nobody_else(begun, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("vsr_plugin.restoration.job.NewFile.__init__", full)
+    begun.show_newest(np.zeros((4, 4, 3), np.uint8))
+    assert not begun.newest.exists()
 
 
 def test_a_finished_job_says_so_until_it_is_gone(begun):

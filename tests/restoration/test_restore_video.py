@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from vsr_plugin.errors import MediaError, VSRError, hint_of
 from vsr_plugin.evaluation import frame_quality
@@ -105,6 +106,18 @@ def test_stopped_and_resumed(net, clip, tmp_path, strategy):
     assert sum(done) == 100
     assert (tmp_path / "stopped.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "whole.mp4", "stopped.mp4"}
+
+
+def test_the_newest_frame_of_a_job_can_be_seen(net, clip, tmp_path):
+    restore_video(clip, tmp_path / "whole.mp4", net)
+    with pytest.raises(StopError):
+        restore_video(clip, tmp_path / "out.mp4", net, progress=stop_after(40))
+    job = JobFolder(tmp_path / "out.mp4")
+    *_, last = job.records()
+    with open_source(tmp_path / "whole.mp4") as source, Image.open(job.newest) as picture:
+        seen = np.asarray(picture, np.float32)
+        distances = [np.abs(seen - frame.rgb).mean() for frame in source.frames()]
+    assert np.argmin(distances) == last.segment.first + last.segment.frames - 1
 
 
 @pytest.mark.parametrize("strategy", [dict(strategy="exact"), dict(strategy="window", window=8, overlap=4)], ids=str)

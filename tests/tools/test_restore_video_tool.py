@@ -16,6 +16,7 @@ from vsr_plugin.inference import restore_frames
 from vsr_plugin.media import open_source
 from vsr_plugin.models import IconVSRNet
 from vsr_plugin.ops.resize import bicubic_upsample
+from vsr_plugin.progress import read_record
 from vsr_plugin.weights import load_net
 
 TOOL = Path(__file__).parents[2] / "tools" / "restore_video.py"
@@ -244,3 +245,10 @@ def test_help_names_every_option(run_tool):
     assert status == 0
     for option in ("--weights", "--device", "--start", "--num-frames", "--gt", "--overwrite", "--codec", "--window"):
         assert option in out
+
+
+def test_progress_for_programs(restore, media, tmp_path):
+    clip, out = media.make_clip(tmp_path / "in.mp4", n=8), tmp_path / "out.mp4"
+    records = list(filter(None, map(read_record, restore(clip, out, "--progress", "json").splitlines())))
+    assert records[-1] == dict(output=str(out), frames=8)
+    assert (records[-2]["frames"], records[-2]["of"]) == (8, 8)

@@ -12,7 +12,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from vsr_plugin.cli.command import HelpFormatter, print_error
-from vsr_plugin.defaults import USUAL_WEIGHTS
+from vsr_plugin.defaults import PROGRESS, USUAL_WEIGHTS
 from vsr_plugin.errors import VSRError, give_hint
 from vsr_plugin.restoration.options import SPEED, RestoreOptions, expected_frames
 from vsr_plugin.settings import add_settings, from_arguments, natural
@@ -49,6 +49,12 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
         type=natural,
         metavar="N",
         help="IconVSR: every N-th frame is a keyframe, 0 for none; fewer are faster and cost quality (default: 5)",
+    )
+    parser.add_argument(
+        "--progress",
+        choices=PROGRESS,
+        default="bar",
+        help="how progress is shown: a bar, or for programs a line of JSON about twice a second on standard output",
     )
     args = parser.parse_args(arguments)
     for option in ("window", "overlap"):
@@ -155,7 +161,7 @@ def restore_one(
     """Restore an input and print what a person wants to know; ``where`` names the devices."""
     from tqdm import tqdm
 
-    from vsr_plugin.progress import frame_progress
+    from vsr_plugin.progress import frame_progress, print_record
     from vsr_plugin.restoration import restore_video
 
     options = from_arguments(RestoreOptions, args)
@@ -167,7 +173,7 @@ def restore_one(
             sizes = [(source.height, source.width), options.output_size.of_source(source, net.scale)]
             (h, w), (height, width) = (shown(*size) for size in sizes)
             tqdm.write(f"{input_path}: {w}x{h} -> {width}x{height}, {type(net).__name__} ({args.weights}) on {where}")
-            bars.append(stack.enter_context(frame_progress(expected_frames(source, options))))
+            bars.append(stack.enter_context(frame_progress(expected_frames(source, options), args.progress)))
 
         def progress(count: float) -> None:
             for bar in bars:
@@ -191,6 +197,8 @@ def restore_one(
             executor=executor,
         )
     report(result, reported, output_path, options)
+    if args.progress == "json":
+        print_record(output=output_path, frames=result.num_frames)
 
 
 def report(result: RestoreResult, reported: list[str], output_path: str, options: RestoreOptions) -> None:

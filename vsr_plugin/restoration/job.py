@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.files import LOCK_NAME, NewFile, locked, write_text
@@ -21,6 +22,9 @@ from vsr_plugin.inference.state_store import ALL_SWEPT, SWEPT
 from vsr_plugin.media.segmented import Segment
 
 _JOB, _RESOURCES, _COMPLETE = "job.json", "resources.json", "complete.json"
+
+#: Longer side of the picture of the newest frame, in pixels.
+_NEWEST_SIDE = 960
 
 
 @dataclass
@@ -272,6 +276,18 @@ class JobFolder:
         """All finished segments, in order."""
         for path in sorted((self.path / "records").glob("*.json")):
             yield self.find(int(path.stem))
+
+    @property
+    def newest(self) -> Path:
+        """A small picture of the last frame of the segment that was finished last, once there is one."""
+        return self.path / "newest.jpg"
+
+    def show_newest(self, rgb: np.ndarray) -> None:
+        """Put a frame there, ``(h, w, 3)`` of ``uint8``; of a full disk others will tell."""
+        picture = Image.fromarray(np.ascontiguousarray(rgb))
+        picture.thumbnail((_NEWEST_SIDE, _NEWEST_SIDE))
+        with suppress(OSError), NewFile(self.newest) as file:
+            picture.save(file, "JPEG", quality=85)
 
     def keep_versions(self, index: int, versions: dict[str, np.ndarray]) -> None:
         """Keep versions of frame ``index`` for a comparison picture, instead of those of frames before it.

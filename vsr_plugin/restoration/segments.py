@@ -11,6 +11,7 @@ from vsr_plugin.files import NewFile
 from vsr_plugin.inference.windows import ContributionFile, blend
 from vsr_plugin.media import Frame, FrameSource
 from vsr_plugin.media.segmented import SegmentedOutput, SegmentWriter
+from vsr_plugin.ops.frames import to_uint8
 from vsr_plugin.ops.resize import bicubic_resize
 from vsr_plugin.restoration.job import JobFolder, SegmentRecord
 from vsr_plugin.restoration.options import RestoreOptions
@@ -59,6 +60,7 @@ class OpenSegment:
         self._work, self._frames, self._first_pts = work, frames, first_pts
         self._writer: SegmentWriter | None = None
         self._log = QualityLog(work.options.protocol)
+        self._last: np.ndarray | None = None
 
     def write(self, index: int, lr: Frame, hr: np.ndarray, gt: np.ndarray | None) -> None:
         """Encode and examine a frame.
@@ -76,6 +78,7 @@ class OpenSegment:
         if alpha is not None:
             alpha = bicubic_resize(np.repeat(alpha[..., None], 3, axis=2), work.output.size)[..., 0]
         self._writer.write(replace(lr, rgb=hr, alpha=alpha))
+        self._last = hr
         if gt is not None:
             self._log.add(work.options.start + index, lr.rgb, hr, gt)
         # The last frame of its segment stands in for a later one that never comes.
@@ -87,9 +90,10 @@ class OpenSegment:
             work.job.keep_versions(index, versions)
 
     def commit(self) -> None:
-        """Complete the segment and let it count."""
+        """Complete the segment, let it count, and let its last frame be seen."""
         writer, self._writer = self._writer, None
         self._work.job.record(SegmentRecord(writer.commit(), self._log.rows))
+        self._work.job.show_newest(self._work.source.orientation.apply(to_uint8(self._last)))
 
     def discard(self) -> None:
         """Forget it unless it counts."""
