@@ -40,7 +40,7 @@ def _seed(name: str) -> None:
     """Begin random numbers by a name, so that those of a test are the same whichever tests ran before it."""
     seed = zlib.crc32(name.encode())
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  (libraries under test draw from it)
+    np.random.seed(seed)
     torch.manual_seed(seed)
 
 

@@ -96,3 +96,17 @@ def test_an_entry_behind_the_start(media, tmp_path):
     frame = list(source.frames())[-1]
     with pytest.raises(ValueError, match="entry must be at most at frame 3"):
         next(source.frames(3, 1, frame.entry))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_moment_is_reached_without_decoding_all_before_it(media, tmp_path, name):
+    source = open_source(make(media, tmp_path / name, **KINDS[name]))
+    expected = list(source.frames())
+    moment = float(expected[40].pts * source.time_base)
+    entered = source.entered_at(moment)
+    ours = list(entered.frames())
+    assert 20 <= len(ours) <= 20 + 2 * 12
+    check_equal(ours[:-1], expected[-len(ours) : -1])  # how long the last one is shown only the whole file tells
+    check_equal(list(entered.frames(3, 4)), expected[-len(ours) + 3 : -len(ours) + 7])
+    assert source.num_frames_estimate == 60
+    assert next(source.entered_at(0.0).frames(59)).pts == expected[-1].pts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,21 @@ if TYPE_CHECKING:
     from vsr_plugin.restoration.executors import Executor
 
 
+#: What ``--preview`` is where it is given no moment.
+MIDDLE = -1.0
+
+
+def moment(text: str) -> float:
+    """Seconds of ``'90'``, ``'1:30'`` or ``'0:01:30.5'``."""
+    parts = [float(part) for part in text.split(":")]
+    if len(parts) > 3 or not all(0 <= part < math.inf for part in parts):
+        raise ValueError(text)
+    return sum(part * 60**power for power, part in enumerate(reversed(parts)))
+
+
+moment.__name__ = "time (seconds, or h:mm:ss; write --preview=TIME, or put --preview last)"
+
+
 def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument("inputs", nargs="+", metavar="input", help="video file, folder of images, or one image")
@@ -42,6 +58,23 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
         metavar="D,D,...",
         help="several devices, with a process for each, such as cuda:0,cuda:1, all for all GPUs, or cpu,cpu, which "
         "share the processor out; shots (--strategy window: windows) are handed to each as it becomes free",
+    )
+    first = parser.add_argument_group("before the long work")
+    first = first.add_mutually_exclusive_group()
+    first.add_argument(
+        "--preview",
+        nargs="?",
+        const=MIDDLE,
+        type=moment,
+        metavar="TIME",
+        help="restore one frame only, and write it beside bicubic enlargement as OUTPUT_preview.png, with what "
+        "--estimate says: seconds or h:mm:ss of a video, the number of an image (default: the middle)",
+    )
+    first.add_argument(
+        "--estimate",
+        action="store_true",
+        help="say what is known of the input, and about how much time, disk and memory all of it will take; writes "
+        "nothing",
     )
     groups = add_settings(parser, RestoreOptions)
     groups[SPEED].add_argument(
@@ -118,6 +151,9 @@ def run(args: argparse.Namespace, devices: list[torch.device], executor: Executo
     if devices[0].type == "cpu" and (line := take_free_threads(cores.count())):
         print(f"note: {line}")
     where = ", ".join(map(str, devices))
+    if args.preview is not None or args.estimate:
+        show_beforehand(pairs, args, net, where, executor)
+        return 0
     if len(pairs) == 1:
         restore_one(*pairs[0], args, net, where, executor)
         return 0
@@ -153,6 +189,47 @@ def run(args: argparse.Namespace, devices: list[torch.device], executor: Executo
     if failed:
         print(f"error: {len(failed)} of {len(pairs)} inputs failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def show_beforehand(
+    pairs: Sequence[tuple[str, str]], args: argparse.Namespace, net: VSRNet, where: str, executor: Executor
+) -> None:
+    """Print what is known of each input and what the whole will take, and write a picture if one is asked for."""
+    from vsr_plugin.files import PartialFile, write_whole
+    from vsr_plugin.progress import frame_progress
+    from vsr_plugin.restoration.outputs import preview_path
+    from vsr_plugin.restoration.preview import FRAMES, in_hours, preview
+    from vsr_plugin.visualization import comparison_picture
+
+    options = from_arguments(RestoreOptions, args)
+    if options.gt is not None or options.comparison is not None:
+        raise VSRError("--gt and --comparison are of the whole; leave them out with --preview and --estimate")
+    total = 0.0
+    for input_path, output_path in pairs:
+        picture = preview_path(output_path)
+        if args.preview is not None:
+            PartialFile(picture, overwrite=args.overwrite).discard()  # whether it can be written is known first
+        with frame_progress(FRAMES) as bar:
+            shown = preview(
+                input_path,
+                output_path,
+                net,
+                options,
+                None if args.preview in (None, MIDDLE) else args.preview,
+                progress=bar.update,
+            )
+        for line in shown.lines:
+            print(line)
+        workers = executor.workers
+        shared = f", and about 1/{workers} of the time with {workers} workers" if workers > 1 else ""
+        print(f"estimate: {shown.estimate}{shared}, {type(net).__name__} ({args.weights}) on {where}")
+        if args.preview is not None:
+            versions = {"bicubic": shown.enlarged, "restored": shown.restored}
+            write_whole(picture, comparison_picture(versions, main="restored").save, overwrite=args.overwrite)
+            print(f"preview of {shown.where}: {picture}")
+        total += shown.estimate.seconds or 0.0
+    if len(pairs) > 1:
+        print(f"all {len(pairs)} inputs: about {in_hours(total)}")
 
 
 def restore_one(

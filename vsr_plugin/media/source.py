@@ -142,6 +142,17 @@ class FrameSource(ABC):
         """Number of frames for a progress display; may be off where ``num_frames`` is ``None``."""
         return self.num_frames
 
+    def entered_at(self, seconds: float) -> FrameSource:
+        """The same source, of which frame 0 is one a little before a moment, where it can be entered without decoding.
+
+        Args:
+            seconds: of a video, as players count them.
+
+        Raises:
+            MediaError: it cannot be read.
+        """
+        return self
+
     def covers_all(self, start: int, num_frames: int | None) -> bool:
         """Whether ``frames(start, num_frames)`` is known to yield the whole source."""
         if start != 0:

@@ -66,8 +66,8 @@ def demux(container: av.container.InputContainer, streams: Iterable[av.stream.St
             yield from container.demux(streams)
             return
         except IndexError:
-            # FLV and MPEG have no list of streams at their beginning. PyAV does not know one that comes up later on, and
-            # neither does anything here: reading goes on behind its packet.
+            # FLV and MPEG have no list of streams at their beginning. PyAV does not know one that comes up later on,
+            # nor does anything here: reading goes on behind its packet.
             continue
 
 

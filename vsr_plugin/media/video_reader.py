@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -22,7 +23,7 @@ from vsr_plugin.media.colour import ToRGB, describe
 from vsr_plugin.media.cropping import read_cropping
 from vsr_plugin.media.deinterlacing import DEINTERLACE, whole_frames
 from vsr_plugin.media.orientation import Orientation
-from vsr_plugin.media.source import Entry, Frame, FrameSource
+from vsr_plugin.media.source import Entry, Frame, FrameSource, Notes
 from vsr_plugin.media.video_file import (
     display_matrix,
     is_attached_picture,
@@ -36,6 +37,9 @@ from vsr_plugin.media.video_file import (
 _DEFAULT_RATE = Fraction(25)
 # Places of a grid for each frame, at most; the others are filled up with empty packets.
 _FINEST_GRID = 4
+# Seconds before a moment at which a video is sought for it: broadcasts have no index, and one may land in them behind
+# the key frame.
+_STEPS_BACK = (0, 1, 5, 20)
 
 
 @dataclass
@@ -90,6 +94,7 @@ class VideoSource(FrameSource):
         """
         super().__init__(path)
         self._patched = False
+        self._begin: Entry | None = None
         with open_input(path) as container:
             picture = pick_video_stream(container, path)
             self.stream_index, unit = picture.index, picture.time_base
@@ -251,6 +256,7 @@ class VideoSource(FrameSource):
         stop = None if num_frames is None else start + num_frames
         if entry is not None and not 0 <= entry.number <= start:
             raise ValueError(f"entry must be at most at frame {start}, got {entry}")
+        entry = entry or self._begin
         tally = _Tally(filtered=self._deinterlace not in ("auto", "off"))
         to_rgb = ToRGB(self.colour, self.bit_depth)
         timestamps = _Timestamps(self)
@@ -288,6 +294,32 @@ class VideoSource(FrameSource):
             if stop is not None and tally.frames < stop:
                 self.notes.add(f"{tally.frames - start} frames from {start} on exist, {num_frames} were asked for")
 
+    def entered_at(self, seconds: float) -> VideoSource:
+        """See :meth:`FrameSource.entered_at`: the same video from the last key frame up to a moment on."""
+        entered = copy.copy(self)
+        entered.notes = Notes()  # what a whole pass finds is not known from a part
+        for earlier in _STEPS_BACK:
+            begin = self._key_frame_at(max(Fraction(seconds) - earlier, Fraction(0)))
+            if begin is not None and begin[1] <= seconds:
+                pts, entered.first_time = begin
+                entered._begin = Entry(0, pts, pts)
+                entered.num_frames = entered._listed = entered._counted = None
+                entered._seconds = self._seconds and max(self._seconds - begin[1], 1 / self.average_rate)
+                break
+        return entered
+
+    def _key_frame_at(self, seconds: Fraction) -> tuple[int, Fraction] | None:
+        """Timestamp and time of the first key frame that decodes where a moment is sought; ``None`` if none does."""
+        with open_input(self.path) as container:
+            stream = self._open_decoder(container)
+            with suppress(FFmpegError):  # some files cannot be sought in
+                container.seek(round((seconds + self.start) / stream.time_base), stream=stream)
+                with closing(_decode(container, stream, _Tally(), self.start)) as pictures:
+                    for picture in pictures:
+                        if picture.key_frame and picture.pict_type == PictureType.I and picture.pts is not None:
+                            return picture.pts, picture.pts * stream.time_base
+        return None
+
     def _decoded(self, tally: _Tally) -> Iterator[av.VideoFrame]:
         """Yield what decodes from the beginning on."""
         with open_input(self.path) as container:
@@ -302,23 +334,25 @@ class VideoSource(FrameSource):
 
     def _decoded_from(self, tally: _Tally, timestamps: _Timestamps, entry: Entry) -> Iterator[av.VideoFrame]:
         """Yield what decodes from ``entry`` on, from the beginning where it is not found."""
-        with open_input(self.path) as container:
-            stream = self._open_decoder(container)
-            pictures = _decode(container, stream, tally, self.start)
-            first = None
-            with suppress(FFmpegError):  # some files cannot be sought in
-                container.seek(entry.pts + round(self.start / stream.time_base), stream=stream)
-                # Where a group of pictures is open, some that belong before its key frame come first, and damaged.
-                first = next(
-                    (picture for picture in pictures if picture.pts is not None and picture.pts >= entry.pts), None
-                )
-            if first is not None and first.pts == entry.pts and first.key_frame:
-                tally.faults = tally.discarded = tally.corrupt = 0
-                tally.frames, tally.pictures = entry.number, entry.number + 1
-                timestamps.first = entry.first_pts
-                yield first
-                yield from pictures
-                return
+        for earlier in _STEPS_BACK:
+            with open_input(self.path) as container:
+                stream = self._open_decoder(container)
+                pictures = _decode(container, stream, tally, self.start)
+                first = None
+                with suppress(FFmpegError):  # some files cannot be sought in
+                    sought = entry.pts * stream.time_base + self.start - earlier
+                    container.seek(round(sought / stream.time_base), stream=stream)
+                    # Where a group of pictures is open, some that belong before its key frame come first, and damaged.
+                    first = next(
+                        (picture for picture in pictures if picture.pts is not None and picture.pts >= entry.pts), None
+                    )
+                if first is not None and first.pts == entry.pts and first.key_frame:
+                    tally.faults = tally.discarded = tally.corrupt = 0
+                    tally.frames, tally.pictures = entry.number, entry.number + 1
+                    timestamps.first = entry.first_pts
+                    yield first
+                    yield from pictures
+                    return
         tally.faults = tally.discarded = tally.corrupt = tally.pictures = 0
         yield from self._decoded(tally)
 

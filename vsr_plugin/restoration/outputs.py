@@ -67,6 +67,12 @@ def quality_csv_path(output: str | os.PathLike) -> Path:
     return output.with_name(f"{output.stem}_quality.csv")
 
 
+def preview_path(output: str | os.PathLike) -> Path:
+    """Where the picture of ``--preview`` goes: beside the output, its name plus ``_preview.png``."""
+    output = Path(output)
+    return output.with_name(f"{output.stem}_preview.png")
+
+
 def check_results(
     output_path: str | os.PathLike, source: FrameSource, gt: FrameSource | None, options: RestoreOptions
 ) -> Path:

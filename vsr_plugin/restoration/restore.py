@@ -68,7 +68,7 @@ class RestoreResult:
 
 
 def restore_video(
-    input_path: str | os.PathLike,
+    input_path: str | os.PathLike | FrameSource,
     output_path: str | os.PathLike,
     net: nn.Module,
     options: RestoreOptions = RestoreOptions(),
@@ -89,7 +89,7 @@ def restore_video(
     ``overwrite`` instead it starts afresh, and with neither it refuses.
 
     Args:
-        input_path: video file, folder of images or image.
+        input_path: video file, folder of images or image; or one of them that is open already.
         output_path: video file, or folder for PNG files.
         net: ``BasicVSRNet`` or ``IconVSRNet`` in evaluation mode, on the device that is to compute.
         options: what to restore and how to keep it.
@@ -112,9 +112,7 @@ def restore_video(
     if options.scene_cuts not in ("auto", "on", "off"):
         raise ValueError(f"`scene_cuts` must be 'auto', 'on' or 'off', got {options.scene_cuts!r}")
     with ExitStack() as stack:
-        source = stack.enter_context(
-            open_source(input_path, deinterlace=options.deinterlace, frame_rate=options.encoding.frame_rate)
-        )
+        source = input_path if isinstance(input_path, FrameSource) else open_asked(input_path, options)
         size = options.output_size.of_source(source, net.scale)
         gt = _open_gt(stack, source, options, size)
         job = JobFolder(check_results(output_path, source, gt, options))
@@ -147,6 +145,11 @@ def restore_video(
                 raise failed from error
             give_hint(error, hint)
             raise
+
+
+def open_asked(path: str | os.PathLike, options: RestoreOptions) -> FrameSource:
+    """Open an input as the options say; see :func:`vsr_plugin.media.open_source`."""
+    return open_source(path, deinterlace=options.deinterlace, frame_rate=options.encoding.frame_rate)
 
 
 def _open_gt(
