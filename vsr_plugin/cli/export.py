@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=HelpFormatter)
-    parser.add_argument("weights", help="published name, or path of a checkpoint of BasicVSR or IconVSR")
+    parser.add_argument("weights", help="published name, or path of a checkpoint of a whole network")
     parser.add_argument("output", type=Path, help="file OUT.onnx for whole sequences; with --parts a folder")
     parser.add_argument("--parts", action="store_true", help="a file for each step, for any length in bounded memory")
     parser.add_argument("--opset", type=int, default=19, help="version of the ONNX operators")
     parser.add_argument(
         "--deform-conv", choices=["DeformConv", "GridSample"], default="DeformConv",
-        help="operator for IconVSR's deformable convolutions; GridSample for runtimes without the other",
+        help="operator for deformable convolutions (IconVSR, BasicVSR++); GridSample for runtimes without the other",
     )  # fmt: skip
     parser.add_argument(
         "--keyframe-stride", type=natural, default=5, metavar="N", help="IconVSR: keyframes; 0 for none"

@@ -10,16 +10,16 @@ import torch.nn as nn
 
 import vsr_plugin
 from vsr_plugin.errors import ExportError
-from vsr_plugin.export.onnx_layers import DEFORM_CONVS, exportable_copy, has_keyframes
+from vsr_plugin.export.onnx_layers import DEFORM_CONVS, exportable_copy, feature_plan, has_deform_convs
+from vsr_plugin.export.schedule import write_schedule
 from vsr_plugin.export.steps import make_parts
 from vsr_plugin.export.tracing import trace
 from vsr_plugin.export.verify import TOLERANCE, open_session, part_difference, sequence_difference
 from vsr_plugin.export.whole_graph import build_whole_graph
 from vsr_plugin.files import PartialFile, PartialFolder
-from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet
-from vsr_plugin.models.cleaning import with_cleaning
 from vsr_plugin.models.cleaning.shipped import clean_by
 from vsr_plugin.models.propagation.forgetting import with_forgetting
+from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.weights import load_net
 
 #: The first opset with ``DeformConv``.
@@ -58,10 +58,10 @@ def export_onnx(
     """Export a network and compare it with PyTorch; what does not compute the same gets no final name.
 
     Batch, length, height and width are open. The metadata of each file tell the network, the weights' name, scale,
-    width, size multiple, keyframes, forgetting, cleaning and versions.
+    width, size multiple, sweeps, frames with features, forgetting, cleaning and versions.
 
     Args:
-        weights: published name or path of BasicVSR or IconVSR weights.
+        weights: published name or path of weights of a whole network.
         out: the file ``.onnx`` for whole sequences, ``lrs (n, t, 3, h, w)`` to ``hrs (n, t, 3, H, W)``; with
             ``parts`` the folder for the steps.
         parts: export the steps of :func:`vsr_plugin.export.steps.make_parts` instead, for bounded memory.
@@ -115,18 +115,18 @@ def export_onnx(
 
 
 def _check(net: nn.Module, weights: str, opset: int, deform_conv: str) -> None:
-    if isinstance(net, BasicVSRPlusPlusNet):
-        raise ExportError(f"{weights}: BasicVSR++ is not exported; restore with it by tools/restore_video.py")
-    if not isinstance(net, BasicVSRNet | IconVSRNet):
-        raise ExportError(f"{weights}: {type(net).__name__} is a part of a network; export BasicVSR or IconVSR weights")
-    if not with_cleaning(net, None).has_published_components:
+    if not isinstance(net, VSRNet):
         raise ExportError(
-            f"{weights}: only networks of the published components, with or without a cleaning, are exported, not "
-            f"{net.components}"
+            f"{weights}: {type(net).__name__} is a part of a network; export weights of BasicVSR, IconVSR or BasicVSR++"
+        )
+    if net.propagation.cuts_sequences:
+        raise ExportError(
+            f"{weights}: propagation in segments is not exported, since where they end depends on the length; the "
+            f"network has {net.components}"
         )
     if deform_conv not in DEFORM_CONVS:
         raise ExportError(f"deformable convolution {deform_conv!r} does not exist; use {' or '.join(DEFORM_CONVS)}")
-    operator = deform_conv if has_keyframes(net) else "GridSample"
+    operator = deform_conv if has_deform_convs(net) else "GridSample"
     lowest = DEFORM_CONVS[operator][1]
     if opset < lowest:
         way_out = " or pass --deform-conv GridSample" if operator == "DeformConv" else ""
@@ -139,7 +139,10 @@ def _metadata(net: nn.Module, weights: str, opset: int, deform_conv: str) -> dic
         weights=Path(weights).name,
         scale=net.scale,
         mid_channels=net.mid_channels,
+        state_channels=net.state_channels,
         size_multiple=net.size_multiple,
+        feature_stride=net.feature_stride,
+        sweeps=write_schedule(net.propagation),
         forgetting=net.forgetting,
         opset=opset,
         vsr_plugin=vsr_plugin.__version__,
@@ -147,8 +150,10 @@ def _metadata(net: nn.Module, weights: str, opset: int, deform_conv: str) -> dic
     if (cleaning := net.cleaning) is not None:
         values.update(clean_strength=cleaning.strength, clean_rounds=cleaning.max_rounds)
         values.update(clean_radius=cleaning.radius, clean_threshold=cleaning.threshold)
-    if has_keyframes(net):
-        values.update(keyframe_stride=net.keyframe_stride, padding=net.padding, deform_conv=deform_conv)
+    if plan := feature_plan(net):
+        values.update(zip(("keyframe_stride", "padding"), plan, strict=True))
+    if has_deform_convs(net):
+        values.update(deform_conv=deform_conv)
     return {key: str(value) for key, value in values.items()}
 
 

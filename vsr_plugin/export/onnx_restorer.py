@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from itertools import count, islice
@@ -21,6 +21,7 @@ from PIL import Image
 
 from vsr_plugin.defaults import OVERLAP
 from vsr_plugin.errors import VSRError, not_finite
+from vsr_plugin.export.schedule import feat_name, numbered, read_schedule, step_name
 from vsr_plugin.media import Frame, FrameSink, FrameSource
 from vsr_plugin.ops.indices import keyframe_indices, mirrored_indices, neighbourhood_indices
 from vsr_plugin.ops.sweeps import Group, StepInputs, Store, Sweep, begin_frames, run_sweeps
@@ -32,7 +33,7 @@ _CLEANING = 0.1
 
 
 class Records:
-    """Arrays in a file, by number.
+    """Arrays in a file, by number or by another key.
 
     Args:
         path: of the file, which is made.
@@ -41,19 +42,22 @@ class Records:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = open(path, "w+b")  # noqa: SIM115 (open for as long as this object is)
-        self._places: dict[int, tuple[int, np.dtype, tuple[int, ...]]] = {}
+        self._places: dict[Hashable, tuple[int, np.dtype, tuple[int, ...]]] = {}
         self._end = 0
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def __setitem__(self, number: int, array: np.ndarray) -> None:
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._places
+
+    def __setitem__(self, key: Hashable, array: np.ndarray) -> None:
         """Store an array.
 
         Raises:
             VSRError: the disk is full or fails.
         """
-        self._places[number] = self._end, array.dtype, array.shape
+        self._places[key] = self._end, array.dtype, array.shape
         try:
             self._file.seek(self._end)
             self._file.write(np.ascontiguousarray(array).data)
@@ -64,8 +68,8 @@ class Records:
             ) from error
         self._end += array.nbytes
 
-    def __getitem__(self, number: int) -> np.ndarray:
-        offset, dtype, shape = self._places[number]
+    def __getitem__(self, key: Hashable) -> np.ndarray:
+        offset, dtype, shape = self._places[key]
         array = np.empty(shape, dtype)
         self._file.seek(offset)
         self._file.readinto(array.data.cast("B"))
@@ -173,38 +177,29 @@ class WholeModel(OnnxModel):
         yield from hrs[0][wanted.start : wanted.stop]
 
 
-#: What the exported steps are swept in; networks differ in whether the second sweep sees the first.
-_BACKWARD = Sweep("backward", reverse=True)
-_FORWARD = Sweep("forward", sees=(_BACKWARD,))
-
-
-class Bidirectional:
-    """What the driver asks of a propagation: there and back, in one run."""
-
-    restored_from = (_BACKWARD, _FORWARD)
-
-    @staticmethod
-    def segments(t: int) -> list[range]:
-        return [range(t)]
-
-
 class StepModels(OnnxModel):
     """The steps of a network, each a model, run by the driver of :mod:`vsr_plugin.ops.sweeps`.
 
     Memory: one frame's features.
     """
 
-    propagation = Bidirectional
-
     def __init__(self, folder: Path, threads: int) -> None:
-        names = [path.stem for path in sorted(folder.glob("*.onnx"))]
-        missing = {"flow", "backward_step", "forward_step", "reconstruct"} - set(names)
+        last = folder / "reconstruct.onnx"
+        if not last.exists():
+            raise VSRError(f"{folder}: not a folder of export_onnx.py --parts; missing: {last.name}")
+        self._sessions = {path.stem: _open_model(path, threads) for path in sorted(folder.glob("*.onnx"))}
+        self.about = _read_about(last, self._sessions["reconstruct"])
+        self.scale = int(self.about["scale"])
+        try:
+            self.propagation = read_schedule(self.about.get("sweeps", ""))
+        except ValueError as error:
+            raise VSRError(f"{last}: does not say which sweeps there are; export the network again") from error
+        inputs = {node.name for session in self._sessions.values() for node in session.get_inputs()}
+        needed = {*map(step_name, self.propagation.sweeps), *({"flow", "feature"} & inputs)}
+        self.uses_flow = "flow" in needed
+        missing = needed - set(self._sessions)
         if missing:
             raise VSRError(f"{folder}: not a folder of export_onnx.py --parts; missing: {', '.join(sorted(missing))}")
-        self._sessions = {name: _open_model(folder / f"{name}.onnx", threads) for name in names}
-        self.about = _read_about(folder / "flow.onnx", self._sessions["flow"])
-        self.scale = int(self.about["scale"])
-        self.keyframe_stride = int(self.about["keyframe_stride"]) if "refill" in self._sessions else None
 
     def run(self, name: str, **inputs: np.ndarray) -> np.ndarray:
         """The output of one model; inputs that it does not take are left out."""
@@ -215,16 +210,20 @@ class StepModels(OnnxModel):
         return tuple(self._step(sweep, of) for sweep, of in zip(group, inputs, strict=True))
 
     def _step(self, sweep: Sweep, inputs: StepInputs) -> np.ndarray:
-        zeros = np.zeros((1, int(self.about["mid_channels"]), *inputs.lr.shape[-2:]), np.float32)
-        (flow,), (state,), key = inputs.flows, inputs.states, inputs.feature
+        h, w = (side // int(self.about["feature_stride"]) for side in inputs.lr.shape[-2:])
+        no_state = np.zeros((1, int(self.about["state_channels"]), h, w), np.float32)
+        no_feature, no_flow = no_state[:, : int(self.about["mid_channels"])], np.zeros((1, 2, h, w), np.float32)
+        flows = [no_flow if flow is None else flow for flow in inputs.flows]
+        states = [no_state if state is None else state for state in inputs.states]
         return self.run(
-            f"{sweep.name}_step",
+            step_name(sweep),
             lr=inputs.lr,
-            flow=zeros[:, :2] if flow is None else flow,
-            state=zeros if state is None else state,
-            refill=zeros if key is None else key,
-            is_keyframe=np.array(key is not None),
-            **{f"{other.name}_feat": feat for other, feat in zip(sweep.sees, inputs.seen, strict=True)},
+            **dict(zip(numbered("flow", sweep.order), flows, strict=True)),
+            **dict(zip(numbered("state", sweep.order), states, strict=True)),
+            num_states=np.array(sum(state is not None for state in inputs.states)),
+            feature=no_feature if inputs.feature is None else inputs.feature,
+            is_keyframe=np.array(inputs.feature is not None),
+            **{feat_name(other): feat for other, feat in zip(sweep.sees, inputs.seen, strict=True)},
         )
 
     @staticmethod
@@ -234,24 +233,26 @@ class StepModels(OnnxModel):
 
     def begin_frame(self, store: Store, i: int, states: Mapping[Sweep, np.ndarray]) -> Callable[[], np.ndarray]:
         """See :meth:`vsr_plugin.models.driver.SequenceNet.begin_frame`."""
-        feats = {f"{sweep.name}_feat": state for sweep, state in states.items()}
-        return lambda: self.run("reconstruct", lr=store.lr(i), **feats)
+        feats = {feat_name(sweep): state for sweep, state in states.items()}
+        return lambda: self.run("reconstruct", lr=store.lr(i), feature=store.feature(i), **feats)
 
     def _sequence(self, read, t, wanted, folder, on_frame):
         h, w, _ = read(0).shape
         with ExitStack() as stack:
             store = _StoreOnDisk(self, lambda i: as_tensor(read(i)), t, folder, stack)
-            half = 0.5
+            share = 1 / len(self.propagation.sweeps)
             if "clean" in self._sessions:
                 store.clean(lambda: on_frame(_CLEANING))
-                half -= _CLEANING / 2
+                share *= 1 - _CLEANING
             store.find_features()
-            for (i,), (state,) in run_sweeps(self, (_BACKWARD,), range(t), store, {}):
-                store.keep(_BACKWARD, i, state)
-                on_frame(half)
-            # Those beyond have served the backward branch; going forward through them would be wasted.
-            for i, _, result in begin_frames(self, (_FORWARD,), range(wanted.stop), store, {}):
-                on_frame(half * t / wanted.stop)
+            *earlier, last = self.propagation.sweeps
+            for sweep in earlier:
+                for (i,), (state,) in run_sweeps(self, (sweep,), range(t), store, {}):
+                    store.keep(sweep, i, state)
+                    on_frame(share)
+            # Those beyond have served the earlier sweeps; going through them once more would be wasted.
+            for i, _, result in begin_frames(self, (last,), range(wanted.stop), store, {}):
+                on_frame(share * t / wanted.stop)
                 if i in wanted:
                     yield result()[0, :, : self.scale * h, : self.scale * w]
 
@@ -276,8 +277,9 @@ class _StoreOnDisk(Store):
         _, h, w = frame(0).shape
         multiple = int(model.about["size_multiple"])
         self._lines, self._columns = mirrored_indices(h, multiple), mirrored_indices(w, multiple)
-        self._states, self._features = self._open("states"), self._open("features")
-        self._keyframes = set(keyframe_indices(t, model.keyframe_stride))
+        self._states, self._features, self._flows = map(self._open, ("states", "features", "flows"))
+        stride = model.about.get("keyframe_stride")
+        self._keyframes = set(keyframe_indices(t, int(stride) if stride else None))
 
     def clean(self, on_frame: Callable[[], None]) -> None:
         """Clean the frames, as often as they need it."""
@@ -297,25 +299,30 @@ class _StoreOnDisk(Store):
                 break
 
     def find_features(self) -> None:
-        """Compute the features of keyframes."""
+        """Compute the features of the frames that have some."""
         for i in sorted(self._keyframes):
             window = neighbourhood_indices(i, self._t, int(self._model.about["padding"]))
-            self._features[i] = self._model.run("refill", window=np.concatenate([self.lr(j) for j in window])[None])
+            self._features[i] = self._model.run("feature", window=np.concatenate([self.lr(j) for j in window])[None])
 
     def lr(self, i: int) -> np.ndarray:
         return self._frame(i).take(self._lines, 1).take(self._columns, 2)[None]
 
-    def flow(self, i: int, *, reverse: bool) -> np.ndarray:
-        return self._model.run("flow", ref=self.lr(i), supp=self.lr(i + 1 if reverse else i - 1))
+    def flow(self, i: int, *, reverse: bool) -> np.ndarray | None:
+        if not self._model.uses_flow:
+            return None
+        if (i, reverse) not in self._flows:
+            supp = self.lr(i + 1 if reverse else i - 1)
+            self._flows[i, reverse] = self._model.run("flow", ref=self.lr(i), supp=supp)
+        return self._flows[i, reverse]
 
     def feature(self, i: int) -> np.ndarray | None:
         return self._features[i] if i in self._keyframes else None
 
     def state(self, sweep: Sweep, i: int) -> np.ndarray:
-        return self._states[i]
+        return self._states[sweep.name, i]
 
     def keep(self, sweep: Sweep, i: int, state: np.ndarray) -> None:
-        self._states[i] = state
+        self._states[sweep.name, i] = state
 
     def done(self, i: int) -> None:
         pass  # the file goes as a whole

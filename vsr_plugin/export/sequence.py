@@ -1,12 +1,26 @@
 """The driver of the steps over a whole sequence, cut into modules that the loops of an ONNX graph are made of."""
 
+import itertools
+
 import torch
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.export.onnx_layers import has_keyframes
-from vsr_plugin.export.steps import backward_step, forward_step, reconstruct
+from vsr_plugin.export.onnx_layers import counts_states, feature_plan
+from vsr_plugin.export.schedule import feat_name, numbered, step_name
+from vsr_plugin.export.steps import (
+    Flow,
+    Named,
+    example_inputs,
+    open_axes,
+    reconstruct,
+    reconstruct_names,
+    run_step,
+    step_names,
+)
 from vsr_plugin.export.tracing import TRACE_SIZE, Part
+from vsr_plugin.models.driver import Sweep
+from vsr_plugin.models.vsr_net import VSRNet
 
 
 def keyframe_plan(t: int | Tensor, keyframe_stride: int, padding: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -71,23 +85,38 @@ class CleanLoop(nn.Module):
 class Begin(nn.Module):
     """Frames in time-major order, extended as the network needs, and what the loops begin with."""
 
-    def __init__(self, net: nn.Module):
+    def __init__(self, net: VSRNet):
         super().__init__()
         self.net = net
 
     def forward(self, lrs: Tensor) -> tuple[Tensor, ...]:
-        frames = mirror_to_multiple(lrs, self.net.size_multiple).transpose(0, 1)
+        net = self.net
+        frames = mirror_to_multiple(lrs, net.size_multiple).transpose(0, 1)
         n, _, h, w = frames[0].shape
-        begin = (frames, frames[0], frames[-1], frames.new_zeros(n, self.net.mid_channels, h, w))
-        if not has_keyframes(self.net):
-            return begin
-        return (*begin, *keyframe_plan(lrs.shape[1], self.net.keyframe_stride, self.net.padding))
+        h, w = h // net.feature_stride, w // net.feature_stride
+        begin = [
+            frames,
+            frames[0],
+            frames[-1],
+            frames.new_zeros(n, net.state_channels, h, w),
+            frames.new_zeros(n, 2, h, w),
+        ]
+        if plan := feature_plan(net):
+            begin.extend(keyframe_plan(lrs.shape[1], *plan))
+        return tuple(begin)
 
 
-class RefillLoop(nn.Module):
-    """Features of one keyframe."""
+class FlowLoop(Flow):
+    """Flow from one frame to the one before it in the order of the loop."""
 
-    def __init__(self, net: nn.Module):
+    def forward(self, other: Tensor, lr: Tensor) -> tuple[Tensor, Tensor]:
+        return lr.clone(), super().forward(lr, other)
+
+
+class FeatureLoop(nn.Module):
+    """Features of one frame."""
+
+    def __init__(self, net: VSRNet):
         super().__init__()
         self.net = net
 
@@ -95,41 +124,39 @@ class RefillLoop(nn.Module):
         return self.net.frame_feature(frames.index_select(0, window).transpose(0, 1))
 
 
-class BackwardLoop(nn.Module):
-    """One frame of the backward branch, its flow included.
+class SweepLoop(Named):
+    """One frame of a sweep, restored if it is the last: what the next round begins with, and what comes out.
 
-    At the last frame the state is zero, and warps to zero whatever the flow (that of the frame to itself).
+    Where the sequence begins, the flow is that of the frame to itself. It does not matter: zeros are warped to zeros,
+    and where zeros do not stand for missing states, these are counted.
+
+    Args:
+        net: the network.
+        sweep: whose loop it is.
+        carried: names of what goes from one round to the next.
+        others: names of what else it takes.
     """
 
-    def __init__(self, net: nn.Module):
-        super().__init__()
-        self.net = net
+    def __init__(self, net: VSRNet, sweep: Sweep, carried: list[str], others: list[str]):
+        super().__init__(net, [*carried, *others])
+        self.sweep, self.carried = sweep, carried
+        self.is_last = sweep is net.propagation.sweeps[-1]
 
-    def forward(self, state: Tensor, later: Tensor, lr: Tensor, *keyframe: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        state = backward_step(self.net, lr, self.net.spynet(lr, later), state, select_refill(*keyframe))
-        return state, lr.clone(), state.clone()
-
-
-class ForwardLoop(nn.Module):
-    """One frame of the forward branch, restored."""
-
-    def __init__(self, net: nn.Module):
-        super().__init__()
-        self.net = net
-
-    def forward(
-        self, state: Tensor, earlier: Tensor, lr: Tensor, backward_feat: Tensor, *keyframe: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        flow = self.net.spynet(lr, earlier)
-        state = forward_step(self.net, lr, flow, state, backward_feat, select_refill(*keyframe))
-        return state, lr.clone(), reconstruct(self.net, lr, backward_feat, state)
-
-
-def select_refill(
-    number: Tensor | None = None, is_keyframe: Tensor | None = None, features: Tensor | None = None
-) -> tuple[Tensor, Tensor] | None:
-    """The features of a frame's keyframe out of those of all ``(k, n, c, h, w)``, and whether they count."""
-    return None if features is None else (features[number], is_keyframe)
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        given = self.by_name(tensors)
+        if "features" in given:  # of the last frame up to this one that has some
+            given["feature"] = given.pop("features")[given.pop("number")]
+        state = run_step(self.net, self.sweep, given)
+        out = reconstruct(self.net, {**given, feat_name(self.sweep): state}) if self.is_last else state.clone()
+        following = dict(state=state)
+        for kind in ("state", "flow"):
+            names = numbered(kind, self.sweep.order)
+            following.update(
+                {later: given[name].clone() for name, later in itertools.pairwise(names) if later in self.carried}
+            )
+        if "num_states" in given:
+            following["num_states"] = (given["num_states"] + 1).clamp(max=self.sweep.order)
+        return (*(following[name] for name in self.carried), out)
 
 
 class Finish(nn.Module):
@@ -144,61 +171,76 @@ class Finish(nn.Module):
         return hr_frames.transpose(0, 1)[..., : self.scale * h, : self.scale * w]
 
 
-def make_loops(net: nn.Module) -> dict[str, Part]:
+def carried_names(net: VSRNet, sweep: Sweep) -> list[str]:
+    """What goes from one round of a sweep's loop to the next."""
+    flows = numbered("flow", sweep.order)[1:] if net.alignment.needs_flow else []
+    return [*numbered("state", sweep.order), *flows, *["num_states"] * counts_states(net)]
+
+
+def make_loops(net: VSRNet) -> dict[str, Part]:
     """The modules of a network's whole-sequence graph.
 
     Args:
         net: a copy by :func:`vsr_plugin.export.onnx_layers.exportable_copy`.
     """
     h, w = TRACE_SIZE
+    examples = example_inputs(net, h, w, n=2)
     lrs = torch.rand(2, 4, 3, h, w)
     frames = lrs.transpose(0, 1)
-    image, feature = frames[0], 0.1 * torch.randn(2, net.mid_channels, h, w)
-    image_axes, many_axes = {0: "n", 2: "h", 3: "w"}, {0: "t", 1: "n", 3: "h", 4: "w"}
-    lrs_axes = {0: "n", 1: "t", 3: "h", 4: "w"}
-    begin_names: tuple[str, ...] = ("frames", "first", "last", "no_state")
-    begin_axes = dict(lrs=lrs_axes, frames=many_axes, first=image_axes, last=image_axes, no_state=image_axes)
-    keyframe: dict[str, Tensor] = {}
-    keyframe_axes = {}
-    loops = {}
+    open_lrs, open_frames = open_axes(net, "lrs", "n", "t"), open_axes(net, "frames", "t", "n")
+
+    begin_axes = dict(lrs=open_lrs, frames=open_frames)
+    begin_axes.update({name: open_axes(net, name, "n") for name in ("first", "last", "state", "flow")})
+    if feature_plan(net):
+        begin_axes.update(windows={0: "k"}, numbers={0: "t"}, are_keyframes={0: "t"})
+    loops = dict(begin=Part(Begin(net), dict(lrs=lrs), tuple(begin_axes)[1:], begin_axes))
     if net.cleaning is not None:
         radius = net.cleaning.radius
         neighbours = torch.arange(2 * radius + 1) % 4
         loops["neighbours"] = Part(
             Neighbours(radius), dict(lrs=lrs), ("frames", "neighbours"),
-            dict(lrs=lrs_axes, frames=many_axes, neighbours={0: "t"}),
+            dict(lrs=open_lrs, frames=open_frames, neighbours={0: "t"}),
         )  # fmt: skip
         loops["clean"] = Part(
             CleanLoop(net.cleaning), dict(neighbours=neighbours, frames=frames), ("cleaned", "residue"),
-            dict(frames=many_axes, cleaned=image_axes),
+            dict(frames=open_frames, cleaned=open_axes(net, "cleaned", "n")),
         )  # fmt: skip
-    if has_keyframes(net):
-        begin_names += ("windows", "numbers", "are_keyframes")
-        begin_axes.update(windows={0: "k"}, numbers={0: "t"}, are_keyframes={0: "t"})
-        window = torch.arange(2 * net.padding + 1) % 4
-        features = torch.stack((feature, feature))
-        keyframe = dict(number=torch.tensor(1), is_keyframe=torch.tensor(True), features=features)
-        keyframe_axes = dict(features={0: "k", 1: "n", 3: "h", 4: "w"})
-        loops["refill"] = Part(
-            RefillLoop(net), dict(window=window, frames=frames), ("refill",),
-            dict(frames=many_axes, refill=image_axes), batches=True,
+    if net.alignment.needs_flow:
+        names = ("next_other", "flow")
+        loops["flow"] = Part(
+            FlowLoop(net), dict(other=frames[1], lr=frames[0]), names,
+            {name: open_axes(net, name, "n") for name in ("other", "lr", *names)},
         )  # fmt: skip
-
-    def loop(module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...]) -> Part:
-        axes = dict.fromkeys((*inputs, *outputs), image_axes)
-        if "hr" in axes:
-            axes["hr"] = {0: "n", 2: "hr_h", 3: "hr_w"}
-        return Part(module, {**inputs, **keyframe}, outputs, {**axes, **keyframe_axes})
-
-    begin = Part(Begin(net), dict(lrs=lrs), begin_names, begin_axes)
-    backward_inputs = dict(state=feature, later=image, lr=image)
-    backward = loop(BackwardLoop(net), backward_inputs, ("next_state", "next_later", "feat"))
-    forward_inputs = dict(state=feature, earlier=image, lr=image, backward_feat=feature)
-    forward = loop(ForwardLoop(net), forward_inputs, ("next_state", "next_earlier", "hr"))
+    if plan := feature_plan(net):
+        window = torch.arange(2 * plan[1] + 1) % 4
+        loops["feature"] = Part(
+            FeatureLoop(net), dict(window=window, frames=frames), ("feature",),
+            dict(frames=open_frames, feature=open_axes(net, "feature", "n")), batches=True,
+        )  # fmt: skip
+    for sweep in net.propagation.sweeps:
+        loops[step_name(sweep)] = _sweep_loop(net, sweep, examples)
     scale = net.scale
-    hr_axes = {0: "t", 1: "n", 3: "hr_h", 4: "hr_w"}
-    finish = Part(
+    loops["finish"] = Part(
         Finish(scale), dict(lrs=lrs, hr_frames=torch.rand(4, 2, 3, scale * h, scale * w)), ("hrs",),
-        dict(lrs=lrs_axes, hr_frames=hr_axes, hrs={0: "n", 1: "t", 3: "hr_h", 4: "hr_w"}),
+        dict(lrs=open_lrs, hr_frames=open_axes(net, "hr_frames", "t", "n"), hrs=open_axes(net, "hrs", "n", "t")),
     )  # fmt: skip
-    return dict(begin=begin, **loops, backward=backward, forward=forward, finish=finish)
+    return loops
+
+
+def _sweep_loop(net: VSRNet, sweep: Sweep, examples: dict[str, Tensor]) -> Part:
+    carried = carried_names(net, sweep)
+    names = [*carried, *step_names(net, sweep)]
+    if sweep is net.propagation.sweeps[-1]:
+        names += [name for name in reconstruct_names(net) if name != feat_name(sweep)]
+    inputs = {name: examples[name] for name in names}
+    if feature_plan(net):
+        feature = inputs.pop("feature")
+        inputs.update(number=torch.tensor(1), features=torch.stack((feature, feature)))
+    axes = {name: open_axes(net, name, "n") for name, tensor in inputs.items() if tensor.dim()}
+    if "features" in axes:
+        axes["features"] = open_axes(net, "features", "k", "n")
+    loop = SweepLoop(net, sweep, carried, [*inputs][len(carried) :])
+    out = "hr" if loop.is_last else feat_name(sweep)
+    axes.update({f"next_{name}": axes[name] for name in carried if name in axes})
+    outputs = (*(f"next_{name}" for name in carried), f"out_{out}")
+    return Part(loop, inputs, outputs, {**axes, outputs[-1]: open_axes(net, out, "n")})

@@ -1,131 +1,205 @@
 """The steps of a network as modules to export; a runtime drives them over sequences of any length."""
 
+from collections.abc import Mapping
+from types import SimpleNamespace
+
 import torch
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.export.onnx_layers import has_keyframes
+from vsr_plugin.export.onnx_layers import counts_states, feature_plan, has_keyframes
+from vsr_plugin.export.schedule import feat_name, numbered, step_name
 from vsr_plugin.export.tracing import TRACE_SIZE, Part
-from vsr_plugin.models.driver import StepInputs
+from vsr_plugin.models.driver import StepInputs, Sweep
+from vsr_plugin.models.vsr_net import VSRNet
 
-_IMAGE_AXES = {0: "n", 2: "h", 3: "w"}
-
-
-def backward_step(net: nn.Module, lr: Tensor, flow: Tensor, state: Tensor, refill: object | None) -> Tensor:
-    """State of the backward branch at a frame; ``refill`` is what the network's ``refill`` takes for features."""
-    return net.step(net.propagation.sweep("backward"), StepInputs(lr, (flow,), (state,), (), refill))
+#: Beginnings and ends of the names of what has the size of features; that of frames only where they are not reduced.
+_OF_FEATURES = ("flow", "state", "feature"), ("_feat", "_feats")
 
 
-def forward_step(
-    net: nn.Module, lr: Tensor, flow: Tensor, state: Tensor, backward_feat: Tensor, refill: object | None
-) -> Tensor:
-    """State of the forward branch at a frame."""
-    sweep = net.propagation.sweep("forward")
-    return net.step(sweep, StepInputs(lr, (flow,), (state,), (backward_feat,) if sweep.sees else (), refill))
+def open_axes(net: VSRNet, name: str, *before: str | None) -> dict[int, str]:
+    """Names of the open axes of a tensor, by position.
+
+    Args:
+        net: the network.
+        name: of the tensor.
+        before: names of the axes before channels, height and width; ``None`` for one of a fixed length.
+    """
+    beginnings, ends = _OF_FEATURES
+    of_features = net.feature_stride > 1 and (name.startswith(beginnings) or name.endswith(ends))
+    kind = "hr_" if name.startswith("hr") else "feature_" if of_features else ""
+    axes = {k: axis for k, axis in enumerate(before) if axis}
+    return {**axes, len(before) + 1: f"{kind}h", len(before) + 2: f"{kind}w"}
 
 
-def reconstruct(net: nn.Module, lr: Tensor, backward_feat: Tensor, forward_feat: Tensor) -> Tensor:
-    """The HR frame from the states of both branches."""
-    states = dict(backward=backward_feat, forward=forward_feat)
-    return net.reconstruct(lr, *(states[sweep.name] for sweep in net.propagation.restored_from))
+def feature_names(net: VSRNet) -> list[str]:
+    """Of what a step takes of a frame's own features."""
+    return ["feature"] * (feature_plan(net) is not None) + ["is_keyframe"] * has_keyframes(net)
 
 
-class _Step(nn.Module):
-    def __init__(self, net: nn.Module):
+def step_names(net: VSRNet, sweep: Sweep) -> list[str]:
+    """Of what a step takes, in the order of the exported model's inputs."""
+    flows = numbered("flow", sweep.order) if net.alignment.needs_flow else []
+    count = ["num_states"] * counts_states(net)
+    seen = [feat_name(other) for other in sweep.sees]
+    return ["lr", *flows, *numbered("state", sweep.order), *count, *seen, *feature_names(net)]
+
+
+def run_step(net: VSRNet, sweep: Sweep, given: Mapping[str, Tensor]) -> Tensor:
+    """State of a sweep at a frame, from tensors by name.
+
+    Args:
+        net: a copy by :func:`vsr_plugin.export.onnx_layers.exportable_copy`.
+        sweep: whose step it is.
+        given: what :func:`step_names` names.
+    """
+    states = [given[name] for name in numbered("state", sweep.order)]
+    # Without flow nothing is read of it but that there is some.
+    flows = [given.get(name, given["lr"][:, :0]) for name in numbered("flow", sweep.order)]
+    if "num_states" in given:
+        states = [(state, given["num_states"] > k) for k, state in enumerate(states)]
+    seen = tuple(given[feat_name(other)] for other in sweep.sees)
+    feature = given.get("feature")
+    if "is_keyframe" in given:
+        feature = feature, given["is_keyframe"]
+    return net.step(sweep, StepInputs(given["lr"], tuple(flows), tuple(states), seen, feature))
+
+
+def reconstruct_names(net: VSRNet) -> list[str]:
+    """Of what reconstruction takes, in the order of the exported model's inputs."""
+    return ["lr", *feature_names(net)[:1], *(feat_name(sweep) for sweep in net.propagation.restored_from)]
+
+
+def reconstruct(net: VSRNet, given: Mapping[str, Tensor]) -> Tensor:
+    """The HR frame, from tensors that :func:`reconstruct_names` names."""
+    store = SimpleNamespace(lr=lambda i: given["lr"], feature=lambda i: given["feature"])
+    return net.begin_frame(store, 0, {sweep: given[feat_name(sweep)] for sweep in net.propagation.restored_from})()
+
+
+class Named(nn.Module):
+    """Of a network, what takes tensors by name.
+
+    Args:
+        net: the network.
+        names: of the tensors, in order.
+    """
+
+    def __init__(self, net: VSRNet, names: list[str]):
+        super().__init__()
+        self.net, self.names = net, names
+
+    def by_name(self, tensors: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """The tensors, each with its name."""
+        return dict(zip(self.names, tensors, strict=True))
+
+
+class Flow(nn.Module):
+    """Flow from ``ref`` to ``supp``."""
+
+    def __init__(self, net: VSRNet):
         super().__init__()
         self.net = net
 
-
-class Flow(_Step):
-    """Flow from ``ref`` to ``supp``."""
-
     def forward(self, ref: Tensor, supp: Tensor) -> Tensor:
-        return self.net.spynet(ref, supp)
+        return self.net.spynet(*self.net.flow_frames(torch.stack((ref, supp), dim=1)).unbind(1))
 
 
-class Refill(_Step):
-    """Features of a keyframe from the frames around it."""
+class Feature(nn.Module):
+    """Features of a frame from those around it."""
+
+    def __init__(self, net: VSRNet):
+        super().__init__()
+        self.net = net
 
     def forward(self, window: Tensor) -> Tensor:
         return self.net.frame_feature(window)
 
 
-class Clean(_Step):
+class Clean(nn.Module):
     """What is added to a frame, given it between its neighbours."""
 
+    def __init__(self, net: VSRNet):
+        super().__init__()
+        self.cleaning = net.cleaning
+
     def forward(self, neighbours: Tensor) -> Tensor:
-        return self.net.cleaning.residue(neighbours)
+        return self.cleaning.residue(neighbours)
 
 
-class BackwardStep(_Step):
-    """One frame of the backward branch; a zero state stands for the start of the sequence."""
+class Step(Named):
+    """One frame of a sweep."""
 
-    def forward(self, lr: Tensor, flow: Tensor, state: Tensor, *refill: Tensor) -> Tensor:
-        return backward_step(self.net, lr, flow, state, refill or None)
+    def __init__(self, net: VSRNet, sweep: Sweep):
+        super().__init__(net, step_names(net, sweep))
+        self.sweep = sweep
 
-
-class ForwardStep(_Step):
-    """One frame of the forward branch; a zero state stands for the start of the sequence."""
-
-    def forward(self, lr: Tensor, flow: Tensor, state: Tensor, backward_feat: Tensor, *refill: Tensor) -> Tensor:
-        return forward_step(self.net, lr, flow, state, backward_feat, refill or None)
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return run_step(self.net, self.sweep, self.by_name(tensors))
 
 
-class Reconstruct(_Step):
+class Reconstruct(Named):
     """The HR frame."""
 
-    def forward(self, lr: Tensor, backward_feat: Tensor, forward_feat: Tensor) -> Tensor:
-        return reconstruct(self.net, lr, backward_feat, forward_feat)
+    def __init__(self, net: VSRNet):
+        super().__init__(net, reconstruct_names(net))
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return reconstruct(self.net, self.by_name(tensors))
 
 
-def example_inputs(net: nn.Module, h: int, w: int, n: int = 1) -> dict[str, Tensor]:
+def example_inputs(net: VSRNet, h: int, w: int, n: int = 1) -> dict[str, Tensor]:
     """Tensors of every kind that steps take, by the name of the input; frames of noise, features near zero."""
     generator = torch.Generator().manual_seed(0)
 
     def image() -> Tensor:
         return torch.rand(n, 3, h, w, generator=generator)
 
-    def feature() -> Tensor:
-        return 0.2 * torch.randn(n, net.mid_channels, h, w, generator=generator)
+    def of_features(channels: int) -> Tensor:
+        sides = h // net.feature_stride, w // net.feature_stride
+        return torch.randn(n, channels, *sides, generator=generator)
 
     def run(length: int) -> Tensor:
         return torch.stack([image() for _ in range(length)], dim=1)
 
-    inputs = dict(lr=image(), ref=image(), supp=image(), state=feature(), backward_feat=feature())
-    inputs.update(forward_feat=feature(), flow=3 * torch.randn(n, 2, h, w, generator=generator))
-    if has_keyframes(net):
-        inputs.update(window=run(2 * net.padding + 1), refill=feature(), is_keyframe=torch.tensor(True))
+    sweeps = net.propagation.sweeps
+    order = max(sweep.order for sweep in sweeps)
+    inputs = dict(lr=image(), ref=image(), supp=image(), num_states=torch.tensor(order))
+    states = [*numbered("state", order), *map(feat_name, sweeps)]
+    inputs.update({name: 0.2 * of_features(net.state_channels) for name in states})
+    inputs.update({name: 3 * of_features(2) for name in numbered("flow", order)})
+    if plan := feature_plan(net):
+        inputs.update(window=run(2 * plan[1] + 1), is_keyframe=torch.tensor(True))
+        inputs.update(feature=0.2 * of_features(net.mid_channels))
     if net.cleaning is not None:
         inputs.update(neighbours=run(2 * net.cleaning.radius + 1))
     return inputs
 
 
-def make_parts(net: nn.Module) -> dict[str, Part]:
+def make_parts(net: VSRNet) -> dict[str, Part]:
     """The steps of a network by the name of their file.
 
-    ``clean`` (with a cleaning), ``flow``, ``refill`` (with keyframes), ``backward_step``, ``forward_step``,
-    ``reconstruct``.
+    ``clean`` (with a cleaning), ``flow``, ``feature`` (where frames have features of their own), a step for every
+    sweep such as ``backward_step``, ``reconstruct``.
 
     Args:
         net: a copy by :func:`vsr_plugin.export.onnx_layers.exportable_copy`.
     """
     examples = example_inputs(net, *TRACE_SIZE, n=2)
-    refill = ("refill", "is_keyframe") if has_keyframes(net) else ()
 
-    def part(module: nn.Module, inputs: tuple[str, ...], output: str, batches: bool = False) -> Part:
-        axes = dict.fromkeys((*inputs, output), _IMAGE_AXES)
-        axes.update({name: {0: "n", 3: "h", 4: "w"} for name in inputs if name in ("window", "neighbours")})
-        axes.pop("is_keyframe", None)
-        if output == "hr":
-            axes["hr"] = {0: "n", 2: "hr_h", 3: "hr_w"}
+    def part(module: nn.Module, inputs: list[str], output: str, batches: bool = False) -> Part:
+        axes = {name: open_axes(net, name, "n") for name in (*inputs, output)}
+        axes.update({name: open_axes(net, name, "n", None) for name in inputs if examples[name].dim() == 5})
+        axes = {name: of for name, of in axes.items() if name not in examples or examples[name].dim()}
         return Part(module, {name: examples[name] for name in inputs}, (output,), axes, batches)
 
-    parts = dict(
-        clean=None if net.cleaning is None else part(Clean(net), ("neighbours",), "residue"),
-        flow=part(Flow(net), ("ref", "supp"), "flow"),
-        refill=part(Refill(net), ("window",), "refill", batches=True) if refill else None,
-        backward_step=part(BackwardStep(net), ("lr", "flow", "state", *refill), "backward_feat"),
-        forward_step=part(ForwardStep(net), ("lr", "flow", "state", "backward_feat", *refill), "forward_feat"),
-        reconstruct=part(Reconstruct(net), ("lr", "backward_feat", "forward_feat"), "hr"),
-    )
-    return {name: made for name, made in parts.items() if made is not None}
+    parts = {}
+    if net.cleaning is not None:
+        parts["clean"] = part(Clean(net), ["neighbours"], "residue")
+    if net.alignment.needs_flow:
+        parts["flow"] = part(Flow(net), ["ref", "supp"], "flow")
+    if feature_plan(net):
+        parts["feature"] = part(Feature(net), ["window"], "feature", batches=True)
+    for sweep in net.propagation.sweeps:
+        parts[step_name(sweep)] = part(Step(net, sweep), step_names(net, sweep), feat_name(sweep))
+    parts["reconstruct"] = part(Reconstruct(net), reconstruct_names(net), "hr")
+    return parts

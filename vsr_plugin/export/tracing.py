@@ -10,7 +10,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from vsr_plugin.errors import ExportError
-from vsr_plugin.export.onnx_layers import DeformConvPack
+from vsr_plugin.export.onnx_layers import DeformConvNode
 
 #: Sides of the frames that graphs are traced with: multiples of 4, as IconVSR's steps need, but not of 32, so that the
 #: trace holds the resizing inside SPyNet, which leaves other sizes as they are.
@@ -50,7 +50,7 @@ def trace(part: Part, opset: int) -> onnx.ModelProto:
     )
     if tuple(int(number) for number in torch.__version__.split(".")[:2]) >= (2, 5):
         options["dynamo"] = False
-    if any(isinstance(module, DeformConvPack) for module in part.module.modules()):
+    if any(isinstance(module, DeformConvNode) for module in part.module.modules()):
         # Looking into a function that has a symbol of its own fails in the exporter of PyTorch 2.13.
         options["autograd_inlining"] = False
     file = io.BytesIO()

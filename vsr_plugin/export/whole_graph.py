@@ -8,7 +8,9 @@ import onnx
 import torch.nn as nn
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, compose, helper
 
-from vsr_plugin.export.sequence import make_loops
+from vsr_plugin.export.onnx_layers import counts_states
+from vsr_plugin.export.schedule import feat_name, step_name
+from vsr_plugin.export.sequence import carried_names, make_loops
 from vsr_plugin.export.tracing import trace
 from vsr_plugin.models.cleaning import Cleaning
 
@@ -139,30 +141,36 @@ def build_whole_graph(net: nn.Module, opset: int) -> ModelProto:
         lrs = "cleaned"
         assembly.nodes.append(helper.make_node("Transpose", ["cleaned_frames"], [lrs], perm=[1, 0, 2, 3, 4]))
     assembly.inline(models["begin"], "begin", dict(lrs=lrs))
-    flags: dict[str, str] = {}
-    features: dict[str, str] = {}
-    if "refill" in models:
+    sequences, given = dict(lr="begin/frames"), {}
+    if "feature" in models:
         assembly.scan(
-            models["refill"], "refill",
+            models["feature"], "feature",
             states={}, sequences=dict(window="begin/windows"), given=dict(frames="begin/frames"), outputs=["features"],
         )  # fmt: skip
-        flags = dict(number="begin/numbers", is_keyframe="begin/are_keyframes")
-        features = dict(features="features")
-    assembly.scan(
-        models["backward"], "backward",
-        states=dict(state="begin/no_state", later="begin/last"),
-        sequences=dict(lr="begin/frames", **flags),
-        given=features,
-        outputs=["first_state", "first_frame", "backward_feats"],
-        reverse=True,
-    )  # fmt: skip
-    assembly.scan(
-        models["forward"], "forward",
-        states=dict(state="begin/no_state", earlier="begin/first"),
-        sequences=dict(lr="begin/frames", backward_feat="backward_feats", **flags),
-        given=features,
-        outputs=["last_state", "last_frame", "hr_frames"],
-    )  # fmt: skip
+        sequences.update(number="begin/numbers", is_keyframe="begin/are_keyframes")
+        given = dict(features="features")
+    if counts_states(net):
+        assembly.weights.append(onnx.numpy_helper.from_array(np.array(0, np.int64), "no_states"))
+    sweeps = net.propagation.sweeps
+    for reverse in {sweep.reverse for sweep in sweeps} if "flow" in models else ():
+        name = _flows_name(reverse)
+        assembly.scan(
+            models["flow"], name,
+            states=dict(other="begin/last" if reverse else "begin/first"),
+            sequences=dict(lr="begin/frames"), given={}, outputs=[f"{name}_end", name], reverse=reverse,
+        )  # fmt: skip
+    for sweep in sweeps:
+        is_last = sweep is sweeps[-1]
+        carried = carried_names(net, sweep)
+        # `state` and `state_2` both begin with `begin/state`.
+        begin = {name: "no_states" if name == "num_states" else f"begin/{name.partition('_')[0]}" for name in carried}
+        seen = {feat_name(earlier): feat_name(earlier) for earlier in sweeps[: sweeps.index(sweep)]}
+        assembly.scan(
+            models[step_name(sweep)], sweep.name,
+            states=begin, sequences={**sequences, "flow": _flows_name(sweep.reverse), **seen}, given=given,
+            outputs=[*(f"{sweep.name}_end_{name}" for name in carried), "hr_frames" if is_last else feat_name(sweep)],
+            reverse=sweep.reverse,
+        )  # fmt: skip
     assembly.inline(models["finish"], "finish", dict(lrs="lrs", hr_frames="hr_frames"))
     assembly.nodes.append(helper.make_node("Identity", ["finish/hrs"], ["hrs"]))
     shape = ["n", "t", 3, "h", "w"]
@@ -175,3 +183,8 @@ def build_whole_graph(net: nn.Module, opset: int) -> ModelProto:
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=models["begin"].ir_version
     )
+
+
+def _flows_name(reverse: bool) -> str:
+    """Of the flows to the next frames, if ``reverse``, or to those before."""
+    return "flows_backward" if reverse else "flows_forward"

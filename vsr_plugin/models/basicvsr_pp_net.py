@@ -132,7 +132,8 @@ class BasicVSRPlusPlusNet(VSRNet):
             return lrs
         flat = lrs.flatten(0, 1).to(torch.promote_types(lrs.dtype, torch.float32))
         reduced = F.interpolate(flat, scale_factor=1 / _STRIDE, mode="bicubic", align_corners=False)
-        return reduced.unflatten(0, lrs.shape[:2])
+        # Not `unflatten`, which freezes the sizes when the network is exported.
+        return reduced.view(*lrs.shape[:2], *reduced.shape[1:])
 
     def feature_windows(self, t: int) -> dict[int, list[int]]:
         """See :meth:`SequenceNet.feature_windows`; all frames have features, of themselves."""

@@ -228,7 +228,44 @@ def modulated_deform_conv2d(
     return out.to(x.dtype)
 
 
-class ModulatedDCNPack(nn.Module):
+class ModulatedDeformConv(nn.Module):
+    """Weights of a 3x3 deformable convolution of stride 1; base of those that say where displacements come from.
+
+    Args:
+        in_channels: of what is sampled.
+        out_channels: of the result.
+        deform_groups: groups of input channels that share displacements; must divide ``in_channels``.
+
+    Raises:
+        ValueError: it does not.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, deform_groups: int):
+        super().__init__()
+        if deform_groups < 1 or in_channels % deform_groups:
+            # mmcv's kernel would silently leave channels out.
+            raise ValueError(f"`deform_groups` must divide the {in_channels} channels, got {deform_groups}")
+        self.deform_groups = deform_groups
+        # Uniform within 1 / sqrt(fan in), as mmcv's, and no bias.
+        weight = torch.empty(out_channels, in_channels, 3, 3).uniform_(-1, 1)
+        self.weight = nn.Parameter(weight / (9 * in_channels) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def split(self, predicted: Tensor) -> tuple[Tensor, Tensor]:
+        """Displacements ``(n, 18 * groups, h, w)`` and factors, half as many, of what a convolution predicts."""
+        return predicted.split((18 * self.deform_groups, 9 * self.deform_groups), dim=1)
+
+    def deform(self, x: Tensor, displacements: Tensor, factors: Tensor) -> Tensor:
+        """Convolve ``(n, in_channels, h, w)``; see :func:`modulated_deform_conv2d`.
+
+        A method so that exported networks can put their own in its place.
+        """
+        return modulated_deform_conv2d(
+            x, displacements, factors, self.weight, self.bias, padding=1, deform_groups=self.deform_groups
+        )
+
+
+class ModulatedDCNPack(ModulatedDeformConv):
     """3x3 deformable convolution that predicts its displacements and factors from other features (EDVR).
 
     Args:
@@ -240,21 +277,13 @@ class ModulatedDCNPack(nn.Module):
     """
 
     def __init__(self, channels: int, deform_groups: int):
-        super().__init__()
-        if deform_groups < 1 or channels % deform_groups:
-            # mmcv's kernel would silently leave channels out.
-            raise ValueError(f"`deform_groups` must divide the {channels} channels, got {deform_groups}")
-        self.deform_groups = deform_groups
-        # Uniform within 1 / sqrt(fan in) and no bias; no displacement and a factor of 1/2 to begin with.
-        self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3).uniform_(-1, 1) / (3 * channels**0.5))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        super().__init__(channels, channels, deform_groups)
+        # It begins without displacements, and factors of 1/2.
         self.conv_offset = nn.Conv2d(channels, 27 * deform_groups, 3, padding=1)
         nn.init.zeros_(self.conv_offset.weight)
         nn.init.zeros_(self.conv_offset.bias)
 
     def forward(self, x: Tensor, offset_feat: Tensor) -> Tensor:
         """Map features ``(n, c, h, w)``, displaced as ``offset_feat`` ``(n, c, h, w)`` says, to ``(n, c, h, w)``."""
-        offset, mask = self.conv_offset(offset_feat).split((18 * self.deform_groups, 9 * self.deform_groups), dim=1)
-        return modulated_deform_conv2d(
-            x, offset, mask.sigmoid(), self.weight, self.bias, padding=1, deform_groups=self.deform_groups
-        )
+        displacements, factors = self.split(self.conv_offset(offset_feat))
+        return self.deform(x, displacements, factors.sigmoid())

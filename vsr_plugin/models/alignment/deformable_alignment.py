@@ -9,14 +9,14 @@ from torch import Tensor
 
 from vsr_plugin.models.alignment.alignment import ALIGNMENTS, Alignment
 from vsr_plugin.models.propagation.propagation import Propagation, Sweep
-from vsr_plugin.ops.deform_conv import modulated_deform_conv2d
+from vsr_plugin.ops.deform_conv import ModulatedDeformConv
 
-_TAPS, _SLOPE = 9, 0.1
+_SLOPE = 0.1
 #: Deformable groups of all states together, in the published network.
 _GROUPS = 16
 
 
-class FlowGuidedDeformConv(nn.Module):
+class FlowGuidedDeformConv(ModulatedDeformConv):
     """3x3 deformable convolution over the states of neighbours, displaced by the flow and a predicted residue.
 
     Args:
@@ -27,13 +27,10 @@ class FlowGuidedDeformConv(nn.Module):
     """
 
     def __init__(self, mid_channels: int, order: int, frame_channels: int, max_residue_magnitude: float):
-        super().__init__()
-        c, self.order, self.max_residue_magnitude = mid_channels, order, max_residue_magnitude
-        # As published where it divides the channels; every group belongs to one state.
-        self.deform_groups = order * math.gcd(c, _GROUPS // order)
-        # Uniform within 1 / sqrt(fan in), as mmcv's.
-        self.weight = nn.Parameter(torch.empty(c, order * c, 3, 3).uniform_(-1, 1) / (_TAPS * order * c) ** 0.5)
-        self.bias = nn.Parameter(torch.zeros(c))
+        c = mid_channels
+        # Groups as published where they divide the channels; every group belongs to one state.
+        super().__init__(order * c, c, deform_groups=order * math.gcd(c, _GROUPS // order))
+        self.order, self.max_residue_magnitude = order, max_residue_magnitude
         self.conv_offset = nn.Sequential(
             nn.Conv2d(order * (c + 2) + frame_channels, c, 3, padding=1),
             nn.LeakyReLU(_SLOPE, inplace=True),
@@ -41,7 +38,7 @@ class FlowGuidedDeformConv(nn.Module):
             nn.LeakyReLU(_SLOPE, inplace=True),
             nn.Conv2d(c, c, 3, padding=1),
             nn.LeakyReLU(_SLOPE, inplace=True),
-            nn.Conv2d(c, 3 * _TAPS * self.deform_groups, 3, padding=1),
+            nn.Conv2d(c, 27 * self.deform_groups, 3, padding=1),
         )
         # It begins with the flow alone, and factors of 1/2.
         nn.init.zeros_(self.conv_offset[-1].weight)
@@ -66,23 +63,11 @@ class FlowGuidedDeformConv(nn.Module):
             displacements, factors = self.split(last(condition.to(last.weight.dtype)))
             dtype = torch.promote_types(displacements.dtype, torch.float32)
             displacements = self.displaced(self.max_residue_magnitude * displacements.to(dtype).tanh(), flows)
-        return modulated_deform_conv2d(
-            states,
-            displacements,
-            factors.sigmoid(),
-            self.weight,
-            self.bias,
-            padding=1,
-            deform_groups=self.deform_groups,
-        )
+        return self.deform(states, displacements, factors.sigmoid())
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """The condition from what it consists of, tensors ``(n, *, h, w)``; here as :meth:`forward` has it."""
         return torch.cat(tuple(parts), dim=1)
-
-    def split(self, predicted: Tensor) -> tuple[Tensor, Tensor]:
-        """Residues and factors of what ``conv_offset`` gives, ``(n, 18 * groups, h, w)`` and half as many."""
-        return predicted.split((2 * _TAPS * self.deform_groups, _TAPS * self.deform_groups), dim=1)
 
     def displaced(self, residues: Tensor, flows: Sequence[Tensor]) -> Tensor:
         """Displacements in pixels: residues, y before x, each with the flow to the state of its group added."""
