@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from vsr_plugin.errors import WeightsError
-from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet
 from vsr_plugin.models.alignment import ALIGNMENTS, Alignment
 from vsr_plugin.weights import load_into, load_net, warm_start
 
@@ -38,6 +38,27 @@ def test_components_are_recognised(net_class: type, propagation: str, alignment:
     assert type(found) is net_class
     assert found.components == net.components
     assert all(torch.equal(tensor, net.state_dict()[key]) for key, tensor in found.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("net", "settings", "expected"),
+    [
+        (BasicVSRPlusPlusNet(8, 1, spynet_width=4), "max_residue_magnitude=3", 3),
+        (BasicVSRPlusPlusNet(8, 1, spynet_width=4), "max_residue_magnitude='far'", 10),
+        (BasicVSRPlusPlusNet(8, 1, spynet_width=4), "mid_channels=8", 10),
+        (
+            BasicVSRNet(**SIZES, spynet_width=4, alignment="deformable"),
+            "alignment=dict(type='deformable', max_residue_magnitude=2.5)",
+            2.5,
+        ),
+        (BasicVSRNet(**SIZES, spynet_width=4), "max_residue_magnitude=3", None),
+    ],
+)
+def test_the_bound_of_residues_is_that_of_the_training(net, settings: str, expected, tmp_path: Path) -> None:
+    config = f"model = dict(generator=dict({settings}))\n"
+    path = tmp_path / "iter_5.pth"
+    torch.save(dict(meta=dict(cfg=config), state_dict=net.state_dict()), path)
+    assert getattr(load_net(path).alignment, "max_residue_magnitude", None) == expected
 
 
 def test_local_propagation_is_read_as_bidirectional_and_can_be_filled(tmp_path: Path) -> None:

@@ -183,6 +183,16 @@ def _basicvsr_pp(tensors: dict[str, Tensor]) -> Architecture:
     return _behind_cleaning(Architecture("BasicVSRPlusPlusNet", sizes, tensors))
 
 
+def with_residue_magnitude(found: Architecture, magnitude: float) -> Architecture:
+    """The network with the bound of what its deformable alignment adds to flow, in pixels; without one, as it is."""
+    if found.net == "BasicVSRPlusPlusNet":
+        return replace(found, arguments={**found.arguments, "max_residue_magnitude": magnitude})
+    if found.arguments.get("alignment") != "deformable":
+        return found
+    alignment = dict(type="deformable", max_residue_magnitude=magnitude)
+    return replace(found, arguments={**found.arguments, "alignment": alignment})
+
+
 def _cleaned_network(tensors: dict[str, Tensor]) -> Architecture:
     """RealBasicVSR: a BasicVSR and the cleaning before it, side by side."""
     inner = _network({key.removeprefix(BASICVSR): tensors[key] for key in tensors if key.startswith(BASICVSR)})

@@ -11,9 +11,9 @@ import torch.nn as nn
 
 from vsr_plugin.errors import WeightsError
 from vsr_plugin.registry import MODELS
-from vsr_plugin.weights.architectures import PARTS, Architecture, recognise, scale_of
+from vsr_plugin.weights.architectures import PARTS, Architecture, recognise, scale_of, with_residue_magnitude
 from vsr_plugin.weights.layouts import normalise
-from vsr_plugin.weights.training_config import own_alignment
+from vsr_plugin.weights.training_config import own_alignment, residue_magnitude
 from vsr_plugin.weights.zoo import PUBLISHED, SHIPPED, fetch
 
 #: Buffers with fixed values, which some published files leave out.
@@ -112,8 +112,10 @@ def load_architecture(name_or_path: str | os.PathLike) -> Architecture:
     path = resolve(name_or_path)
     checkpoint = read_checkpoint(path)
     found = recognise(normalise(checkpoint, str(path)), str(path))
-    own = own_alignment(checkpoint)
-    return found if own is None else replace(found, own_component=f"alignment {own!r}")
+    if own := own_alignment(checkpoint):
+        return replace(found, own_component=f"alignment {own!r}")
+    magnitude = residue_magnitude(checkpoint)
+    return found if magnitude is None else with_residue_magnitude(found, magnitude)
 
 
 def _check_fit(net: nn.Module, tensors: dict, source: str) -> None:
@@ -206,7 +208,8 @@ def load_net(
 
     Architecture, components, widths, depths and key layout are read from the file, whatever its name. Local
     propagation leaves no trace in a file, which then gives a bidirectional network; build such a network yourself, and
-    fill it by :func:`load_into`.
+    fill it by :func:`load_into`. Nor do tensors tell ``max_residue_magnitude`` of deformable alignment: it is taken
+    from the config that trainings by mmengine keep in their checkpoints, and is else 10, as in all published configs.
 
     Args:
         name_or_path: one of :data:`vsr_plugin.weights.PUBLISHED`, ``'footage_cleaning'``, a path, or an OpenMMLab

@@ -1,4 +1,7 @@
-"""What a training's checkpoint says of its network that the tensors do not show."""
+"""What a training's checkpoint says of its network that the tensors do not show.
+
+mmengine keeps the config of a training beside the weights, as a Python program. It is read here, and not run.
+"""
 
 import ast
 from collections.abc import Mapping
@@ -10,20 +13,37 @@ _KNOWN = ("none", "image", "feature", "deformable")
 def own_alignment(checkpoint: object) -> str | None:
     """Name of the alignment of a trained network, if it is somebody's own; such a one may have no tensors at all.
 
-    mmengine keeps the config of a training beside the weights, as a Python program. It is read here, and not run.
+    Args:
+        checkpoint: what a checkpoint file holds.
+    """
+    alignment = _setting(checkpoint, "alignment")
+    name = _setting(checkpoint, "alignment", "type") if alignment is None else alignment
+    return name if isinstance(name, str) and name not in _KNOWN else None
+
+
+def residue_magnitude(checkpoint: object) -> float | None:
+    """How far deformable alignment may go from the flow, in pixels, if the training said so.
 
     Args:
         checkpoint: what a checkpoint file holds.
     """
+    found = _setting(checkpoint, "max_residue_magnitude")
+    found = _setting(checkpoint, "alignment", "max_residue_magnitude") if found is None else found
+    return found if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+
+def _setting(checkpoint: object, *path: str) -> object | None:
+    """A constant of the network's settings, under names within names; ``None`` where there is none."""
     meta = checkpoint.get("meta") if isinstance(checkpoint, Mapping) else None
     text = meta.get("cfg") if isinstance(meta, Mapping) else None
     try:
         settings = {t.id: each.value for each in ast.parse(text).body for t in getattr(each, "targets", ())}
-        alignment = _member(_member(settings["model"], "generator"), "alignment")
-        name = ast.literal_eval(alignment if isinstance(alignment, ast.Constant) else _member(alignment, "type"))
+        node = _member(settings["model"], "generator")
+        for name in path:
+            node = _member(node, name)
+        return ast.literal_eval(node) if isinstance(node, ast.Constant) else None
     except (AttributeError, KeyError, RecursionError, SyntaxError, TypeError, ValueError):
         return None
-    return name if isinstance(name, str) and name not in _KNOWN else None
 
 
 def _member(node: ast.expr, name: str) -> ast.expr:
