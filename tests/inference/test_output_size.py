@@ -15,6 +15,7 @@ from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.output_size import OutputSize, fitted
 from vsr_plugin.inference.planning import MemoryModel, make_plan
 from vsr_plugin.media import Orientation, open_source
+from vsr_plugin.models import BasicVSRPlusPlusNet
 from vsr_plugin.ops.resize import bicubic_resize
 from vsr_plugin.restoration import RestoreOptions, restore_video
 
@@ -107,6 +108,16 @@ def test_sizes_that_cannot_be(small_net, asked, message):
     if "makes a side" not in message:
         with pytest.raises(VSRError, match=message):
             RestoreOptions(**asked)
+
+
+@pytest.mark.parametrize(("asked", "words"), [(dict(scale=2), "scale 2"), (dict(height=10), "height 10")])
+def test_weights_that_restore_at_the_size_do_not_enlarge(asked, words):
+    net = BasicVSRPlusPlusNet(8, 1, is_low_res_input=False, spynet_width=4).eval()
+    with pytest.raises(VSRError, match=f"^{words} enlarges frames of 13x9, which these weights restore at their size;"):
+        next(restore_frames(net, clip_of(1), **asked))
+    assert next(restore_frames(net, clip_of(1), scale=0.5)).shape[-2:] == (5, 7)
+    assert next(restore_frames(net, clip_of(1), height=9)).shape[-2:] == (9, 13)
+    assert next(restore_frames(net, clip_of(1), shrink=2)).shape[-2:] == (4, 6)
 
 
 SIZES = [

@@ -9,7 +9,7 @@ from vsr_plugin.data.degraded_clip import read_frames
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.media import open_source
-from vsr_plugin.models import BasicVSRNet
+from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet
 from vsr_plugin.models.cleaning import FootageCleaning
 from vsr_plugin.models.cleaning.shipped import SHIPPED_CLEANING, clean_by
 from vsr_plugin.ops.resize import bicubic_resize
@@ -77,6 +77,13 @@ def test_compressed_video_is_cleaned_by_default_and_says_so(lossy, lossless, net
     (tmp_path / "out.mkv").unlink()
     plain, notes = restored(lossless, net, tmp_path)
     np.testing.assert_array_equal(plain, list(restore_frames(net, rgb(lossless))))
+    assert not any("clean" in note for note in notes)
+
+
+def test_weights_that_restore_at_the_size_are_left_to_it(lossy, tmp_path):
+    net = BasicVSRPlusPlusNet(8, 1, is_low_res_input=False, spynet_width=4).eval()
+    plain, notes = restored(lossy, net, tmp_path)
+    np.testing.assert_array_equal(plain, list(restore_frames(net, rgb(lossy))))
     assert not any("clean" in note for note in notes)
 
 

@@ -60,20 +60,25 @@ class OutputSize:
             net_scale: HR pixels per LR pixel and side that the network gives.
 
         Raises:
-            VSRError: a side would be longer than any video can have.
+            VSRError: a side would be longer than any video can have, or frames be enlarged by a network that restores
+                them at their size.
         """
         if self.height is not None:
             columns = Fraction(self.height * width, height)
             step = 2 if self.height % 2 == 0 else 1
-            size = self.height, _nearest(columns, step)
+            asked, size = f"height {self.height}", (self.height, _nearest(columns, step))
         elif self.scale is not None:
             factor = min(float(self.scale), _LONGEST_SIDE + 1)
-            size = _nearest(height * factor), _nearest(width * factor)
+            asked, size = f"scale {float(self.scale):g}", (_nearest(height * factor), _nearest(width * factor))
         else:
             rows, columns = shrunk_sides(height, width, self.shrink)
             return net_scale * rows, net_scale * columns
+        if net_scale == 1 and size[0] > height:
+            raise VSRError(
+                f"{asked} enlarges frames of {width}x{height}, which these weights restore at their size; leave it "
+                "out, or take weights that enlarge, such as basicvsr_pp_reds4"
+            )
         if max(size) > _LONGEST_SIDE:
-            asked = f"height {self.height}" if self.scale is None else f"scale {self.scale:g}"
             raise VSRError(
                 f"{asked} makes a side of more than {_LONGEST_SIDE} pixels of frames of {width}x{height}; choose less"
             )

@@ -39,7 +39,8 @@ def cleaning_for(source: FrameSource, clean: str | float, *, cleans_already: boo
     Args:
         source: the input.
         clean: ``'auto'``, ``'off'`` or a strength.
-        cleans_already: whether the network has a cleaning of its own, which ``'auto'`` leaves to it.
+        cleans_already: whether the network has a cleaning of its own, or was trained to restore such frames, which
+            ``'auto'`` leaves to it.
 
     Returns:
         What :func:`vsr_plugin.models.cleaning.shipped.clean_by` takes, and a line that says why, if there was a choice.

@@ -176,7 +176,9 @@ class _Restoration:
         executor: Executor,
         on_note: Callable[[str], None] | None,
     ) -> None:
-        strength, why = cleaning_for(source, options.clean, cleans_already=net.cleaning is not None)
+        # A network that gives frames of the same size is there to clean them: of compression, blur or noise.
+        cleans_already = net.cleaning is not None or net.scale == 1
+        strength, why = cleaning_for(source, options.clean, cleans_already=cleans_already)
         net = clean_by(net, strength)
         rate, self._forgets_from = _forgetting(source, net, options)
         self._source, self._gt, self._net = source, gt, with_forgetting(net, rate)
@@ -228,7 +230,8 @@ class _Restoration:
     def work(self, progress: Callable[[float], None]) -> None:
         """Restore all that is not done yet."""
         options, source, stop = self._options, self._source, Event()
-        asks = options.shrink == 1 and options.clean == "auto" and not options.resume
+        # Where nothing is enlarged, reduced frames would come out smaller.
+        asks = options.shrink == 1 and options.clean == "auto" and not options.resume and self._net.scale > 1
         hint = shrink_hint(source, options.start) if asks else None
         for line in filter(None, (self._cleaned, hint)):
             self._note(line)
