@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from small_networks import lively
 
 from vsr_plugin.benchmarks.inputs import load_sequence
 from vsr_plugin.inference import restore_frames
@@ -33,10 +34,7 @@ def model(request, real_clip, tmp_path_factory):
         if request.param is IconVSRNet:
             warm_start(net, weights)
         else:
-            load_into(net.spynet, weights)
-            for name, parameter in net.named_parameters():
-                if "conv_offset.6" in name:  # zeros at first, which displace nothing
-                    torch.nn.init.normal_(parameter, std=0.02)
+            load_into(lively(net).spynet, weights)
         weights = folder / "weights.pth"
         torch.save(net.state_dict(), weights)
     export_onnx(weights, folder / "whole.onnx")
