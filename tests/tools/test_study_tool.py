@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vsr_plugin.models import IconVSRNet
+from vsr_plugin.models import BasicVSRPlusPlusNet, IconVSRNet
 from vsr_plugin.weights import locate_published
 
 
@@ -102,13 +102,26 @@ def test_a_refill_picture_wants_a_network_with_refill(run_tool, tmp_path, frames
     if locate_published()["iconvsr_reds4"] is None:
         status, _, error = run_tool("picture", *arguments)
         assert status == 1
-        assert error.startswith("error: a refill picture needs weights of IconVSR, and the official ones are not on")
+        assert error.startswith("error: the refill picture is drawn with iconvsr_reds4, which is not on this machine; ")
+
+
+def test_pictures_of_weights_that_restore_at_the_size(run_tool, tmp_path, frames):
+    torch.manual_seed(0)
+    net = BasicVSRPlusPlusNet(8, 1, is_low_res_input=False, spynet_width=4)
+    torch.save(net.state_dict(), tmp_path / "x1.pth")
+    arguments = (frames, tmp_path / "a.png", "--start", 0, "--frames", 4, "--weights", tmp_path / "x1.pth")
+    for kind in ("alignment", "comparison"):
+        status, _, error = run_tool("picture", kind, *arguments, "--device", "cpu", "--overwrite")
+        assert status == 0, error
+    status, _, error = run_tool("picture", "error", *arguments, "--device", "cpu", "--overwrite")
+    assert status == 1
+    assert "an error map needs ground truth, which there is none of with --lr, or if nothing is enlarged" in error
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("sketch", "bikes", "a.png"), "error: sketch: no such picture; there are comparison, drift, error, flow"),
+        (("sketch", "bikes", "a.png"), "error: sketch: no such picture; there are alignment, comparison, drift, error"),
         (("flow", "bikes", "a.jpg"), "error: a.jpg: pictures are PNG files"),
         (("flow", "bikes", "a.png", "--frame", 99), "error: --frame 99: must be from 0 to 14"),
         (("flow", "bikes", "a.png", "--frame", 0), "error: --frame 0: the flows to both neighbours are drawn"),

@@ -5,8 +5,11 @@ import pytest
 import torch
 from branch_steps import align, backward_step
 
+from vsr_plugin.acceleration.conversion import mixed
 from vsr_plugin.errors import VSRError
-from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet
+from vsr_plugin.ops.flow_warp import flow_warp
+from vsr_plugin.visualization.alignment_picture import alignment_picture, alignment_stages
 from vsr_plugin.visualization.error_map import error_colours, error_map, error_picture
 from vsr_plugin.visualization.flow_picture import flow_picture
 from vsr_plugin.visualization.panels import Panel, enlarged, panel_rows
@@ -118,3 +121,57 @@ class TestRefill:
             refill_stages(net, lrs, 1)
         with pytest.raises(VSRError, match="BasicVSRNet has no keyframe"):
             refill_stages(BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4), lrs, 2)
+
+
+class TestAlignment:
+    @pytest.fixture(scope="class", params=[True, False], ids=["x4", "x1"])
+    def net(self, request):
+        torch.manual_seed(0)
+        net = BasicVSRPlusPlusNet(8, 1, is_low_res_input=request.param, spynet_width=4).eval().requires_grad_(False)
+        # Four groups of the neighbour and four of the one beyond, nine taps each, y before x.
+        bias = net.deform_align.forward_1.conv_offset[-1].bias
+        bias[: 2 * 9 * 8 : 2], bias[1 : 2 * 9 * 8 : 2] = -0.2, 0.1
+        bias[1 : 2 * 9 * 8 : 4] = 0.3
+        return net
+
+    @pytest.fixture(scope="class")
+    def lrs(self):
+        return torch.rand(1, 5, 3, 20, 24, generator=torch.Generator().manual_seed(0))
+
+    def test_what_alignment_takes_and_gives(self, net, lrs):
+        stages = alignment_stages(net, lrs, 2)
+        assert list(stages) == ["backward_1", "forward_1", "backward_2", "forward_2"]
+        shape = (20 // net.feature_stride, 24 // net.feature_stride)
+        for name, stage in stages.items():
+            assert stage.warped.shape == stage.aligned.shape == stage.spread.shape == shape
+            if name != "forward_1":  # which nothing was added to yet
+                assert np.abs(stage.residue).max() == stage.spread.max() == 0
+        x, y = 10 * np.tanh([0.1, 0.3]), 10 * np.tanh(-0.2)
+        np.testing.assert_allclose(stages["forward_1"].residue[..., 0], x.mean(), rtol=1e-5)
+        np.testing.assert_allclose(stages["forward_1"].residue[..., 1], y, rtol=1e-5)
+        np.testing.assert_allclose(stages["forward_1"].spread, (x[1] - x[0]) / 2, rtol=1e-4)
+
+    def test_features_are_those_of_the_network(self, net, lrs):
+        aligned = {}
+
+        class Keeping:
+            def align(self, sweep, frame, flows, states):
+                (out,) = super().align(sweep, frame, flows, states)
+                aligned.setdefault(sweep.name, []).append((out, flows[0], states[0]))
+                return (out,)
+
+        mixed(net, Keeping, "Keeping")(lrs)
+        for name, stage in alignment_stages(net, lrs, 1).items():
+            out, flow, state = aligned[name][3 if name.startswith("backward") else 1]
+            np.testing.assert_allclose(stage.aligned, out[0].abs().mean(0), atol=1e-6)
+            np.testing.assert_allclose(stage.warped, flow_warp(state, flow)[0].abs().mean(0), atol=1e-6)
+
+    def test_the_picture(self, net, lrs):
+        frame = np.full((20, 24, 3), 90, np.uint8)
+        assert alignment_picture(frame, alignment_stages(net, lrs, 2), ["BasicVSR++"]).width > 1000
+
+    def test_errors(self, net, lrs):
+        with pytest.raises(VSRError, match="frame 4 of 5 has no neighbours on both sides"):
+            alignment_stages(net, lrs, 4)
+        with pytest.raises(VSRError, match="an alignment picture is of deformable alignment, as BasicVSR"):
+            alignment_stages(BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4), lrs, 2)

@@ -1,4 +1,4 @@
-"""Draw what a network does with a clip: KIND is comparison, drift, error, flow, profile or refill."""
+"""Draw what a network does with a clip: KIND is alignment, comparison, drift, error, flow, profile or refill."""
 
 import argparse
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.ops.device import pick_device
 from vsr_plugin.ops.resize import bicubic_upsample
 from vsr_plugin.progress import frame_progress
+from vsr_plugin.visualization.alignment_picture import alignment_picture, alignment_stages
 from vsr_plugin.visualization.comparison import comparison_picture
 from vsr_plugin.visualization.error_map import error_picture
 from vsr_plugin.visualization.flow_picture import flow_picture
@@ -55,7 +56,8 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
     )
     parser.add_argument("--size", type=size, metavar="HxW", help="at most this much of CLIP, from the top left")
     parser.add_argument(
-        "--weights", help="published name or path (default: basicvsr_reds4; refill: IconVSR, or a start from BasicVSR)"
+        "--weights",
+        help="published name or path (default: basicvsr_reds4; refill: iconvsr_reds4; alignment: basicvsr_pp_reds4)",
     )
     parser.add_argument(
         "--row", type=int, metavar="N", help="profile: row of the restored frame (default: the busiest)"
@@ -67,10 +69,20 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
 
 
 def load_restorer(args: argparse.Namespace) -> VSRNet:
-    net = load_net(args.weights or "basicvsr_reds4", device=pick_device(args.device))
+    net = load_net(args.weights, device=pick_device(args.device))
     if not isinstance(net, VSRNet):
         raise VSRError(f"{args.weights}: weights of {type(net).__name__}, which is a part and cannot restore a video")
     return net
+
+
+def title(net: VSRNet) -> str:
+    """What a network is called in pictures."""
+    return type(net).__name__.removesuffix("Net")
+
+
+def captions(net: VSRNet, clip: DegradedClip, args: argparse.Namespace) -> list[str]:
+    """What a picture of features is of."""
+    return [f"{clip.name}, frame {args.start + args.frame}", f"{title(net)} ({args.weights})"]
 
 
 def restored_versions(clip: DegradedClip, args: argparse.Namespace) -> dict[str, np.ndarray]:
@@ -78,7 +90,9 @@ def restored_versions(clip: DegradedClip, args: argparse.Namespace) -> dict[str,
     net = load_restorer(args)
     with frame_progress(len(clip.lqs)) as bar:
         restored = np.stack(list(restore_frames(net, clip.lqs, num_frames=len(clip.lqs), progress=bar.update)))
-    versions = {"bicubic": bicubic_upsample(clip.lqs, net.scale), type(net).__name__.removesuffix("Net"): restored}
+    # What is restored at its size has to be compared with itself.
+    given = {"bicubic": bicubic_upsample(clip.lqs, net.scale)} if net.scale > 1 else {"input": clip.lqs}
+    versions = given | {title(net): restored}
     return versions if clip.gts is None else versions | {GT: clip.gts}
 
 
@@ -103,7 +117,7 @@ def draw_drift(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
 
 def draw_error(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
     if clip.gts is None:
-        raise VSRError("an error map needs ground truth, which --lr leaves out")
+        raise VSRError("an error map needs ground truth, which there is none of with --lr, or if nothing is enlarged")
     versions = {label: frames[args.frame] for label, frames in restored_versions(clip, args).items()}
     gt = versions.pop(GT)
     return error_picture(versions, gt)
@@ -120,7 +134,7 @@ def draw_flow(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
     i = args.frame
     if not 0 < i < len(clip.lqs) - 1:
         raise VSRError(f"--frame {i}: the flows to both neighbours are drawn, so it must be between other frames")
-    net = load_net(args.weights or "basicvsr_reds4", device=pick_device(args.device))
+    net = load_net(args.weights, device=pick_device(args.device))
     spynet = getattr(net, "spynet", net)
     flows = spynet.neighbour_flows(clip.tensor(pick_device(args.device))[:, i - 1 : i + 2])
     to_previous, to_next = (f[0, k].permute(1, 2, 0).detach().cpu().numpy() for f, k in zip(flows, (0, 1), strict=True))
@@ -129,25 +143,31 @@ def draw_flow(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
 
 
 def draw_refill(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
-    name = args.weights or "iconvsr_reds4"
-    if args.weights is None and not locate_published()[name]:
-        raise VSRError(
-            "a refill picture needs weights of IconVSR, and the official ones are not on this machine; give --weights, "
-            "such as the checkpoint that tools/study.py keyframes trains and names"
-        )
-    net = load_net(name, device=pick_device(args.device))
+    net = load_restorer(args)
     if not isinstance(net, IconVSRNet):
         raise VSRError(
-            f"{name}: weights of {type(net).__name__}, which has no refill; a refill picture takes IconVSR's"
+            f"{args.weights}: weights of {type(net).__name__}, which has no refill; a refill picture takes IconVSR's"
         )
     h, w = (side // 4 * 4 for side in clip.lqs.shape[1:3])
     lrs = clip.tensor(pick_device(args.device))[..., :h, :w]
     stages = refill_stages(net, lrs, args.frame)
-    lines = [f"{clip.name}, frame {args.start + args.frame}", f"IconVSR ({name})"]
-    return refill_picture(clip.lqs[args.frame, :h, :w], stages, lines)
+    return refill_picture(clip.lqs[args.frame, :h, :w], stages, captions(net, clip, args))
 
+
+def draw_alignment(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
+    net = load_restorer(args)
+    stages = alignment_stages(net, clip.tensor(pick_device(args.device)), args.frame)
+    return alignment_picture(clip.lqs[args.frame], stages, captions(net, clip, args))
+
+
+#: Published weights of kinds of pictures that not every network has, and what to draw them with else.
+SPECIAL_WEIGHTS = {
+    "alignment": ("basicvsr_pp_reds4", "such as those of a training of BasicVSR++"),
+    "refill": ("iconvsr_reds4", "such as the checkpoint that tools/study.py keyframes trains and names"),
+}
 
 KINDS = {
+    "alignment": draw_alignment,
     "comparison": draw_comparison,
     "drift": draw_drift,
     "error": draw_error,
@@ -155,6 +175,20 @@ KINDS = {
     "profile": draw_profile,
     "refill": draw_refill,
 }
+
+
+def default_weights(kind: str) -> str:
+    """Published weights that a picture is drawn with if none are named.
+
+    Raises:
+        VSRError: they are not on this machine, as those that no package brings mostly are not.
+    """
+    name, way_out = SPECIAL_WEIGHTS.get(kind, ("basicvsr_reds4", ""))
+    if way_out and not locate_published()[name]:
+        raise VSRError(
+            f"the {kind} picture is drawn with {name}, which is not on this machine; give --weights, {way_out}"
+        )
+    return name
 
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -173,9 +207,11 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         raise VSRError(
             f"--frame {args.frame}: must be from 0 to {args.frames - 1}, since {args.frames} frames are read"
         )
-    scale = load_architecture(args.weights).scale if args.weights else 4
+    if args.weights is None:
+        args.weights = default_weights(args.kind)
+    scale = load_architecture(args.weights).scale
     part = dict(start=args.start, num_frames=args.frames, size=args.size)
-    clip = degraded_clip(args.clip, **part, degrade=not args.lr, scale=scale)
+    clip = degraded_clip(args.clip, **part, degrade=not args.lr and scale > 1, scale=scale)
     picture = KINDS[args.kind](clip, args)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(args.output, partial(picture.save, optimize=True))

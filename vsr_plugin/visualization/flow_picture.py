@@ -31,10 +31,21 @@ def flow_picture(frames: dict[str, np.ndarray], flows: dict[str, np.ndarray]) ->
             [Panel(label, enlarged(flow_to_colour(flow, longest), factor)) for label, flow in flows.items()],
         ]
     )
-    return _with_legend(picture, longest, float(lengths.max()))
+    return beside_legend(picture, longest, float(lengths.max()))
 
 
-def _with_legend(picture: Image.Image, longest: float, most: float, wheel: int = 132) -> Image.Image:
+def beside_legend(picture: Image.Image, longest: float, most: float, wheel: int = 132) -> Image.Image:
+    """Put the wheel beside a picture.
+
+    Args:
+        picture: RGB, in whose colours displacements are.
+        longest: length in pixels that is fully saturated.
+        most: length of the longest.
+        wheel: diameter in pixels of the picture.
+
+    Returns:
+        The picture, RGB.
+    """
     legend = Image.new("RGB", (wheel + 2 * GAP + 60, picture.height), picture.getpixel((0, 0)))
     draw = ImageDraw.Draw(legend)
     rgb = colour_wheel(wheel)

@@ -113,6 +113,10 @@ class DeformableAlignment(Alignment):
         """See :meth:`Alignment.aligned_channels`; all states become one."""
         return (self.mid_channels,)
 
+    def layers(self, sweep: Sweep) -> FlowGuidedDeformConv:
+        """Those of a sweep."""
+        return getattr(self, _layers_of(sweep))
+
     def align(
         self, sweep: Sweep, states: Sequence[Tensor | None], flows: Sequence[Tensor | None], frame: Tensor
     ) -> tuple[Tensor]:
@@ -121,7 +125,7 @@ class DeformableAlignment(Alignment):
         warped = [no_state if s is None else self.warp(s, flow) for s, flow in zip(states, flows, strict=True)]
         states = [no_state if state is None else state for state in states]
         flows = [no_flow if flow is None else flow for flow in flows]
-        layers = getattr(self, _layers_of(sweep))
+        layers = self.layers(sweep)
         # In the order of the published weights.
         condition = layers.join((warped[0], frame, *warped[1:], *flows))
         return (layers(torch.cat(states, dim=1), condition, flows),)
