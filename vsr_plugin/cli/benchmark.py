@@ -1,6 +1,6 @@
 """Measure against MMagic: `speed`, `train`, `data`.
 
-Ours alone: `profile`; and in dB `windows` (their cost), `drift`, `sizes`, `interlaced`, `footage`.
+Ours alone: `profile`, `film`; and in dB `windows` (their cost), `drift`, `sizes`, `interlaced`, `footage`.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from vsr_plugin.acceleration.precision import PRECISIONS
-from vsr_plugin.benchmarks import data, drift, footage, profiling, speed, training
+from vsr_plugin.benchmarks import data, drift, film, footage, profiling, speed, training
 from vsr_plugin.benchmarks.implementations import (
     CONTENDERS,
     MODELS,
@@ -37,6 +37,7 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import vmaf
 from vsr_plugin.evaluation.extra_metrics import DEFINITIONS, check_metrics, definitions_of
 from vsr_plugin.inference import restore_frames
+from vsr_plugin.media import Encoding
 from vsr_plugin.models.cleaning.shipped import clean_by
 from vsr_plugin.models.propagation.forgetting import with_forgetting
 from vsr_plugin.report import table_lines
@@ -142,6 +143,22 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
     part.add_argument("--repetitions", type=int, default=3)
     add_setting(part)
     add_weights(part)
+
+    part = commands.add_parser(
+        "film", help="a whole restoration, file to file, and its parts", formatter_class=defaults
+    )
+    part.add_argument(
+        "--sizes", nargs="+", type=_size, default=[(360, 640), (480, 720), (720, 1280)], metavar="HxW",
+        help="of the input, even",
+    )  # fmt: skip
+    part.add_argument("--frames", type=int, default=1000, metavar="N", help="length of the film")
+    part.add_argument("--weights", default=USUAL_WEIGHTS, help="published name or path")
+    part.add_argument("--precision", choices=tuple(PRECISIONS), default="fp32", help="of the network")
+    part.add_argument("--device", default="auto", help="cpu, cuda, or auto for a GPU if there is one")
+    part.add_argument("--folder", type=Path, help="where input and output are for the time being (default: system's)")
+    part.add_argument("--json", type=Path, metavar="PATH", help="write all figures to this file")
+    part.add_argument("--codec", default=Encoding.codec, help="FFmpeg encoder of the result, such as hevc_nvenc")
+    part.add_argument("--preset", help="its speed against size, such as ultrafast")
 
     part = commands.add_parser("windows", help="cost of windows against the whole sequence", formatter_class=defaults)
     add_shots(part)
@@ -263,6 +280,24 @@ def run_profile(args: argparse.Namespace) -> None:
     peaks.append(profiling.arithmetic_peak(lrs.device, dtype))
     print(f"{setting.model}, {args.contender}, {args.size[0]}x{args.size[1]}, {args.frames} frames\n")
     print(profiling.table(shares, max(peaks)))
+
+
+def run_film(args: argparse.Namespace) -> None:
+    device = read_device(args)
+    setting = film.FilmSetting(
+        args.frames, args.weights, args.precision, Encoding(codec=args.codec, preset=args.preset)
+    )  # fmt: skip
+    machine = describe_machine(device, threads=0)
+    print(*(f"{key}: {value}" for key, value in machine.items()), f"setting: {setting}\n", sep="\n")
+    net = load_net(args.weights, device=device)
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        costs = [
+            film.measure_film(net, setting, size, Path(folder), lambda line: print(line, file=sys.stderr))
+            for size in args.sizes
+        ]
+    print(film.table(costs))
+    if args.json:
+        args.json.write_text(as_json(costs, machine, setting, "one run of each, after one of 8 frames"))
 
 
 def run_windows(args: argparse.Namespace) -> None:
@@ -392,6 +427,6 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     args = parse_args(arguments, prog)
     commands = dict(
         speed=run_speed, train=run_train, profile=run_profile, windows=run_windows, drift=run_drift, sizes=run_sizes,
-        interlaced=run_interlaced, footage=run_footage, data=run_data,
+        interlaced=run_interlaced, footage=run_footage, data=run_data, film=run_film,
     )  # fmt: skip
     commands[args.command](args)
