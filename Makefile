@@ -12,12 +12,16 @@ JOBS ?= auto
 MINUTES ?= 60
 SIDE_BY_SIDE := -n $(JOBS) --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo train-demo test test-slow test-export test-full-host fuzz lint clean
+# They start one cluster after the other.
+CLUSTER_TESTS := tests/cluster tests/restoration/test_on_cluster.py
+
+.PHONY: help demo train-demo test test-slow test-cluster test-export test-full-host fuzz lint clean
 
 help:
 	@echo "make demo       restore a real clip with official weights; results in work_dirs/demo"
 	@echo "make train-demo train a small network on real clips, on a CPU (5 minutes); results in work_dirs/train_demo"
 	@echo "make test       run the tests (minutes); make test-slow runs the slow ones as well"
+	@echo "make test-cluster run the tests on Ray clusters that they start on this machine (minutes)"
 	@echo "make test-export  install onnx and onnxruntime into .venv and run the tests of the export"
 	@echo "make test-full-host  run those that MMagic's host matters to beside compiled mmcv, torchvision, diffusers and all"
 	@echo "                that MMagic imports, in .venv-full (MMCV_WHEEL=FILE, or compiles mmcv: 21 minutes)"
@@ -36,7 +40,10 @@ test: .venv/ready
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-slow: .venv/ready
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "slow or not slow"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not cluster"
+
+test-cluster: .venv/ready
+	$(BIN)/python -m pytest -m "cluster or not cluster" $(CLUSTER_TESTS)
 
 test-export: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/export.txt

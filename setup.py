@@ -49,8 +49,12 @@ setup(
     },
     python_requires=">=3.10",
     install_requires=["av>=17", "filelock", "safetensors", "tqdm"],
-    # Compiles the kernels that restoring on a CPU is more than twice as fast with; GPUs do not need it.
-    extras_require={"cpu": ["llvmlite>=0.45"]},
+    extras_require={
+        # Compiles the kernels that restoring on a CPU is more than twice as fast with; GPUs do not need it.
+        "cpu": ["llvmlite>=0.45"],
+        # Hands shots and trainings to several machines.
+        "cluster": ["ray>=2.50"],
+    },
     entry_points={"console_scripts": ["vsr-plugin = vsr_plugin.__main__:main"]},
     cmdclass={"build_py": BuildWithConfigs},
 )

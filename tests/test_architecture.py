@@ -27,6 +27,7 @@ ROOMS = (
     "evaluation",
     "visualization",
     "data",
+    "cluster",
     "restoration",
     "training",
     "export",

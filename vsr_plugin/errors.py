@@ -54,6 +54,19 @@ def not_finite(frame: int) -> VSRError:
     )
 
 
+def portable(error: BaseException) -> BaseException:
+    """The error as another process can have it: with its traceback as text, and of a kind that can be pickled."""
+    import pickle
+    from multiprocessing.pool import ExceptionWithTraceback  # slow to import, and seldom needed
+
+    sent = ExceptionWithTraceback(error, error.__traceback__)
+    try:
+        pickle.loads(pickle.dumps(sent))
+    except Exception:  # one whose class wants other arguments than it keeps
+        sent = ExceptionWithTraceback(RuntimeError(f"{type(error).__name__}: {error}"), error.__traceback__)
+    return sent
+
+
 def give_hint(error: BaseException, hint: str) -> None:
     """Attach to an error, an interruption included, what the person can do next, for whoever reports it."""
     error.vsr_hint = hint

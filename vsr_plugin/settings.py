@@ -208,6 +208,14 @@ def factor(text: str) -> float:
     return number
 
 
+def gpus(text: str) -> float:
+    """A whole number of GPUs, or a share of one."""
+    number = float(text)
+    if not 0 <= number < math.inf or (number > 1 and number != int(number)):
+        raise ValueError(text)
+    return number
+
+
 def rate(text: str) -> Fraction:
     """A number above 0, which may be a fraction."""
     # The denominator may be 0, which argparse takes for a fault of the program.
@@ -236,6 +244,7 @@ natural.__name__, positive.__name__ = "number (0 or more)", "number (1 or more)"
 share.__name__, factor.__name__ = "share (0 to less than 1)", "factor (above 0, such as 2 or 1.5)"
 cleaning.__name__, whole_share.__name__ = "cleaning (auto, off, or 0 to 1)", "share (0 to 1)"
 reduction.__name__ = "factor (1 or more, such as 2 or 1.5)"
+gpus.__name__ = "number of GPUs (whole, or a share such as 0.5)"
 rate.__name__, memory_size.__name__ = "rate (above 0, such as 25 or 30000/1001)", "size such as 8G or 500M"
 
 

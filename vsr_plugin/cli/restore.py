@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from vsr_plugin.cli.command import HelpFormatter, print_error
 from vsr_plugin.defaults import PROGRESS, USUAL_WEIGHTS
 from vsr_plugin.errors import VSRError, give_hint
-from vsr_plugin.restoration.options import SPEED, RestoreOptions, expected_frames
+from vsr_plugin.restoration.options import SPEED, ClusterOptions, RestoreOptions, expected_frames
 from vsr_plugin.settings import add_settings, from_arguments, natural
 
 # What computes is imported by what uses it, since PyTorch takes a second, and the help needs none.
@@ -76,6 +76,7 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
         help="say what is known of the input, and about how much time, disk and memory all of it will take; writes "
         "nothing",
     )
+    add_settings(parser, ClusterOptions)
     groups = add_settings(parser, RestoreOptions)
     groups[SPEED].add_argument(
         "--keyframe-stride",
@@ -90,6 +91,14 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
         help="how progress is shown: a bar, or for programs a line of JSON about twice a second on standard output",
     )
     args = parser.parse_args(arguments)
+    if args.cluster and (args.devices or args.device != "auto"):
+        parser.error(
+            "argument --cluster: not with --device or --devices; --task-gpus and --task-cpus say what computes"
+        )
+    if args.cluster and (args.preview is not None or args.estimate):
+        parser.error("argument --cluster: --preview and --estimate are done by this machine; leave it out of them")
+    if not args.cluster and (args.task_gpus, args.task_cpus) != (None, None):
+        parser.error("arguments --task-gpus and --task-cpus: they are for --cluster")
     for option in ("window", "overlap"):
         if getattr(args, option) is not None and args.strategy != "window":
             parser.error(f"argument --{option}: it is for --strategy window, which it does not choose by itself")
@@ -107,7 +116,12 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
         )
     from vsr_plugin.restoration.executors import ThisProcess, WorkerProcesses
 
-    devices = pick_devices(args.devices or args.device)
+    devices = pick_devices(args.devices or ("cpu" if args.cluster else args.device))
+    if args.cluster:
+        from vsr_plugin.restoration.cluster import OnCluster
+
+        with OnCluster(from_arguments(ClusterOptions, args)) as executor:
+            return run(args, devices, executor)
     with WorkerProcesses(devices) if len(devices) > 1 else nullcontext(ThisProcess()) as executor:
         return run(args, devices, executor)
 
@@ -133,7 +147,6 @@ def run(args: argparse.Namespace, devices: list[torch.device], executor: Executo
     from vsr_plugin.models.iconvsr_net import IconVSRNet
     from vsr_plugin.models.vsr_net import VSRNet
     from vsr_plugin.ops.threads import FreeCores, take_free_threads
-    from vsr_plugin.restoration.executors import WorkerProcesses
     from vsr_plugin.restoration.outputs import is_done, pair_outputs
     from vsr_plugin.weights import load_net
 
@@ -148,9 +161,9 @@ def run(args: argparse.Namespace, devices: list[torch.device], executor: Executo
     if stride and not isinstance(net, IconVSRNet):
         raise VSRError(f"--keyframe-stride: {args.weights} are weights of {type(net).__name__}, which has no keyframes")
     # A job that is gone on with keeps its number.
-    if devices[0].type == "cpu" and (line := take_free_threads(cores.count())):
+    if devices[0].type == "cpu" and not args.cluster and (line := take_free_threads(cores.count())):
         print(f"note: {line}")
-    where = ", ".join(map(str, devices))
+    where = str(executor) if args.cluster else ", ".join(map(str, devices))
     if args.preview is not None or args.estimate:
         show_beforehand(pairs, args, net, where, executor)
         return 0
@@ -181,7 +194,7 @@ def run(args: argparse.Namespace, devices: list[torch.device], executor: Executo
         except BaseException as error:
             stopping.set()
             threads.shutdown(wait=False, cancel_futures=True)
-            if isinstance(executor, WorkerProcesses):
+            if executor.workers > 1:
                 executor.close()
                 give_hint(error, "what is done is kept: --resume goes on from there")
             raise

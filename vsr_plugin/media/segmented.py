@@ -6,6 +6,7 @@ in one go is one segment, see :class:`vsr_plugin.media.sink.FrameSink`.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,7 +118,16 @@ class SegmentedOutput(ABC):
         self.path, self.folder, self.size = path, folder, size
         self.notes = Notes()
         self._source, self._overwrite = source, overwrite
-        self._mark = folder / "joined.json"
+
+    @property
+    def _mark(self) -> Path:
+        return self.folder / "joined.json"
+
+    def in_folder(self, folder: Path) -> SegmentedOutput:
+        """The same output, prepared, with another working folder: segments are made there and brought here."""
+        moved = copy.copy(self)
+        moved.folder = folder
+        return moved
 
     @abstractmethod
     def prepare(self) -> None:

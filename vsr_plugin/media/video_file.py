@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 from av.error import FFmpegError
@@ -31,15 +32,17 @@ def file_url(path: Path) -> str:
     return "file:" + os.fspath(path)
 
 
-def open_input(path: Path) -> av.container.InputContainer:
-    """Open ``path`` for reading.
+def open_input(path: Path, file: BinaryIO | None = None) -> av.container.InputContainer:
+    """Open ``path`` for reading, by way of ``file``, open already and of the same name, if it is given.
 
     Raises:
         MediaError: it cannot be read or is no media file.
     """
     try:
         # A playlist must not make us fetch anything from elsewhere; and tags of old files are in any encoding.
-        container = av.open(file_url(path), container_options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        container = av.open(
+            file or file_url(path), container_options={"protocol_whitelist": "file"}, metadata_errors="replace"
+        )
     except PermissionError as error:
         raise MediaError(f"{path}: permission denied; check who may read it") from error
     except MEDIA_FAULTS as error:

@@ -39,7 +39,7 @@ _DEFAULT_RATE = Fraction(25)
 _FINEST_GRID = 4
 # Seconds before a moment at which a video is sought for it: broadcasts have no index, and one may land in them behind
 # the key frame.
-_STEPS_BACK = (0, 1, 5, 20)
+STEPS_BACK = (0, 1, 5, 20)
 
 
 @dataclass
@@ -298,7 +298,7 @@ class VideoSource(FrameSource):
         """See :meth:`FrameSource.entered_at`: the same video from the last key frame up to a moment on."""
         entered = copy.copy(self)
         entered.notes = Notes()  # what a whole pass finds is not known from a part
-        for earlier in _STEPS_BACK:
+        for earlier in STEPS_BACK:
             begin = self._key_frame_at(max(Fraction(seconds) - earlier, Fraction(0)))
             if begin is not None and begin[1] <= seconds:
                 pts, entered.first_time = begin
@@ -334,14 +334,13 @@ class VideoSource(FrameSource):
 
     def _decoded_from(self, tally: _Tally, timestamps: _Timestamps, entry: Entry) -> Iterator[av.VideoFrame]:
         """Yield what decodes from ``entry`` on, from the beginning where it is not found."""
-        for earlier in _STEPS_BACK:
+        for earlier in STEPS_BACK:
             with open_input(self.path) as container:
                 stream = self._open_decoder(container)
                 pictures = _decode(container, stream, tally, self.start)
                 first = None
                 with suppress(FFmpegError):  # some files cannot be sought in
-                    sought = entry.pts * stream.time_base + self.start - earlier
-                    container.seek(round(sought / stream.time_base), stream=stream)
+                    self.seek(container, stream, entry, earlier)
                     # Where a group of pictures is open, some that belong before its key frame come first, and damaged.
                     first = next(
                         (picture for picture in pictures if picture.pts is not None and picture.pts >= entry.pts), None
@@ -355,6 +354,17 @@ class VideoSource(FrameSource):
                     return
         tally.faults = tally.discarded = tally.corrupt = tally.pictures = 0
         yield from self._decoded(tally)
+
+    def seek(
+        self, container: av.container.InputContainer, stream: av.VideoStream, entry: Entry, earlier: float
+    ) -> None:
+        """Go to ``entry``, or where a file says so many seconds before it.
+
+        Raises:
+            FFmpegError: the file cannot be sought in.
+        """
+        sought = entry.pts * stream.time_base + self.start - earlier
+        container.seek(round(sought / stream.time_base), stream=stream)
 
     def _whole_from_first_interlaced(self, pictures: Iterator[av.VideoFrame], tally: _Tally) -> Iterator[av.VideoFrame]:
         """Pass pictures on as they are, until one says that it is interlaced."""

@@ -44,6 +44,8 @@ class VideoSegments(SegmentedOutput):
         self._first, self._asked = start, num_frames
         self.notes.add(*self.layout.notes)
         self._audio = encoding.audio
+        #: Of the container, for all segments; known once the output is prepared.
+        self.global_header: bool | None = None
 
     def prepare(self) -> None:
         partial = self._partial()
@@ -51,7 +53,7 @@ class VideoSegments(SegmentedOutput):
             container = VideoContainer(self.layout, partial.path, audio=self._audio)
             container.abandon()
             # Known here only: whether the packets need their parameter sets inside.
-            write_text(self.folder / "header.json", json.dumps(container.global_header))
+            self.global_header = container.global_header
             container.rehearse(partial.path, *self._seconds())
             self.notes.add(*container.notes)
         except OSError as error:
@@ -80,10 +82,6 @@ class VideoSegments(SegmentedOutput):
     def segment_path(self, first: int) -> Path:
         """Return where the packets of the segment that begins with frame ``first`` are."""
         return self.folder / "segments" / f"{first:08d}.packets"
-
-    def global_header(self) -> bool:
-        """Return what :meth:`prepare` found out."""
-        return json.loads((self.folder / "header.json").read_text())
 
     def finish(self, segments: list[Segment]) -> None:
         partial = self._partial()
@@ -165,7 +163,7 @@ class _VideoSegment(SegmentWriter):
         path.parent.mkdir(exist_ok=True)
         self._file = PacketFile(path)
         try:
-            self._encoder = self._layout.new_encoder(global_header=output.global_header())
+            self._encoder = self._layout.new_encoder(global_header=output.global_header)
             self._to_picture = FromRGB(self._layout.colour, self._layout.pix_fmt)
         except BaseException:
             self._file.discard()

@@ -18,6 +18,7 @@ from threading import Event
 import torch
 import torch.nn as nn
 
+from vsr_plugin.acceleration.precision import feature_dtype
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.planning import default_budget
 from vsr_plugin.restoration.pipeline import Prefetcher
@@ -48,6 +49,10 @@ class Executor(ABC):
         """Threads of the CPU that each worker takes."""
         return max(1, torch.get_num_threads() // self.workers)
 
+    def check_precision(self, net: nn.Module, precision: str) -> None:
+        """Raise ``VSRError`` if what computes has no arithmetic for a precision."""
+        feature_dtype(precision, next(net.parameters()).device)
+
     @abstractmethod
     def run(
         self,
@@ -72,6 +77,9 @@ class Executor(ABC):
         Raises:
             VSRError: what went wrong with a shot.
         """
+
+    def close(self) -> None:  # noqa: B027 (what has no workers has nothing to end)
+        """End all workers; runs that are not done raise ``VSRError``."""
 
 
 class ThisProcess(Executor):
@@ -230,7 +238,7 @@ class WorkerProcesses(Executor):
                     self.fail(run, _NoWorkersError(self.workers))
 
     def close(self) -> None:
-        """End all processes; runs that are not done raise ``VSRError``."""
+        """See :meth:`Executor.close`."""
         with self._changed:
             self.closed = True
             for run in self.runs:

@@ -22,6 +22,8 @@ from vsr_plugin.inference.state_store import ALL_SWEPT, SWEPT
 from vsr_plugin.media.segmented import Segment
 
 _JOB, _RESOURCES, _COMPLETE = "job.json", "resources.json", "complete.json"
+#: In the folder of a job.
+FOLDERS = ("records", "segments", "shots", "joints")
 
 #: Longer side of the picture of the newest frame, in pixels.
 _NEWEST_SIDE = 960
@@ -143,7 +145,7 @@ class JobFolder:
                 shutil.rmtree(entry)
             elif entry.name != LOCK_NAME:
                 entry.unlink()
-        for name in ("records", "segments", "shots", "joints"):
+        for name in FOLDERS:
             (self.path / name).mkdir()
 
     def holds_work(self) -> bool:

@@ -18,6 +18,7 @@ from vsr_plugin.settings import (
     check_share,
     cleaning,
     factor,
+    gpus,
     memory_size,
     natural,
     part,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from vsr_plugin.inference.output_size import OutputSize
 
 _INPUT, _FOOTAGE, _SIZE, _PROPAGATION = "input", "real footage", "size of the output", "propagation"
+_CLUSTER = "more than one machine"
 #: The headings of the help under which more stands than the options of this dataclass.
 SPEED, _QUALITY = "speed, memory and quality", "quality"
 
@@ -237,6 +239,39 @@ class RestoreOptions:
         from vsr_plugin.evaluation import Protocol
 
         return Protocol(self.channel, self.crop_border)
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Where shots or trainings are handed to, if not to this machine alone.
+
+    Attributes:
+        cluster: ``host:port`` of a Ray cluster's head, ``'auto'`` for the one that this machine belongs to, ``None``
+            for none.
+        task_gpus: GPUs of each task, also a share of one, 0 for none; ``None`` for one where the cluster has some.
+        task_cpus: cores of each task.
+    """
+
+    cluster: str | None = setting(
+        None,
+        "hand the work to a Ray cluster, by its head or the one that this machine belongs to (docs/cluster.md)",
+        group=_CLUSTER,
+        metavar="auto|HOST:PORT",
+    )
+    task_gpus: float | None = setting(
+        None,
+        "GPUs of each task on it: 1, a share such as 0.5, or 0 (default: 1 where the cluster has some)",
+        group=_CLUSTER,
+        metavar="N",
+        parse=gpus,
+    )
+    task_cpus: int | None = setting(
+        None,
+        "cores of each task on it (default: 1 beside a GPU, else 4 or as many as the smallest node has)",
+        group=_CLUSTER,
+        metavar="N",
+        parse=positive,
+    )
 
 
 def expected_frames(source: FrameSource, options: RestoreOptions) -> int | None:

@@ -15,7 +15,6 @@ from threading import Event
 import torch.nn as nn
 
 from vsr_plugin.acceleration import missing_kernels
-from vsr_plugin.acceleration.precision import feature_dtype
 from vsr_plugin.defaults import LONG, USUAL_RATE
 from vsr_plugin.errors import MediaError, give_hint
 from vsr_plugin.files import PartialFile, write_whole
@@ -192,7 +191,7 @@ class _Restoration:
     def begin(self, output_path: str | os.PathLike) -> None:
         """Make or find the job, and find out whether its results can be written."""
         options, job = self._options, self._job
-        feature_dtype(options.precision, next(self._net.parameters()).device)  # which says if there is none
+        self._executor.check_precision(self._net, options.precision)
         settings = fingerprint.of_job(self._source, self._net, options, self._output, self._forgets_from)
         resumed = job.begin(settings, resume=options.resume, overwrite=options.overwrite)
         if options.resume:

@@ -91,6 +91,22 @@ class LoadedShot:
     kept: list[Frame]
 
 
+class AcceleratedNets:
+    """A network that is ready to compute, once for each rate of forgetting: each keeps what it has packed or recorded.
+
+    Args:
+        net: the network, on the device that computes.
+        precision: of its features.
+    """
+
+    def __init__(self, net: nn.Module, precision: str) -> None:
+        self.net, self._precision = net, precision
+        self.at = functools.cache(self._accelerated)
+
+    def _accelerated(self, rate: float) -> tuple[nn.Module, Callable[[], nn.Module] | None]:
+        return accelerate_with_fallback(with_forgetting(self.net, rate), self._precision)
+
+
 class ShotWorker:
     """Restores shots of one job, one after the other, in ``with``.
 
@@ -103,6 +119,7 @@ class ShotWorker:
         on_note: called with a line for a person when it is decided how something is restored, and when that changes.
         on_done: called with every shot that is done, in the thread that encodes.
         on_error: called at once with what went wrong there, and with its shot; it also comes out of the next call.
+        nets: the network of the job, where others use it too.
     """
 
     def __init__(
@@ -113,6 +130,7 @@ class ShotWorker:
         on_note: Callable[[str], None],
         on_done: Callable[[Shot], None],
         on_error: Callable[[Shot, BaseException], None] | None = None,
+        nets: AcceleratedNets | None = None,
     ) -> None:
         self._work, self._progress, self._on_note, self._on_done = work, progress, on_note, on_done
         overlap = plan_shot(work, "window", None).overlap if work.options.strategy == "window" else 0
@@ -123,11 +141,7 @@ class ShotWorker:
         self._open: OpenSegment | None = None
         self._loaded: set[FrameStore] = set()
         self._stack = ExitStack()
-        # One for each rate of forgetting: each keeps what it has packed or recorded.
-        self._net_at = functools.cache(self._accelerated)
-
-    def _accelerated(self, rate: float) -> tuple[nn.Module, Callable[[], nn.Module] | None]:
-        return accelerate_with_fallback(with_forgetting(self._work.net, rate), self._work.options.precision)
+        self._nets = nets or AcceleratedNets(work.net, work.options.precision)
 
     def __enter__(self) -> "ShotWorker":
         self._stack.callback(self._close)
@@ -219,7 +233,7 @@ class ShotWorker:
                     self._progress(0.5)
 
             plan = self._plan(shot)
-            net, precise_net = self._net_at(self._rate(shot))
+            net, precise_net = self._nets.at(self._rate(shot))
             forgetting = f", still pixels forget {net.forgetting:g} per frame (--forgetting)" if net.forgetting else ""
             self._on_note(f"restored {f'in {plan.windows}' if shot.is_part else f'as {plan}'}{forgetting}")
             restored = restore_sequence(

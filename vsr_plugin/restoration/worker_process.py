@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from multiprocessing.pool import ExceptionWithTraceback
 from threading import Event
 
 import torch
 
+from vsr_plugin.errors import portable
 from vsr_plugin.restoration.pipeline import Prefetcher
 from vsr_plugin.restoration.segments import Work
 from vsr_plugin.restoration.shots import Shot
@@ -107,9 +107,4 @@ class _Server:
             self._connection.send_bytes(pickle.dumps((kind, key, value)))
 
     def _fail(self, key: tuple[int, int], error: Exception) -> None:
-        sent = ExceptionWithTraceback(error, error.__traceback__)
-        try:
-            pickle.loads(pickle.dumps(sent))
-        except Exception:  # one whose class wants other arguments than it keeps
-            sent = ExceptionWithTraceback(RuntimeError(f"{type(error).__name__}: {error}"), error.__traceback__)
-        self._send("error", key, sent)
+        self._send("error", key, portable(error))

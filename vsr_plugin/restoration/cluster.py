@@ -1,0 +1,181 @@
+"""Shots on a Ray cluster: the driver keeps the folder of the job, nodes need nothing of its disks."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any
+
+import ray
+import torch.nn as nn
+
+from vsr_plugin.acceleration.precision import feature_dtype
+from vsr_plugin.cluster.connection import Cluster
+from vsr_plugin.cluster.tasks import Task, TaskQueue
+from vsr_plugin.errors import MediaError
+from vsr_plugin.files import NewFile
+from vsr_plugin.restoration import fingerprint
+from vsr_plugin.restoration.cluster_task import ShotOrder, restore_shot
+from vsr_plugin.restoration.executors import Executor
+from vsr_plugin.restoration.options import ClusterOptions
+from vsr_plugin.restoration.segments import Work
+from vsr_plugin.restoration.sending import Sender, Way
+from vsr_plugin.restoration.shots import Shot
+from vsr_plugin.restoration.worker import plan_shot
+
+#: Shots of videos that must be decoded in order come before all others, and in order.
+_IN_ORDER = 1e12
+
+
+class OnCluster(Executor):
+    """Hands shots to a Ray cluster, in ``with``; several threads may call :meth:`run`, whose shots are one queue then.
+
+    Args:
+        options: which cluster, and what a shot takes of it.
+
+    Raises:
+        VSRError: see :class:`vsr_plugin.cluster.connection.Cluster`.
+    """
+
+    def __init__(self, options: ClusterOptions) -> None:
+        self._cluster = Cluster(options.cluster, gpus=options.task_gpus, cpus=options.task_cpus)
+        self._queue = TaskQueue(self._cluster)
+        self._nets: dict[str, Any] = {}
+        self._putting = Lock()
+
+    @property
+    def workers(self) -> int:
+        """How many shots are restored at a time now."""
+        return max(1, self._cluster.slots())
+
+    def __enter__(self) -> OnCluster:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """See :meth:`Executor.close`."""
+        self._queue.close()
+        self._cluster.close()
+
+    def __str__(self) -> str:
+        gpus, cpus = self._cluster.gpus, self._cluster.cpus
+        each = f"{gpus:g} GPU{'s' * (gpus > 1)}" if gpus else f"{cpus} core{'s' * (cpus > 1)}"
+        return f"the cluster at {self._cluster.address} ({self.workers} shots at a time, {each} each)"
+
+    def default_budget(self, net: nn.Module) -> int:
+        """See :meth:`Executor.default_budget`; that of the node which has least."""
+        return self._cluster.memory
+
+    def default_threads(self) -> int:
+        """See :meth:`Executor.default_threads`."""
+        return self._cluster.cpus
+
+    def check_precision(self, net: nn.Module, precision: str) -> None:
+        """See :meth:`Executor.check_precision`; of a GPU, the first node that computes says so."""
+        if not self._cluster.gpus:
+            feature_dtype(precision, next(net.parameters()).device)
+
+    def run(self, work, shots, stop, *, on_done, progress, on_note) -> None:
+        """See :meth:`Executor.run`."""
+        shared = _Shared(work, self._put_net(work.net), on_done, progress, on_note)
+        with closing(shared):
+            self._queue.run(restore_shot, (_ShotTask(shared, shot) for shot in shots), stop, on_note)
+
+    def _put_net(self, net: nn.Module) -> tuple[str, Any]:
+        """A digest of the network, and a reference to it; each node fetches it once, for all inputs."""
+        digest = fingerprint.of_net(net)
+        with self._putting:
+            if digest not in self._nets:
+                self._nets[digest] = ray.put(copy.deepcopy(net).cpu())
+            return digest, self._nets[digest]
+
+
+class _Shared:
+    """What the tasks of one run have in common."""
+
+    def __init__(self, work: Work, net: tuple[str, Any], on_done, progress, on_note) -> None:
+        self.work, self.net = work, net
+        self.on_done, self.progress, self.on_note = on_done, progress, on_note
+        self.reference = ray.put(replace(work, net=None, job=None))
+        #: By which frames are sent: another one once a node could not read them so.
+        self.way = Way.PATH
+        options = work.options
+        overlap = plan_shot(work, "window", None).overlap if options.strategy == "window" else 0
+        self.source = Sender(work.source, options.start, ray.put, keep=2 * overlap)
+        self.gt = work.gt and Sender(work.gt, options.start, ray.put)
+
+    def close(self) -> None:
+        with ExitStack() as stack:
+            for sender in filter(None, (self.source, self.gt)):
+                stack.callback(sender.close)
+
+    def must_be_in_order(self, shot: Shot) -> bool:
+        """Whether a shot can only be reached by decoding all before it: that is done once, here."""
+        return self.work.source.kind == "video" and shot.entry is None and shot.first > 0
+
+
+class _ShotTask(Task):
+    def __init__(self, shared: _Shared, shot: Shot) -> None:
+        self._shared, self._shot = shared, shot
+        self._in_order = shared.must_be_in_order(shot)
+        self._way = Way.FRAMES if self._in_order else Way.PATH
+        self._reported = 0.0
+        self.priority = _IN_ORDER - shot.first if self._in_order else shot.frames
+
+    def __str__(self) -> str:
+        start = self._shared.work.options.start
+        return f"frames {start + self._shot.start} to {start + self._shot.stop - 1}"
+
+    def arguments(self, stop: Event) -> tuple[ShotOrder]:
+        shared, shot = self._shared, self._shot
+        way = max(self._way, shared.way)
+        source = shared.source.send(shot.first, shot.frames, shot.entry, way, stop)
+        gt = shared.gt and shared.gt.send(shot.start, len(shot), None, shared.way, stop)
+        return (ShotOrder(shared.net, shared.reference, shot, source, gt, self._have()),)
+
+    def _have(self) -> dict[str, bytes]:
+        """What says which part of the shot is done; contributions count by being there."""
+        job, shot = self._shared.work.job, self._shot
+        segments = [*shot.segments(), *shot.joints]
+        files = [job.path / "records" / f"{frames.start:08d}.json" for frames in segments]
+        have = {path.relative_to(job.path).as_posix(): path.read_bytes() for path in files if path.exists()}
+        for frames in shot.joints:
+            have |= {f"joints/{path.name}": b"" for path in job.joints.glob(f"{frames.start:08d}.*")}
+        return have
+
+    def receive(self, kind: str, value: Any) -> bool:
+        shared = self._shared
+        if kind == "progress":
+            self._reported += value
+            shared.progress(value)
+        elif kind == "note":
+            shared.on_note(value)
+        elif kind == "files":
+            _keep(shared.work.job.path, value, shared.work.output.path)
+        elif kind == "way":
+            self._way = value
+            if value == Way.BYTES:  # as for all that come after it
+                shared.way = value
+            return True
+        elif kind == "done":
+            shared.on_done(self._shot)
+        return False
+
+    def lose(self) -> None:
+        self._shared.progress(-self._reported)
+        self._reported = 0.0
+
+
+def _keep(folder: Path, files: dict[str, bytes], output: Path) -> None:
+    """Put files into the folder of a job, each whole, in their order."""
+    try:
+        for name, data in files.items():
+            with NewFile(folder / name) as file:
+                file.write(data)
+    except OSError as error:
+        raise MediaError(f"{output}: writing failed ({error.strerror}); free space") from error
