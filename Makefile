@@ -14,14 +14,18 @@ SIDE_BY_SIDE := -n $(JOBS) --maxprocesses 4 --dist worksteal
 
 # They start one cluster after the other.
 CLUSTER_TESTS := tests/cluster tests/restoration/test_on_cluster.py
+# Where `make app` finds and puts videos.
+ROOT ?= .
 
-.PHONY: help demo train-demo test test-slow test-cluster test-export test-full-host fuzz lint clean
+.PHONY: help app demo train-demo test test-app test-slow test-cluster test-export test-full-host fuzz lint clean
 
 help:
 	@echo "make demo       restore a real clip with official weights; results in work_dirs/demo"
+	@echo "make app        open a page in the browser: previews of your own footage, a queue of jobs; ROOT=FOLDER says where it is"
 	@echo "make train-demo train a small network on real clips, on a CPU (5 minutes); results in work_dirs/train_demo"
 	@echo "make test       run the tests (minutes); make test-slow runs the slow ones as well"
 	@echo "make test-cluster run the tests on Ray clusters that they start on this machine (minutes)"
+	@echo "make test-app   install Gradio and Playwright into .venv and run the tests of the page; Chromium has to be there"
 	@echo "make test-export  install onnx and onnxruntime into .venv and run the tests of the export"
 	@echo "make test-full-host  run those that MMagic's host matters to beside compiled mmcv, torchvision, diffusers and all"
 	@echo "                that MMagic imports, in .venv-full (MMCV_WHEEL=FILE, or compiles mmcv: 21 minutes)"
@@ -29,6 +33,9 @@ help:
 	@echo "make lint       check the style"
 	@echo "make clean      remove .venv, .venv-full and the demos' results"
 	@echo "PYTHON=python3.12 make ... uses another Python, 3.10 to 3.12"
+
+app: .venv/app
+	$(BIN)/python -m vsr_plugin app --open --root "$(ROOT)"
 
 demo: .venv/ready
 	$(BIN)/python tools/demo.py
@@ -40,10 +47,14 @@ test: .venv/ready
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-slow: .venv/ready
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not cluster"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not cluster and not browser"
 
 test-cluster: .venv/ready
 	$(BIN)/python -m pytest -m "cluster or not cluster" $(CLUSTER_TESTS)
+
+test-app: .venv/app
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/app-test.txt
+	$(BIN)/python -m pytest tests/app -m "browser or not browser"
 
 test-export: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/export.txt
@@ -72,6 +83,10 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/no-deps.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	$(BIN)/python -m vsr_plugin env
+	@touch $@
+
+.venv/app: .venv/ready requirements/app.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/app.txt
 	@touch $@
 
 .venv-full/ready: requirements/full-host.txt requirements/no-deps.txt requirements/dev.txt setup.py

@@ -45,6 +45,7 @@ setup(
     packages=find_packages(include=["vsr_plugin", "vsr_plugin.*"]),
     package_data={
         "vsr_plugin.acceleration.cuda.kernels": ["*.cu"],
+        "vsr_plugin.app": ["*.css", "*.js"],
         "vsr_plugin.weights": ["*.safetensors"],
     },
     python_requires=">=3.10",
@@ -54,6 +55,8 @@ setup(
         "cpu": ["llvmlite>=0.45"],
         # Hands shots and trainings to several machines.
         "cluster": ["ray>=2.50"],
+        # The page in the browser is Gradio's, which needs a Pillow of before 13.
+        "app": ["gradio>=6.31,<7", "pillow<13"],
     },
     entry_points={"console_scripts": ["vsr-plugin = vsr_plugin.__main__:main"]},
     cmdclass={"build_py": BuildWithConfigs},

@@ -10,6 +10,7 @@ from vsr_plugin.cli.command import run
 #: Modules of :mod:`vsr_plugin.cli`, each imported when its command is run.
 COMMANDS = {
     "restore": "upscale a video or a folder of images",
+    "app": "open a page in the browser: previews, estimates, a queue of jobs",
     "train": "train an experiment, by the name of its config",
     "test": "score weights on the test sets of an experiment",
     "prepare": "make a data set ready for training",

@@ -64,6 +64,17 @@ class Roots:
             "with another --root"
         )
 
+    def resolve_media(self, name: str) -> Path:
+        """The video or image of a name; see :meth:`resolve`.
+
+        Raises:
+            MediaError: it is outside the folders, hidden, or by its name neither video nor image.
+        """
+        path = self.resolve(name)
+        if path.suffix.lower() not in (*_READ_SUFFIXES, *IMAGE_SUFFIXES):
+            raise MediaError(f"{name}: is neither video nor image; choose another file")
+        return path
+
     def name(self, path: Path) -> str:
         """What the page calls a file: its place below the first folder, or the whole path elsewhere."""
         return str(path.relative_to(self.first)) if path.is_relative_to(self.first) else str(path)

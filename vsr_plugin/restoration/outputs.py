@@ -37,14 +37,15 @@ def pair_outputs(inputs: Sequence[str], output: str) -> list[tuple[str, str]]:
             raise MediaError(f"{output}: cannot be made ({error.strerror}); make the folder first") from error
     pairs: dict[str, str] = {}
     for path in inputs:
-        target = os.fspath(folder / _name(Path(path)))
+        target = os.fspath(folder / usual_name(Path(path)))
         if target in pairs:
             raise MediaError(f"{pairs[target]} and {path} would both become {target}; rename one or do them apart")
         pairs[target] = path
     return [(path, target) for target, path in pairs.items()]
 
 
-def _name(path: Path) -> str:
+def usual_name(path: Path) -> str:
+    """What an output in another folder is called: as the input, with a video's extension only if it can be written."""
     resolved = path.resolve()
     suffix = resolved.suffix.lower()
     if resolved.is_dir():
