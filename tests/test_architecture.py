@@ -3,7 +3,10 @@
 import ast
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
+
+import pytest
 
 PACKAGE = Path(__file__).parents[1] / "vsr_plugin"
 
@@ -108,3 +111,20 @@ def test_no_folder_is_a_drawer():
         str(folder.relative_to(PACKAGE.parent)): len([*folder.glob("*.py"), *folder.glob("*.cu")]) for folder in folders
     }
     assert {folder: count for folder, count in counts.items() if count > MOST_FILES} == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vsr_plugin.inference.RestoreOptions",
+        "vsr_plugin.inference.restore_video",
+        "vsr_plugin.media.Encoding",
+        "vsr_plugin.media.image_file.read_header",
+        "vsr_plugin.media.image_file.read_image",
+        "vsr_plugin.media.open_source",
+        "vsr_plugin.weights.load_net",
+    ],
+)
+def test_scripts_of_others_find_what_they_import(name):
+    module, _, member = name.rpartition(".")
+    assert callable(getattr(import_module(module), member))

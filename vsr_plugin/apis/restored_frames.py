@@ -12,7 +12,7 @@ from types import TracebackType
 import numpy as np
 
 from vsr_plugin.media import open_source
-from vsr_plugin.media.images.image_file import read_image
+from vsr_plugin.media.image_file import read_image
 
 
 class RestoredFrames(Sequence[np.ndarray]):

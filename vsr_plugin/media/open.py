@@ -13,8 +13,7 @@ from vsr_plugin.media.encoding import Encoding
 from vsr_plugin.media.images.animation import AnimationSource, is_animated
 from vsr_plugin.media.images.image_folder import IMAGE_SUFFIXES, ImageFolderSource
 from vsr_plugin.media.images.image_segments import PNGFile, PNGSegments
-from vsr_plugin.media.segmented import SegmentedOutput
-from vsr_plugin.media.sink import FrameSink, scaled_size
+from vsr_plugin.media.segmented import FrameSink, SegmentedOutput
 from vsr_plugin.media.source import FrameSource
 from vsr_plugin.media.video_reader import VideoSource
 from vsr_plugin.media.video_segments import VideoSegments
@@ -67,6 +66,16 @@ def open_source(
             return AnimationSource(source)
         return ImageFolderSource(source)
     return VideoSource(source, assume_matrix=assume_matrix, deinterlace=deinterlace, frame_rate=frame_rate)
+
+
+def scaled_size(source: FrameSource, scale: int | Fraction) -> tuple[int, int]:
+    """Return rows and columns of the output; raises ``ValueError`` where they are not whole."""
+    if scale <= 0:
+        raise ValueError(f"scale must be positive, got {scale}")
+    height, width = source.height * scale, source.width * scale
+    if int(height) != height or int(width) != width:
+        raise ValueError(f"scale {scale} makes no whole pixels of {source.width}x{source.height}")
+    return int(height), int(width)
 
 
 def open_sink(

@@ -1,17 +1,19 @@
 """Results made of segments: runs of frames encoded apart, in any order and by any process, then joined.
 
 What a segment holds depends on its frames and the settings alone, so the joined result does too. A file that is written
-in one go is one segment, see :class:`vsr_plugin.media.sink.FrameSink`.
+in one go is one segment, see :class:`FrameSink`.
 """
 
 from __future__ import annotations
 
 import copy
+import shutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vsr_plugin.errors import MediaError
+from vsr_plugin.files import make_working_folder
 from vsr_plugin.media.source import Frame, FrameSource, Notes
 from vsr_plugin.media.video_file import MEDIA_FAULTS, reason
 
@@ -43,7 +45,7 @@ class SegmentWriter(ABC):
         self.segment = Segment(first)
 
     def write(self, frame: Frame) -> None:
-        """Write an upscaled frame; see :meth:`vsr_plugin.media.sink.FrameSink.write`.
+        """Write an upscaled frame; see :meth:`FrameSink.write`.
 
         Raises:
             MediaError: the disk is full, or the encoder fails.
@@ -169,3 +171,65 @@ class SegmentedOutput(ABC):
         return MediaError(
             f"{self.path}: writing failed at frame {index} ({reason(error)}); nothing is left there, {way}"
         )
+
+
+class FrameSink:
+    """Takes frames one by one; the result appears under its final name when ``with`` ends well.
+
+    Meanwhile it is the one segment of an output in a hidden working folder. On any exception, ``KeyboardInterrupt``
+    included, nothing appears and what was written is removed.
+
+    Attributes:
+        path: The output.
+        kind: ``'video'`` or ``'folder'``.
+        notes: Lines worth telling a person; complete when ``with`` has ended.
+        num_written: Frames taken so far.
+        folder: Hidden, on the output's disk, and removed at the end: a place for other unfinished things as well.
+    """
+
+    def __init__(self, output: SegmentedOutput) -> None:
+        """Raises ``MediaError`` if the output cannot be made, see :meth:`SegmentedOutput.prepare`."""
+        self.path, self.kind, self.notes = output.path, output.kind, output.notes
+        self.num_written, self.folder = 0, output.folder
+        self._output = output
+        self._writer: SegmentWriter | None = None
+        make_working_folder(self.folder, output.path)
+        try:
+            output.prepare()
+        except BaseException:
+            self.discard()
+            raise
+
+    def write(self, frame: Frame) -> None:
+        """Write an upscaled frame, ``(h * scale, w * scale, 3)``, as the source would show it.
+
+        Args:
+            frame: ``pts``, ``duration``, ``name``, ``grey`` and (upscaled) ``alpha`` copied from
+                the frame it was made from.
+
+        Raises:
+            MediaError: the disk is full, or the encoder fails.
+            ValueError: the shape or the dtype is not what the sink was opened for.
+        """
+        if self._writer is None:
+            self._writer = self._output.open_segment(0, frame.pts)
+        self._writer.write(frame)
+        self.num_written += 1
+
+    def discard(self) -> None:
+        """Close everything and remove what was written; also called by a ``with`` that fails."""
+        if self._writer is not None:
+            self._writer.discard()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> FrameSink:
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
+        try:
+            if exc_type is None:
+                if self._writer is None:
+                    raise MediaError(f"{self.path}: no frame was written; nothing is left there")
+                self._output.finish([self._writer.commit()])
+        finally:
+            self.discard()

@@ -11,7 +11,7 @@ import numpy as np
 from vsr_plugin.data.clips.clip import Clip, Window
 from vsr_plugin.errors import DataError, MediaError
 from vsr_plugin.media import IMAGE_SUFFIXES, natural_key
-from vsr_plugin.media.images.image_file import read_header
+from vsr_plugin.media.image_file import read_header
 from vsr_plugin.media.images.image_folder import find_gap
 from vsr_plugin.ops.frames import to_uint8
 

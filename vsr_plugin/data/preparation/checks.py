@@ -13,7 +13,7 @@ from vsr_plugin.data.clips import Clip, ImageClip
 from vsr_plugin.data.preparation.processes import Tick
 from vsr_plugin.data.preparation.sets import SetClip
 from vsr_plugin.errors import DataError, MediaError
-from vsr_plugin.media.images.image_file import read_header
+from vsr_plugin.media.image_file import read_header
 
 SCALE = 4
 

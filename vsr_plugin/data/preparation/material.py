@@ -21,7 +21,7 @@ from vsr_plugin.data.clips.image_clip import is_image
 from vsr_plugin.data.clips.packed import PackedWriter
 from vsr_plugin.data.clips.video import frames_in_order
 from vsr_plugin.errors import DataError, MediaError
-from vsr_plugin.media.images.image_file import read_image
+from vsr_plugin.media.image_file import read_image
 from vsr_plugin.ops.frames import to_uint8
 from vsr_plugin.ops.resize import bicubic_downsample
 

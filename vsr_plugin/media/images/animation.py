@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from vsr_plugin.media.colour import IMAGE_COLOUR
-from vsr_plugin.media.images.image_file import IMAGE_FAULTS, open_image, unreadable
+from vsr_plugin.media.image_file import IMAGE_FAULTS, open_image, unreadable
 from vsr_plugin.media.source import Entry, Frame, FrameSource
 
 _FORMATS = ("PNG", "WEBP")

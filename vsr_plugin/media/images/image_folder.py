@@ -12,7 +12,7 @@ import numpy as np
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.colour import IMAGE_COLOUR, MATRIX_BT2020, PRIMARIES_BT2020, Colour
-from vsr_plugin.media.images.image_file import read_header, read_image
+from vsr_plugin.media.image_file import read_header, read_image
 from vsr_plugin.media.source import Entry, Frame, FrameSource
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")

@@ -10,7 +10,7 @@ import numpy as np
 from vsr_plugin.errors import MediaError
 from vsr_plugin.files import PartialFile, PartialFolder, sync
 from vsr_plugin.media.colour import PRIMARIES_BT2020, TRANSFER_HDR, UNSPECIFIED
-from vsr_plugin.media.images.image_file import code_points_chunk, encode_png, profile_chunk
+from vsr_plugin.media.image_file import code_points_chunk, encode_png, profile_chunk
 from vsr_plugin.media.images.image_folder import ImageFolderSource
 from vsr_plugin.media.segmented import Segment, SegmentedOutput, SegmentWriter
 from vsr_plugin.media.source import Frame, FrameSource
