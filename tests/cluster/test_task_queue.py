@@ -10,7 +10,6 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from local_cluster import local_cluster
 
 from vsr_plugin.errors import VSRError
 
@@ -19,6 +18,7 @@ pytestmark = pytest.mark.cluster
 
 from vsr_plugin.cluster import node  # noqa: E402
 from vsr_plugin.cluster.connection import Cluster  # noqa: E402
+from vsr_plugin.cluster.local import local_cluster  # noqa: E402
 from vsr_plugin.cluster.tasks import MOST_ATTEMPTS, Task, TaskQueue  # noqa: E402
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from local_cluster import local_cluster
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.models import BasicVSRNet
@@ -36,6 +35,8 @@ def net():
 
 @pytest.fixture(scope="module")
 def running():
+    from vsr_plugin.cluster.local import local_cluster
+
     with local_cluster(nodes=2) as cluster:
         yield cluster
 

@@ -1,6 +1,6 @@
 """Measure against MMagic: `speed`, `train`, `data`.
 
-Ours alone: `profile`, `film`; and in dB `windows` (their cost), `drift`, `sizes`, `interlaced`, `footage`.
+Ours alone: `profile`, `film`, `cluster`; and in dB `windows` (their cost), `drift`, `sizes`, `interlaced`, `footage`.
 """
 
 import argparse
@@ -41,6 +41,7 @@ from vsr_plugin.media import Encoding
 from vsr_plugin.models.cleaning.shipped import clean_by
 from vsr_plugin.models.propagation.forgetting import with_forgetting
 from vsr_plugin.report import table_lines
+from vsr_plugin.settings import memory_size, positive
 from vsr_plugin.weights import load_net
 
 
@@ -221,6 +222,16 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
     part.add_argument("--cold", type=int, default=5, metavar="N", help="samples with everything out of the page cache")
     part.add_argument("--folder", type=Path, help="where the data are made for the time being (default: system's)")
     part.add_argument("--json", type=Path, metavar="PATH", help="write all figures to this file")
+
+    part = commands.add_parser(
+        "cluster", help="use of a Ray cluster's workers, with stand-ins for the network", formatter_class=defaults
+    )
+    part.add_argument("--workers", nargs="+", type=positive, default=[1, 2, 4, 8], metavar="N", help="at a time")
+    part.add_argument("--tasks", type=positive, default=64, metavar="N", help="of one length")
+    part.add_argument("--seconds", type=float, default=1.0, metavar="S", help="that length")
+    part.add_argument("--shots", type=positive, default=2000, metavar="N", help="of a film with a few long shots")
+    part.add_argument("--shot-seconds", type=float, default=0.3, metavar="S", help="for each of them, on average")
+    part.add_argument("--back", type=memory_size, default="2M", metavar="SIZE", help="of an encoded segment")
     return parser.parse_args(arguments)
 
 
@@ -298,6 +309,16 @@ def run_film(args: argparse.Namespace) -> None:
     print(film.table(costs))
     if args.json:
         args.json.write_text(as_json(costs, machine, setting, "one run of each, after one of 8 frames"))
+
+
+def run_cluster(args: argparse.Namespace) -> None:
+    from vsr_plugin.benchmarks import cluster  # which needs Ray
+
+    machine = describe_machine("cpu", threads=0)
+    print(*(f"{key}: {value}" for key, value in machine.items()), "", sep="\n")
+    load = cluster.Load(args.tasks, args.seconds, args.shots, args.shot_seconds, args.back)
+    uses = list(cluster.measure(args.workers, load, lambda line: print(line, file=sys.stderr)))
+    print(cluster.table(uses))
 
 
 def run_windows(args: argparse.Namespace) -> None:
@@ -427,6 +448,6 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     args = parse_args(arguments, prog)
     commands = dict(
         speed=run_speed, train=run_train, profile=run_profile, windows=run_windows, drift=run_drift, sizes=run_sizes,
-        interlaced=run_interlaced, footage=run_footage, data=run_data, film=run_film,
+        interlaced=run_interlaced, footage=run_footage, data=run_data, film=run_film, cluster=run_cluster,
     )  # fmt: skip
     commands[args.command](args)

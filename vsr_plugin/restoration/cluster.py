@@ -156,7 +156,7 @@ class _ShotTask(Task):
         elif kind == "note":
             shared.on_note(value)
         elif kind == "files":
-            _keep(shared.work.job.path, value, shared.work.output.path)
+            keep_files(shared.work.job.path, value, shared.work.output.path)
         elif kind == "way":
             self._way = value
             if value == Way.BYTES:  # as for all that come after it
@@ -171,7 +171,7 @@ class _ShotTask(Task):
         self._reported = 0.0
 
 
-def _keep(folder: Path, files: dict[str, bytes], output: Path) -> None:
+def keep_files(folder: Path, files: dict[str, bytes], output: Path) -> None:
     """Put files into the folder of a job, each whole, in their order."""
     try:
         for name, data in files.items():

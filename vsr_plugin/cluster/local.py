@@ -1,32 +1,31 @@
-"""A Ray cluster on this machine: a head that takes no tasks, and nodes of one core that come and go."""
+"""A Ray cluster on this machine, for tests and measurements: a head that takes no tasks, and nodes that come and go."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+from vsr_plugin.cluster import connection  # noqa: F401 (sets what Ray reads when it is imported)
+
+from ray.cluster_utils import Cluster  # isort: skip
+
 #: On the loopback network; Ray takes 127.0.0.1 for the name of another address of the machine.
 _PLACE = dict(node_ip_address="127.0.0.2", object_store_memory=80 * 2**20)
 
 
 @contextmanager
-def local_cluster(nodes: int = 2) -> Iterator[SimpleNamespace]:
-    """Yield ``address``, ``add()`` that returns a node, and ``kill(node)``."""
-    # Sets what Ray reads when it is imported.
-    from vsr_plugin.cluster.connection import Cluster  # noqa: F401
-    from ray.cluster_utils import Cluster as RayCluster  # isort: skip
-
+def local_cluster(nodes: int = 1, cpus: int = 1) -> Iterator[SimpleNamespace]:
+    """Yield ``address``, ``nodes`` with so many cores each, ``add()`` that returns another, and ``kill(node)``."""
     folder = tempfile.mkdtemp(prefix="ray_", dir="/tmp")  # sockets have short names only
-    cluster = RayCluster()
+    cluster = Cluster()
     try:
         cluster.add_node(num_cpus=0, include_dashboard=False, temp_dir=folder, **_PLACE)
 
         def add() -> object:
-            return cluster.add_node(num_cpus=1, **_PLACE)
+            return cluster.add_node(num_cpus=cpus, **_PLACE)
 
         yield SimpleNamespace(
             address=cluster.address,
@@ -37,4 +36,3 @@ def local_cluster(nodes: int = 2) -> Iterator[SimpleNamespace]:
     finally:
         cluster.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
-        os.environ.pop("RAY_ADDRESS", None)
