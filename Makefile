@@ -13,7 +13,8 @@ MINUTES ?= 60
 SIDE_BY_SIDE := -n $(JOBS) --maxprocesses 4 --dist worksteal
 
 # They start one cluster after the other.
-CLUSTER_TESTS := tests/cluster tests/restoration/test_on_cluster.py tests/benchmarks/test_cluster_use.py
+CLUSTER_TESTS := tests/cluster tests/restoration/test_on_cluster.py tests/studies/test_study_on_cluster.py \
+	tests/benchmarks/test_cluster_use.py
 # Where `make app` finds and puts videos.
 ROOT ?= .
 

@@ -145,6 +145,17 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Write files by their names below a folder, in their order, each whole in one step and on the disk then.
+
+    Raises:
+        OSError: the disk is full or fails, or a folder is not there.
+    """
+    for name, data in files.items():
+        with NewFile(folder / name) as file:
+            file.write(data)
+
+
 @contextmanager
 def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep other processes that ask for the same out of a folder; the lock of one that was killed is gone with it.

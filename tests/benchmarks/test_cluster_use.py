@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("ray")
 
-from vsr_plugin.benchmarks.cluster import ClusterUse, film_lengths  # noqa: E402
+from vsr_plugin.benchmarks.cluster import ClusterUse, film_lengths
 
 
 def test_a_film_has_many_short_shots_and_a_few_long_ones():

@@ -249,7 +249,7 @@ def test_the_command(running, clip, tmp_path, run_tool, official):
     small = ["--weights", official, "--num-frames", 3]
     status, out, err = run_tool("restore_video", clip, two, *small, "--cluster", running.address)
     assert (status, two.exists()) == (0, True), err
-    assert f"on the cluster at {running.address} (2 shots at a time, 1 core each)" in out
+    assert f"on the cluster at {running.address} (2 at a time, 1 core each)" in out
     one = tmp_path / "one.mp4"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -20,8 +20,8 @@ from vsr_plugin.cluster.connection import Cluster
 from vsr_plugin.cluster.local import local_cluster
 from vsr_plugin.cluster.node import Send
 from vsr_plugin.cluster.tasks import Task, TaskQueue
+from vsr_plugin.files import write_files
 from vsr_plugin.report import table_text
-from vsr_plugin.restoration.cluster import keep_files
 
 #: Spread of the lengths of shots: of a normal distribution of their logarithms.
 _SIGMA = 1.2
@@ -51,7 +51,7 @@ class _StandIn(Task):
 
     def receive(self, kind: str, value: Any) -> bool:
         if kind == "files":
-            keep_files(self._folder, value, self._folder)
+            write_files(self._folder, value)
         return False
 
     def lose(self) -> None:

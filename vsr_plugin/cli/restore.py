@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from vsr_plugin.cli.command import HelpFormatter, print_error
 from vsr_plugin.defaults import PROGRESS, USUAL_WEIGHTS
 from vsr_plugin.errors import VSRError, give_hint
-from vsr_plugin.restoration.options import SPEED, ClusterOptions, RestoreOptions, expected_frames
+from vsr_plugin.restoration.options import SPEED, ClusterOptions, RestoreOptions, check_cluster, expected_frames
 from vsr_plugin.settings import add_settings, from_arguments, natural
 
 # What computes is imported by what uses it, since PyTorch takes a second, and the help needs none.
@@ -91,14 +91,9 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
         help="how progress is shown: a bar, or for programs a line of JSON about twice a second on standard output",
     )
     args = parser.parse_args(arguments)
-    if args.cluster and (args.devices or args.device != "auto"):
-        parser.error(
-            "argument --cluster: not with --device or --devices; --task-gpus and --task-cpus say what computes"
-        )
+    check_cluster(parser, args, "device", "devices")
     if args.cluster and (args.preview is not None or args.estimate):
         parser.error("argument --cluster: --preview and --estimate are done by this machine; leave it out of them")
-    if not args.cluster and (args.task_gpus, args.task_cpus) != (None, None):
-        parser.error("arguments --task-gpus and --task-cpus: they are for --cluster")
     for option in ("window", "overlap"):
         if getattr(args, option) is not None and args.strategy != "window":
             parser.error(f"argument --{option}: it is for --strategy window, which it does not choose by itself")

@@ -9,9 +9,10 @@ from vsr_plugin.cli.command import HelpFormatter
 from vsr_plugin.errors import VSRError
 from vsr_plugin.ops.device import pick_device
 from vsr_plugin.progress import part_progress
-from vsr_plugin.settings import positive
+from vsr_plugin.restoration.options import ClusterOptions, check_cluster
+from vsr_plugin.settings import add_settings, positive
 from vsr_plugin.studies import STUDIES, Outcome, Study, StudyOptions, run_study
-from vsr_plugin.studies.run import markdown_table
+from vsr_plugin.studies.run import Measure, markdown_table, measure_here
 
 ALL = "all"
 
@@ -62,7 +63,10 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
     )
     training.add_argument("--seeds", type=positive, default=3, metavar="N", help="trainings of every network")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto for a GPU if there is one")
-    return parser.parse_args(arguments)
+    add_settings(parser, ClusterOptions)
+    args = parser.parse_args(arguments)
+    check_cluster(parser, args, "device")
+    return args
 
 
 def choose(names: list[str]) -> list[type[Study]]:
@@ -98,7 +102,7 @@ def read_options(args: argparse.Namespace) -> StudyOptions:
         frames=args.frames,
         size=args.size,
         weights=args.weights,
-        device=pick_device(args.device),
+        device=pick_device("cpu" if args.cluster else args.device),
         train_clips=None if args.train_clips is None else tuple(args.train_clips),
         steps=args.steps,
         seeds=args.seeds,
@@ -106,7 +110,7 @@ def read_options(args: argparse.Namespace) -> StudyOptions:
     )
 
 
-def run_with_progress(study: Study, fresh: bool) -> Outcome:
+def run_with_progress(study: Study, fresh: bool, measure: Measure) -> Outcome:
     with ExitStack() as stack:
         bars = []
         return run_study(
@@ -115,6 +119,7 @@ def run_with_progress(study: Study, fresh: bool) -> Outcome:
             on_begin=lambda count: bars.append(stack.enter_context(part_progress(count))),
             on_part=lambda part: bars[0].set_description(part.label),
             progress=lambda fraction: bars[0].update(fraction),
+            measure=measure,
         )
 
 
@@ -123,10 +128,23 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     chosen = choose(args.studies)
     check_weights(args.weights, chosen)
     options = read_options(args)
+    with ExitStack() as stack:
+        measure = measure_here
+        if args.cluster:
+            from vsr_plugin.cluster.connection import Cluster
+            from vsr_plugin.studies.cluster import PartsOnCluster
+
+            cluster = stack.enter_context(Cluster(args.cluster, gpus=args.task_gpus, cpus=args.task_cpus))
+            measure = PartsOnCluster(cluster)
+            print(f"on {cluster}")
+        run_studies(args, chosen, options, measure)
+
+
+def run_studies(args: argparse.Namespace, chosen: list[type[Study]], options: StudyOptions, measure: Measure) -> None:
     for study_class in chosen:
         study = study_class(options, args.out / study_class.name)
         print(f"\n{study.title}", flush=True)
-        outcome = run_with_progress(study, args.fresh)
+        outcome = run_with_progress(study, args.fresh, measure)
         print(markdown_table(outcome.report.table))
         print(*(f"- {line}" for line in outcome.report.findings), sep="\n")
         print(*(f"protocol: {line}" for line in outcome.report.protocol), sep="\n")

@@ -89,6 +89,10 @@ class Cluster:
             self._takes["runtime_env"] = _SEES_ALL_GPUS
         self._versions = ray.put(versions())
 
+    def __str__(self) -> str:
+        each = f"{self.gpus:g} GPU{'s' * (self.gpus > 1)}" if self.gpus else f"{self.cpus} core{'s' * (self.cpus > 1)}"
+        return f"the cluster at {self.address} ({self.slots()} at a time, {each} each)"
+
     def __enter__(self) -> Cluster:
         return self
 

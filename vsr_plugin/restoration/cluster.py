@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
@@ -16,7 +15,7 @@ from vsr_plugin.acceleration.precision import feature_dtype
 from vsr_plugin.cluster.connection import Cluster
 from vsr_plugin.cluster.tasks import Task, TaskQueue
 from vsr_plugin.errors import MediaError
-from vsr_plugin.files import NewFile
+from vsr_plugin.files import write_files
 from vsr_plugin.restoration import fingerprint
 from vsr_plugin.restoration.cluster_task import ShotOrder, restore_shot
 from vsr_plugin.restoration.executors import Executor
@@ -63,9 +62,7 @@ class OnCluster(Executor):
         self._cluster.close()
 
     def __str__(self) -> str:
-        gpus, cpus = self._cluster.gpus, self._cluster.cpus
-        each = f"{gpus:g} GPU{'s' * (gpus > 1)}" if gpus else f"{cpus} core{'s' * (cpus > 1)}"
-        return f"the cluster at {self._cluster.address} ({self.workers} shots at a time, {each} each)"
+        return str(self._cluster)
 
     def default_budget(self, net: nn.Module) -> int:
         """See :meth:`Executor.default_budget`; that of the node which has least."""
@@ -156,7 +153,11 @@ class _ShotTask(Task):
         elif kind == "note":
             shared.on_note(value)
         elif kind == "files":
-            keep_files(shared.work.job.path, value, shared.work.output.path)
+            try:
+                write_files(shared.work.job.path, value)
+            except OSError as error:
+                output = shared.work.output.path
+                raise MediaError(f"{output}: writing failed ({error.strerror}); free space") from error
         elif kind == "way":
             self._way = value
             if value == Way.BYTES:  # as for all that come after it
@@ -169,13 +170,3 @@ class _ShotTask(Task):
     def lose(self) -> None:
         self._shared.progress(-self._reported)
         self._reported = 0.0
-
-
-def keep_files(folder: Path, files: dict[str, bytes], output: Path) -> None:
-    """Put files into the folder of a job, each whole, in their order."""
-    try:
-        for name, data in files.items():
-            with NewFile(folder / name) as file:
-                file.write(data)
-    except OSError as error:
-        raise MediaError(f"{output}: writing failed ({error.strerror}); free space") from error

@@ -30,6 +30,8 @@ from vsr_plugin.settings import (
 )
 
 if TYPE_CHECKING:
+    import argparse
+
     from vsr_plugin.evaluation import Protocol
     from vsr_plugin.inference.output_size import OutputSize
 
@@ -272,6 +274,21 @@ class ClusterOptions:
         metavar="N",
         parse=positive,
     )
+
+
+def check_cluster(parser: argparse.ArgumentParser, args: argparse.Namespace, *devices: str) -> None:
+    """End the command if what is said of a cluster does not go together.
+
+    Args:
+        parser: of the command.
+        args: what it was given.
+        devices: names of the arguments that say where this machine computes.
+    """
+    if args.cluster and any(getattr(args, name) not in (None, "auto") for name in devices):
+        options = " or ".join(f"--{name}" for name in devices)
+        parser.error(f"argument --cluster: not with {options}; --task-gpus and --task-cpus say what computes")
+    if not args.cluster and (args.task_gpus, args.task_cpus) != (None, None):
+        parser.error("arguments --task-gpus and --task-cpus: they are for --cluster")
 
 
 def expected_frames(source: FrameSource, options: RestoreOptions) -> int | None:

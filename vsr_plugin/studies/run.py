@@ -49,6 +49,39 @@ class _PartProgress:
         self._progress(fraction)
 
 
+#: Measures parts of a study; see :func:`measure_here`.
+Measure = Callable[
+    [Study, Sequence[Part], Callable[[Part], None], Callable[[float], None], Callable[[Part, dict[str, Any]], None]],
+    None,
+]
+
+
+def measure_here(
+    study: Study,
+    parts: Sequence[Part],
+    on_part: Callable[[Part], None],
+    progress: Callable[[float], None],
+    keep: Callable[[Part, dict[str, Any]], None],
+) -> None:
+    """Measure parts one after the other in this process.
+
+    Args:
+        study: the study, whose ``parts`` was called.
+        parts: those of them that are to be measured.
+        on_part: called before each.
+        progress: called with the fraction of a part that was done since the last call.
+        keep: called with each part and its result.
+
+    Raises:
+        VSRError: a part fails.
+    """
+    for part in parts:
+        on_part(part)
+        tell = _PartProgress(progress)
+        keep(part, study.measure(part, tell))
+        tell(1.0)  # whatever the part has told of itself
+
+
 def run_study(
     study: Study,
     *,
@@ -56,6 +89,7 @@ def run_study(
     on_begin: Callable[[int], None] = lambda count: None,
     on_part: Callable[[Part], None] = lambda part: None,
     progress: Callable[[float], None] = lambda fraction: None,
+    measure: Measure = measure_here,
 ) -> Outcome:
     """Measure the parts of a study and write its report into the study's folder.
 
@@ -68,6 +102,7 @@ def run_study(
         on_begin: called with the number of parts that are to be measured.
         on_part: called before each of them.
         progress: called with the fraction of a part that was done since the last call.
+        measure: measures the parts, by default one after the other in this process.
 
     Raises:
         VSRError: an option cannot be used, or a part fails; what was measured before it is kept.
@@ -76,15 +111,17 @@ def run_study(
     parts = study.parts()
     known = [None if fresh else records.get(part.settings) for part in parts]
     on_begin(known.count(None))
-    results = []
-    for part, result in zip(parts, known, strict=True):
-        if result is None:
-            on_part(part)
-            tell = _PartProgress(progress)
-            result = study.measure(part, tell)
-            records.put(part.settings, result)
-            tell(1.0)  # whatever the part has told of itself
-        results.append((part, result))
+    measured: dict[int, dict[str, Any]] = {}
+
+    def keep(part: Part, result: dict[str, Any]) -> None:
+        records.put(part.settings, result)
+        measured[id(part)] = result
+
+    missing = [part for part, result in zip(parts, known, strict=True) if result is None]
+    measure(study, missing, on_part, progress, keep)
+    results = [
+        (part, measured[id(part)] if result is None else result) for part, result in zip(parts, known, strict=True)
+    ]
     report = study.report(results)
     return Outcome(report, write_report(study, report, results, study.folder), len(known) - known.count(None))
 

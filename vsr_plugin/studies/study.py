@@ -161,6 +161,14 @@ class Study(ABC):
             Plain data for JSON.
         """
 
+    def keeps(self, part: Part) -> Path | None:
+        """The folder of what an interrupted measurement goes on from, below that of all studies; ``None`` for nothing.
+
+        Args:
+            part: one of :meth:`parts`.
+        """
+        return None
+
     @abstractmethod
     def report(self, results: Sequence[tuple[Part, dict[str, Any]]]) -> Report:
         """Bring the results of all parts together."""

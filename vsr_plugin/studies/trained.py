@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,6 +39,11 @@ class Variant:
     leaf: str
 
 
+def _own(part: Part) -> dict[str, Any]:
+    """The settings of a part's training."""
+    return {key: value for key, value in part.settings.items() if key not in ("variant", "measured")}
+
+
 def count_trained(model: dict[str, Any]) -> int:
     """Parameters of the network in a model's config that are trained."""
     model = MODELS.build(dict(model))
@@ -65,8 +71,11 @@ class TrainedStudy(Study):
 
     def measure(self, part: Part, progress: Callable[[float], None]) -> dict[str, Any]:
         """Train one variant with one seed, and restore what it is validated on."""
-        own = {key: value for key, value in part.settings.items() if key not in ("variant", "measured")}
-        return self._training.run(own, progress)
+        return self._training.run(_own(part), progress)
+
+    def keeps(self, part: Part) -> Path:
+        """The working folder of its training."""
+        return self._training.work_dir(_own(part))
 
     def report(self, results: Sequence[tuple[Part, dict[str, Any]]]) -> Report:
         """Mean and spread over the seeds, and whether the paper's order is seen."""

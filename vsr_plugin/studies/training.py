@@ -108,6 +108,12 @@ class Training:
                 f"{patch}x{patch} from them; make it at least {patch}x{patch}"
             )
 
+    def work_dir(self, settings: dict[str, Any]) -> Path:
+        """Where a training of these settings keeps its checkpoints."""
+        # By what is trained, so that studies whose leaves come to the same network share it.
+        shared = {key: value for key, value in settings.items() if key != "leaf"}
+        return self.folder / "runs" / hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:16]
+
     def run(self, settings: dict[str, Any], progress: Callable[[float], None]) -> dict[str, Any]:
         """Train, or go on with a training that was interrupted, or take what is finished.
 
@@ -121,10 +127,7 @@ class Training:
         Raises:
             TrainingError: the process failed; its log is named.
         """
-        # By what is trained, so that studies whose leaves come to the same network share it.
-        shared = {key: value for key, value in settings.items() if key != "leaf"}
-        digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:16]
-        work_dir = self.folder / "runs" / digest
+        work_dir = self.work_dir(settings)
         work_dir.mkdir(parents=True, exist_ok=True)
         checkpoint = work_dir / f"iter_{settings['steps']}.pth"
         begin = time.perf_counter()
@@ -155,11 +158,11 @@ class Training:
         log = work_dir / "log.txt"
         command = [sys.executable, "-m", "vsr_plugin", "train", config, "--work-dir", work_dir, "--resume"]
         path = os.pathsep.join(filter(None, (str(Path(vsr_plugin.__file__).parents[1]), os.environ.get("PYTHONPATH"))))
+        environment = os.environ | {"PYTHONPATH": path} | self._visible()
         with open(log, "a", encoding="utf-8") as output:
             process = subprocess.Popen(
-                list(map(os.fspath, command)),
-                stdout=output, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONPATH": path},
-            )  # fmt: skip
+                list(map(os.fspath, command)), stdout=output, stderr=subprocess.STDOUT, env=environment
+            )
             try:
                 _watch(process, work_dir, settings["steps"], progress)
             finally:
@@ -169,6 +172,14 @@ class Training:
             last = "".join(log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:])
             reason = last.removeprefix("error: ")
             raise TrainingError(f"training failed with status {process.returncode}: {reason} (log: {log})")
+
+    def _visible(self) -> dict[str, str]:
+        """What lets a training see the GPU that was chosen, and no other."""
+        index = self.options.device.index
+        if index is None:
+            return {}
+        here = os.environ.get("CUDA_VISIBLE_DEVICES")
+        return {"CUDA_VISIBLE_DEVICES": here.split(",")[index] if here else str(index)}
 
     def _config(self, settings: dict[str, Any], work_dir: Path) -> Config:
         cfg, steps = self.read(settings["leaf"]), settings["steps"]
