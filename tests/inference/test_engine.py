@@ -150,8 +150,11 @@ def test_the_first_sweep_is_not_repeated(either_net, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["BasicVSRNet", "IconVSRNet"])
-def test_memory_does_not_grow_with_the_length(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "sides"),
+    [("BasicVSRNet", 1), ("IconVSRNet", 1), ("BasicVSRPlusPlusNet", 1), ("BasicVSRPlusPlusNet", 4)],
+)
+def test_memory_does_not_grow_with_the_length(tmp_path, name, sides):
     import subprocess
     import sys
 
@@ -160,8 +163,10 @@ import resource, sys, tempfile, torch
 import vsr_plugin.models
 from vsr_plugin.inference import restore_frames
 torch.manual_seed(0)
-net = getattr(vsr_plugin.models, sys.argv[3])(mid_channels=16, num_blocks=1).eval()
-frames = (torch.rand(3, 96, 128) for _ in range(int(sys.argv[1])))
+sides = int(sys.argv[4])
+task = dict(is_low_res_input=False) if sides > 1 else {}
+net = getattr(vsr_plugin.models, sys.argv[3])(mid_channels=16, num_blocks=1, **task).eval()
+frames = (torch.rand(3, sides * 96, sides * 128) for _ in range(int(sys.argv[1])))
 for hr in restore_frames(net, frames, strategy='exact', work_dir=sys.argv[2]):
     pass
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
@@ -169,9 +174,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     peaks = [
         int(
             subprocess.run(
-                [sys.executable, "-c", script, str(t), tmp_path, name], capture_output=True, check=True
+                [sys.executable, "-c", script, str(t), tmp_path, name, str(sides)], capture_output=True, check=True
             ).stdout
         )
         for t in (50, 400)
     ]
+    print(f"{name}, sides {sides}: {peaks[0] / 1024:.0f} and {peaks[1] / 1024:.0f} MB")
     assert peaks[1] <= 1.1 * peaks[0]

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from variants import sequence
 
 from vsr_plugin.acceleration import accelerate, generic
+from vsr_plugin.acceleration.conversion import mixed
+from vsr_plugin.acceleration.cpu import components as cpu
 from vsr_plugin.errors import ComponentError
 from vsr_plugin.inference.tiling import MIN_TILE, tile_net
 from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet
@@ -133,6 +135,41 @@ def test_without_kernels_and_in_reduced_precision(
     found = fast(lrs)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, net(lrs), rtol=0, atol=tolerance)
+
+
+@KINDS
+@pytest.mark.parametrize("convert", [generic.convert, cpu.convert], ids=["generic", "cpu"])
+@torch.no_grad()
+def test_positions_are_float32_in_reduced_precision(is_low_res_input: bool, convert, randomise: Callable) -> None:
+    if convert is cpu.convert and not cpu.worthwhile(torch.bfloat16):
+        pytest.skip("this build of PyTorch has no fused operators")
+    net = randomise(small(is_low_res_input=is_low_res_input)).eval().requires_grad_(False)
+    fast, positions = convert(net, torch.bfloat16), []
+
+    class Seeing:
+        def warp(self, x: Tensor, flow: Tensor) -> Tensor:
+            positions.append(flow)
+            return super().warp(x, flow)
+
+    class SeeingLayers:
+        def deform(self, x: Tensor, displacements: Tensor, factors: Tensor) -> Tensor:
+            positions.append(displacements)
+            return super().deform(x, displacements, factors)
+
+    alignment = mixed(fast.deform_align, Seeing)
+    for name, layers in list(alignment.named_children()):
+        if convert is generic.convert:
+            setattr(alignment, name, mixed(layers, SeeingLayers))
+        else:
+            layers.deform_conv.register_forward_pre_hook(lambda _, given: positions.append(given[1]))
+    fast.deform_align = alignment
+    side = 1 if is_low_res_input else 4
+    fast(sequence(4, 12 * side, 14 * side))
+    # Of each sweep three steps, of which two warp a second state and the flow to it.
+    assert len(positions) == 4 * (3 + 3 + 2 * 2)
+    for position in positions:
+        assert position.dtype == torch.float32
+        assert not torch.equal(position, position.bfloat16().float()), "rounded before"
 
 
 @KINDS
