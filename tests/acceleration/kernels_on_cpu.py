@@ -60,15 +60,23 @@ def last_conv(x, packed, bias, frame, scale):
     return F.conv2d(x.float(), weight.float(), bias, padding=1) + base
 
 
-def deform_conv(x, guide, guide_bias, packed, bias):
+def deform_conv(x, guide, guide_bias, packed, bias, flow=None, reach=0.0):
     _check(x)
     assert guide.is_contiguous(memory_format=torch.channels_last)
+    n, c, h, w = x.shape
+    groups = guide.size(1) // 27
+    assert c % (8 * groups) == 0
     guide = guide.float() + guide_bias.view(1, -1, 1, 1)
-    weight = packed.view(9, 8, 8, 64).permute(3, 1, 2, 0).reshape(64, 64, 3, 3)
+    displacements, factors = guide.split((18 * groups, 9 * groups), dim=1)
+    if flow is not None:
+        assert flow.is_contiguous()
+        assert flow.dtype == torch.float32
+        states = flow.size(1) // 2
+        residues = reach * displacements.tanh().view(n, states, -1, 2, h, w)
+        displacements = (residues + flow.view(n, states, 1, 2, h, w).flip(3)).flatten(1, 3)
+    weight = packed.view(9, c // 8, 8, -1).permute(3, 1, 2, 0).reshape(-1, c, 3, 3)
     out = modulated_deform_conv2d(
-        *(x.float(), guide[:, :144], guide[:, 144:].sigmoid(), weight.float(), bias.float()),
-        padding=1,
-        deform_groups=8,
+        *(x.float(), displacements, factors.sigmoid(), weight.float(), bias.float()), padding=1, deform_groups=groups
     )
     return _rounded(out, x.dtype)
 

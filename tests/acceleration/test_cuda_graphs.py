@@ -6,12 +6,18 @@ from pretended_recording import lrs_of, recorded_net
 
 from vsr_plugin.acceleration.cuda.graphs import Recording, release_graphs, steps_unrecorded
 from vsr_plugin.inference.tiling import tile_net
-from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet
 
 
 @pytest.mark.parametrize(
     ("net_class", "arguments"),
-    [(BasicVSRNet, {}), (IconVSRNet, dict(keyframe_stride=3)), (BasicVSRNet, dict(alignment="none"))],
+    [
+        (BasicVSRNet, {}),
+        (IconVSRNet, dict(keyframe_stride=3)),
+        (BasicVSRNet, dict(alignment="none")),
+        (BasicVSRPlusPlusNet, {}),
+        (BasicVSRPlusPlusNet, dict(is_low_res_input=False)),
+    ],
 )
 @torch.no_grad()
 def test_replayed_steps_give_the_numbers_of_the_network(recorder, net_class, arguments):
@@ -26,10 +32,11 @@ def test_replayed_steps_give_the_numbers_of_the_network(recorder, net_class, arg
     with steps_unrecorded(net):
         expected = net(other)
     assert torch.equal(net(other), expected)
-    assert {"backward_step", "forward_step", "reconstruct"} <= set(recorder.recorded)
-    assert ("frame_feature" in recorder.recorded) == (net_class is IconVSRNet)
-    # Every kind once: with and without a state, at keyframes and between them.
-    assert len(recorder.recorded) <= 12
+    assert {f"{sweep.name}_step" for sweep in net.propagation.sweeps} <= set(recorder.recorded)
+    assert "reconstruct" in recorder.recorded
+    assert ("frame_feature" in recorder.recorded) == (net_class is not BasicVSRNet)
+    # Every kind once: with and without a state, at keyframes and between them; of BasicVSR++ with none, one and two.
+    assert len(recorder.recorded) <= (14 if net_class is BasicVSRPlusPlusNet else 12)
     assert recorder.replays > 3 * 9
 
 

@@ -16,7 +16,7 @@ from vsr_plugin.acceleration.cuda.kernel_components import FirstConvByParts
 from vsr_plugin.acceleration.fused_conv import FusedConv
 from vsr_plugin.benchmarks.inputs import load_sequence
 from vsr_plugin.inference.tiling import tile_net
-from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet
 from vsr_plugin.models.aggregation.pcd_alignment import PCDAlignment
 from vsr_plugin.models.alignment import ALIGNMENTS, FeatureAlignment
 from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
@@ -41,10 +41,10 @@ def by_kernels(monkeypatch):
 def _net(net_class, **arguments):
     torch.manual_seed(0)
     net = net_class(num_blocks=1, **arguments).eval()
-    if hasattr(net, "edvr"):
-        for name, parameter in net.edvr.named_parameters():
-            if "conv_offset" in name:
-                torch.nn.init.normal_(parameter, std=0.02 if parameter.dim() > 1 else 0.5)
+    for name, parameter in net.named_parameters():
+        # Of EDVR, and of deformable alignment the last of four.
+        if "conv_offset" in name and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.02 if parameter.dim() > 1 else 0.5)
     return net
 
 
@@ -81,6 +81,9 @@ NETS = {
     "x3, forgetting": (BasicVSRNet, dict(scale=3, forgetting=0.1)),
     "x8": (BasicVSRNet, dict(scale=8)),
     "iconvsr": (IconVSRNet, dict(keyframe_stride=2)),
+    "deformable alignment": (BasicVSRNet, dict(alignment="deformable")),
+    "basicvsr++": (BasicVSRPlusPlusNet, {}),
+    "basicvsr++, x1": (BasicVSRPlusPlusNet, dict(is_low_res_input=False)),
 }
 
 

@@ -191,7 +191,7 @@ def test_the_trial_compares_like_with_like(monkeypatch, dtype):
         monkeypatch.setattr(self_test, name, function, raising=False)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: types.SimpleNamespace(synchronize=lambda: None))
     tried = self_test.comparisons(torch.device("cpu"), dtype)
-    assert len(tried) == 11
+    assert len(tried) == 12
     for name, (got, right) in tried.items():
         assert got.shape == right.shape, name
         assert (got - right).abs().max() < self_test._TOLERANCE[dtype] * right.abs().max(), name

@@ -15,7 +15,7 @@ from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.transfers import Download
-from vsr_plugin.models import BasicVSRNet, IconVSRNet, SPyNet
+from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet, SPyNet
 
 pytestmark = [
     pytest.mark.gpu,
@@ -25,7 +25,11 @@ pytestmark = [
 
 def _net(net_class: type, mid_channels: int = 16, **arguments) -> torch.nn.Module:
     torch.manual_seed(0)
-    return net_class(mid_channels=mid_channels, num_blocks=2, **arguments).eval()
+    net = net_class(mid_channels=mid_channels, num_blocks=2, **arguments).eval()
+    for name, parameter in net.named_parameters():
+        if name.endswith("conv_offset.6.weight"):  # zeros at first: displacements would be the flow alone
+            torch.nn.init.normal_(parameter, std=1 / parameter[0].numel() ** 0.5)
+    return net
 
 
 def _lrs(t: int, h: int = 36, w: int = 44) -> torch.Tensor:
@@ -47,6 +51,9 @@ NETS = {
     "iconvsr": functools.partial(_net, IconVSRNet, keyframe_stride=3),
     "basicvsr of 64 channels": functools.partial(_net, BasicVSRNet, 64),
     "iconvsr of 64 channels": functools.partial(_net, IconVSRNet, 64, keyframe_stride=3),
+    "basicvsr_pp": functools.partial(_net, BasicVSRPlusPlusNet),
+    "basicvsr_pp of 64 channels": functools.partial(_net, BasicVSRPlusPlusNet, 64),
+    "basicvsr_pp of 64 channels, x1": functools.partial(_net, BasicVSRPlusPlusNet, 64, is_low_res_input=False),
 }
 
 
@@ -59,8 +66,10 @@ def test_recorded_steps_give_the_picture_of_the_cpu(name, precision, least):
     fast = accelerate(net.cuda(), precision=precision)
     for _ in range(3):
         assert _db(fast(_lrs(9).cuda()).cpu(), expected) > least
-    # Of BasicVSR the two branches at once, at the ends and between, and reconstruction.
-    assert len(fast.step_graphs._recordings) >= (3 if "basicvsr" in name else 5)
+    # Of BasicVSR the two branches at once, at the ends and between, and reconstruction; of BasicVSR++ features, and
+    # each sweep at its first step, at its second and later.
+    counts = dict(basicvsr=3, iconvsr=5, basicvsr_pp=14)
+    assert len(fast.step_graphs._recordings) >= counts[name.partition(" ")[0]]
     assert not fast.step_graphs.refusals
 
 

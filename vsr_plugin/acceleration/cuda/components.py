@@ -20,10 +20,12 @@ from vsr_plugin.acceleration.cuda.kernel_components import (
     KernelWarp,
     UpsamplingByKernels,
     enlarge_by_kernel,
+    guided_deform_conv,
 )
 from vsr_plugin.acceleration.cuda.kernels import CHANNELS, kernels_work
 from vsr_plugin.models.aggregation.pcd_alignment import PCDAlignment
 from vsr_plugin.models.aggregation.tsa_fusion import TSAFusion
+from vsr_plugin.models.alignment.deformable_alignment import FlowGuidedDeformConv
 from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
 from vsr_plugin.models.driver import Group, StepInputs, Sweep
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack
@@ -234,7 +236,7 @@ def convert(net: nn.Module, dtype: torch.dtype) -> nn.Module:
     if by_kernels:
         net = _by_kernels(net, dtype)
         first_convs = {name: branch.main[0] for name, branch in net.branches().items()}
-    deform = {ModulatedDCNPack: _deform_conv} if by_kernels else {}
+    deform = {ModulatedDCNPack: _deform_conv, FlowGuidedDeformConv: guided_deform_conv} if by_kernels else {}
     net = generic.convert(net, dtype, _convert_flow(net, dtype), deform)
     for name, conv in first_convs.items():
         # What an alignment carries behind the features comes in one tensor with them.

@@ -1,14 +1,19 @@
 """A network's components by our CUDA kernels: half precision, 64 channels."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from vsr_plugin.acceleration import generic
+from vsr_plugin.acceleration.conversion import mixed
 from vsr_plugin.acceleration.cuda import kernels
 from vsr_plugin.models.aggregation.layers import upsample_x2
+from vsr_plugin.models.alignment.deformable_alignment import FlowGuidedDeformConv
 from vsr_plugin.models.upsampling import SHUFFLES
-from vsr_plugin.ops.deform_conv import ModulatedDCNPack
+from vsr_plugin.ops.deform_conv import ModulatedDCNPack, ModulatedDeformConv
 
 _SLOPE = 0.1
 _HALF = (torch.float16, torch.bfloat16)
@@ -134,7 +139,7 @@ class KernelWarp:
 
 
 class KernelDCNPack(nn.Module):
-    """:class:`ModulatedDCNPack` of 64 channels in 8 groups.
+    """:class:`ModulatedDCNPack` of which each group has a multiple of 8 channels.
 
     Args:
         plain: as it trains.
@@ -155,13 +160,43 @@ class KernelDCNPack(nn.Module):
     @staticmethod
     def fits(plain: ModulatedDCNPack) -> bool:
         """Whether a deformable convolution can be computed like this."""
-        return plain.weight.size(0) == kernels.CHANNELS and plain.deform_groups == 8
+        return _in_whole_chunks(plain)
 
     def forward(self, x: Tensor, offset_feat: Tensor) -> Tensor:
         """See :meth:`ModulatedDCNPack.forward`."""
         guide = F.conv2d(_channels_last(offset_feat, self.guide_weight.dtype), self.guide_weight, padding=1)
         guide = guide.contiguous(memory_format=torch.channels_last)
         return kernels.deform_conv(_channels_last(x, self.dtype), guide, self.guide_bias, self.weight, self.bias)
+
+
+class KernelGuidedDeform:
+    """Sampling, mixed into a :class:`FlowGuidedDeformConv` over its own.
+
+    Displacements are bounded and added to the flow where they are used, and never held.
+    """
+
+    def sample(self, states: Tensor, predicted: Tensor, flows: Sequence[Tensor]) -> Tensor:
+        """See :meth:`FlowGuidedDeformConv.sample`."""
+        guide = _channels_last(predicted, torch.float32)
+        flow = torch.cat([flow.float() for flow in flows], dim=1)
+        parts = guide, self.no_bias, self.packed, self.packed_bias, flow, self.max_residue_magnitude
+        return kernels.deform_conv(_channels_last(states, self.packed.dtype), *parts)
+
+
+def guided_deform_conv(plain: FlowGuidedDeformConv, dtype: torch.dtype) -> FlowGuidedDeformConv:
+    """:func:`vsr_plugin.acceleration.generic.guided_deform_conv`, which samples by a kernel where it fits."""
+    fast = generic.guided_deform_conv(plain, dtype)
+    if not _in_whole_chunks(plain):
+        return fast
+    fast.register_buffer("no_bias", plain.bias.new_zeros(27 * plain.deform_groups).float(), persistent=False)
+    fast.register_buffer("packed", kernels.pack_deform_conv(plain.weight.detach().to(dtype)), persistent=False)
+    fast.register_buffer("packed_bias", plain.bias.detach().to(dtype), persistent=False)
+    return mixed(fast, KernelGuidedDeform)
+
+
+def _in_whole_chunks(plain: ModulatedDeformConv) -> bool:
+    """Whether each deformable group has a multiple of the 8 channels that a thread samples."""
+    return plain.weight.size(1) % (8 * plain.deform_groups) == 0
 
 
 class KernelComponents:

@@ -60,9 +60,13 @@ class FlowGuidedDeformConv(ModulatedDeformConv):
             condition = layer(condition)
         with torch.autocast(condition.device.type, enabled=False):
             # In the precision of the weights: displacements are positions, for which bfloat16 has too few bits.
-            displacements, factors = self.split(last(condition.to(last.weight.dtype)))
-            dtype = torch.promote_types(displacements.dtype, torch.float32)
-            displacements = self.displaced(self.max_residue_magnitude * displacements.to(dtype).tanh(), flows)
+            return self.sample(states, last(condition.to(last.weight.dtype)), flows)
+
+    def sample(self, states: Tensor, predicted: Tensor, flows: Sequence[Tensor]) -> Tensor:
+        """Convolve states around the flows, given what ``conv_offset`` predicts; see :meth:`forward`."""
+        displacements, factors = self.split(predicted)
+        dtype = torch.promote_types(displacements.dtype, torch.float32)
+        displacements = self.displaced(self.max_residue_magnitude * displacements.to(dtype).tanh(), flows)
         return self.deform(states, displacements, factors.sigmoid())
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:

@@ -84,34 +84,46 @@ extern "C" __global__ void __launch_bounds__(256)
 __device__ __forceinline__ float number(const u16* p) { return unpack(*p); }
 __device__ __forceinline__ float number(const float* p) { return *p; }
 
-// What a deformable 3x3 convolution multiplies: for `count` pixels from `first` on, each tap's 8 channels of each of 8
-// groups, displaced and weighted. `guide` plus its bias has 216 channels: displacements (vertical, horizontal) of the
-// taps of each group, and then factors before their sigmoid. A thread has a tap and a group of a pixel.
+// What a deformable 3x3 convolution multiplies: for `count` pixels from `first` on, each tap's channels, displaced and
+// weighted, those of a group alike. `guide` plus its bias has 27 channels a group: displacements (vertical, horizontal)
+// of the taps of each group, and then factors before their sigmoid. If groups belong to several `states`, displacements
+// are bounded by `reach` and added to the flow to the state of the group. A thread has a tap and 8 channels of a pixel.
+struct Deformed {
+    int height, width, chunks, groups, states;
+    float reach;
+};
 template <class T>
-__device__ __forceinline__ void deform(const Vec* x, const T* guide, const float* bias, Vec* out, int first, int count,
-                                       int height, int width) {
+__device__ __forceinline__ void deform(const Vec* x, const T* guide, const float* bias, const float* flow, Vec* out,
+                                       int first, int count, const Deformed& of) {
     const long long index = (long long)blockIdx.x * 256 + threadIdx.x;
-    if (index >= (long long)count * 72) return;
-    const int pixel = first + (int)(index / 72), tap = (int)(index % 72) / 8, group = (int)(index % 8);
-    const int image = pixel / (height * width), at = pixel % (height * width);
-    const T* mine = guide + (long long)pixel * 216;
-    const int vertical = group * 18 + 2 * tap, weight = 144 + group * 9 + tap;
-    const float y = at / width + tap / 3 - 1 + (number(mine + vertical) + bias[vertical]);
-    const float xx = at % width + tap % 3 - 1 + (number(mine + vertical + 1) + bias[vertical + 1]);
+    const int samples = 9 * of.chunks, size = of.height * of.width;
+    if (index >= (long long)count * samples) return;
+    const int pixel = first + (int)(index / samples), tap = (int)(index % samples) / of.chunks;
+    const int chunk = (int)(index % of.chunks), group = chunk / (of.chunks / of.groups);
+    const int image = pixel / size, at = pixel % size;
+    const T* mine = guide + (long long)pixel * 27 * of.groups;
+    const int vertical = group * 18 + 2 * tap, weight = of.groups * 18 + group * 9 + tap;
+    float down = number(mine + vertical) + bias[vertical], across = number(mine + vertical + 1) + bias[vertical + 1];
+    if (of.states) {
+        const int state = group / (of.groups / of.states);
+        const float* to = flow + ((long long)image * of.states + state) * 2 * size + at;
+        down = of.reach * tanhf(down) + to[size], across = of.reach * tanhf(across) + to[0];
+    }
+    const float y = at / of.width + tap / 3 - 1 + down, xx = at % of.width + tap % 3 - 1 + across;
     const float factor = 1.f / (1.f + __expf(-(number(mine + weight) + bias[weight])));
     float sum[8];
-    sample(sum, x + (long long)image * height * width * 8 + group, xx, y, height, width, 8);
+    sample(sum, x + (long long)image * size * of.chunks + chunk, xx, y, of.height, of.width, of.chunks);
     out[index] = packed(sum, factor);
 }
 extern "C" __global__ void __launch_bounds__(256)
-    deform_by_half(const Vec* x, const u16* guide, const float* bias, Vec* out, int first, int count, int height,
-                   int width) {
-    deform(x, guide, bias, out, first, count, height, width);
+    deform_by_half(const Vec* x, const u16* guide, const float* bias, const float* flow, Vec* out, int first, int count,
+                   int height, int width, int chunks, int groups, int states, float reach) {
+    deform(x, guide, bias, flow, out, first, count, {height, width, chunks, groups, states, reach});
 }
 extern "C" __global__ void __launch_bounds__(256)
-    deform_by_float(const Vec* x, const float* guide, const float* bias, Vec* out, int first, int count, int height,
-                   int width) {
-    deform(x, guide, bias, out, first, count, height, width);
+    deform_by_float(const Vec* x, const float* guide, const float* bias, const float* flow, Vec* out, int first,
+                    int count, int height, int width, int chunks, int groups, int states, float reach) {
+    deform(x, guide, bias, flow, out, first, count, {height, width, chunks, groups, states, reach});
 }
 
 // 3x3 convolution from the 3 channels of a frame to 64, in float32 but for the result; a thread has 32 channels of a

@@ -8,8 +8,8 @@ from torch import Tensor
 from vsr_plugin.acceleration.cuda.kernels.nvrtc import Kernel, architecture, compile_cubin, read_source
 
 _TILE = 16  # as in the source
-#: Pixels that a deformable convolution gathers at once, 1152 bytes each: much of the L2 cache of a large GPU.
-_PIXELS_OF_COLUMNS = 2**15
+#: Values that a deformable convolution gathers at once, two bytes each: much of the L2 cache of a large GPU.
+_COLUMN_VALUES = 2**15 * 576
 _LAST_CONV_BYTES = 8 * ((_TILE + 2) ** 2 + 1) * 16 + 8 * 32 * 16
 
 
@@ -59,32 +59,48 @@ def enlarge(x: Tensor, factor: float = 1.0) -> Tensor:
 
 
 def pack_deform_conv(weight: Tensor) -> Tensor:
-    """Weights ``(64, 64, 3, 3)`` as the matrix ``(576, 64)`` that :func:`deform_conv` multiplies by."""
-    return weight.reshape(64, 8, 8, 9).permute(3, 1, 2, 0).reshape(576, 64).contiguous()
+    """Weights ``(c_out, c, 3, 3)`` as the matrix ``(9 * c, c_out)`` that :func:`deform_conv` multiplies by."""
+    c_out, c = weight.shape[:2]
+    return weight.reshape(c_out, c // 8, 8, 9).permute(3, 1, 2, 0).reshape(9 * c, c_out).contiguous()
 
 
-def deform_conv(x: Tensor, guide: Tensor, guide_bias: Tensor, packed: Tensor, bias: Tensor) -> Tensor:
-    """Deformable 3x3 convolution of 64 channels in 8 groups that are displaced apart.
+def deform_conv(
+    x: Tensor,
+    guide: Tensor,
+    guide_bias: Tensor,
+    packed: Tensor,
+    bias: Tensor,
+    flow: Tensor | None = None,
+    reach: float = 0.0,
+) -> Tensor:
+    """Deformable 3x3 convolution, of channels in groups that are displaced apart.
 
     Args:
-        x: ``(n, 64, h, w)``, float16 or bfloat16 on CUDA, channels-last.
-        guide: displacements and factors before their sigmoid, ``(n, 216, h, w)``, channels-last, in the dtype of ``x``
-            or float32; see :class:`vsr_plugin.ops.deform_conv.ModulatedDCNPack`.
-        guide_bias: to be added to them, float32 ``(216,)``.
+        x: ``(n, c, h, w)``, float16 or bfloat16 on CUDA, channels-last; a multiple of 8 channels in each group.
+        guide: displacements and factors before their sigmoid, ``(n, 27 * groups, h, w)``, channels-last, in the dtype
+            of ``x`` or float32; see :class:`vsr_plugin.ops.deform_conv.ModulatedDCNPack`.
+        guide_bias: to be added to them, float32 ``(27 * groups,)``.
         packed: weights by :func:`pack_deform_conv`, in the dtype of ``x``.
-        bias: ``(64,)`` in the dtype of ``x``.
+        bias: ``(c_out,)`` in the dtype of ``x``.
+        flow: to each of the states that ``x`` joins, float32 ``(n, 2 * states, h, w)``, contiguous; displacements are
+            then ``reach * tanh`` of those in ``guide``, added to it; see
+            :class:`vsr_plugin.models.alignment.deformable_alignment.FlowGuidedDeformConv`.
+        reach: in pixels.
 
     Returns:
-        As ``x``.
+        ``(n, c_out, h, w)``, channels-last, in the dtype of ``x``.
     """
-    n, _, h, w = x.shape
-    out = torch.empty_like(x, memory_format=torch.channels_last)
-    pixels = out.permute(0, 2, 3, 1).view(n * h * w, 64)
+    n, c, h, w = x.shape
+    out = x.new_empty(n, h, w, packed.size(1)).permute(0, 3, 1, 2)
+    pixels = out.permute(0, 2, 3, 1).view(n * h * w, -1)
+    shape = h, w, c // 8, guide.size(1) // 27, 0 if flow is None else flow.size(1) // 2, float(reach)
     launch = _kernel(x.device, x.dtype, "deform_by_float" if guide.dtype == torch.float32 else "deform_by_half", 256)
-    for first in range(0, n * h * w, _PIXELS_OF_COLUMNS):
-        count = min(_PIXELS_OF_COLUMNS, n * h * w - first)
-        columns = x.new_empty(count, 576)
-        launch((-(-count * 72 // 256), 1, 1), x, guide, guide_bias, columns, first, count, h, w)
+    most = _COLUMN_VALUES // (9 * c)
+    for first in range(0, n * h * w, most):
+        count = min(most, n * h * w - first)
+        columns = x.new_empty(count, 9 * c)
+        blocks = -(-count * 9 * (c // 8) // 256)
+        launch((blocks, 1, 1), x, guide, guide_bias, flow, columns, first, count, *shape)
         torch.addmm(bias, columns, packed, out=pixels[first : first + count])
     return out
 

@@ -50,6 +50,12 @@ def comparisons(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[Ten
     guide = torch.cat((random(n, 144, h, w, scale=3.0), random(n, 72, h, w)), dim=1).to(dtype)
     guide, guide_bias = guide.contiguous(memory_format=torch.channels_last), random(216)
     biased = guide.float() + guide_bias.view(1, -1, 1, 1)
+    # Two states of 64 channels, each in 8 groups that are displaced around the flow to it.
+    states, flows = features(n, 128, h, w), random(n, 4, h, w, scale=5.0)
+    residues, wider = random(n, 432, h, w).contiguous(memory_format=torch.channels_last), random(432)
+    states_weight = random(64, 128, 3, 3, scale=1 / 34).to(dtype)
+    guiding = residues + wider.view(1, -1, 1, 1)
+    around = flows.view(n, 2, 1, 2, h, w).flip(3) + 7 * guiding[:, :288].view(n, 2, 72, 2, h, w).tanh()
 
     packed = pack_conv3x3(weight)
     packed_wide = {s: (pack_conv3x3(w, s), b.view(64, s**2).t().reshape(-1).contiguous()) for s, (w, b) in wide.items()}
@@ -84,6 +90,15 @@ def comparisons(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[Ten
                 )
                 for given in (guide, guide.float())
             },
+            "deform_conv around flow": (
+                deform_conv(states, residues, wider, pack_deform_conv(states_weight), bias.to(dtype), flows, 7.0),
+                modulated_deform_conv2d(
+                    *(states.float(), around.flatten(1, 3), guiding[:, 288:].sigmoid(), states_weight.float(), bias),
+                    padding=1,
+                    deform_groups=16,
+                    backend="torch",
+                ),
+            ),
             "frame_conv": (
                 frame_conv(frame, pack_frame_conv(frame_weight), dtype),
                 F.conv2d(frame, frame_weight, padding=1),
