@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from vsr_plugin.acceleration.precision import PRECISIONS
-from vsr_plugin.benchmarks import data, drift, film, footage, profiling, speed, training
+from vsr_plugin.benchmarks import data, drift, film, footage, gpu_report, profiling, speed, training
 from vsr_plugin.benchmarks.implementations import (
     CONTENDERS,
     MODELS,
@@ -160,6 +160,11 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
     part.add_argument("--json", type=Path, metavar="PATH", help="write all figures to this file")
     part.add_argument("--codec", default=Encoding.codec, help="FFmpeg encoder of the result, such as hevc_nvenc")
     part.add_argument("--preset", help="its speed against size, such as ultrafast")
+
+    part = commands.add_parser("gpu-report", help="all figures of a GPU by one call", formatter_class=defaults)
+    part.add_argument("folder", type=Path, help="takes report.md and report.json, after every part")
+    part.add_argument("--parts", nargs="+", choices=gpu_report.PARTS, default=list(gpu_report.PARTS), metavar="PART")
+    part.add_argument("--minutes", type=float, default=60.0, metavar="N", help="for all of them")
 
     part = commands.add_parser("windows", help="cost of windows against the whole sequence", formatter_class=defaults)
     add_shots(part)
@@ -321,6 +326,16 @@ def run_cluster(args: argparse.Namespace) -> None:
     print(cluster.table(uses))
 
 
+def run_gpu_report(args: argparse.Namespace) -> int:
+    if not torch.cuda.is_available():
+        raise VSRError("gpu-report: no GPU that PyTorch can use; `vsr-plugin env` says why")
+    chosen = {name: gpu_report.PARTS[name] for name in args.parts}
+    done = gpu_report.run_parts(chosen, args.folder, 60 * args.minutes, partial(print, flush=True))
+    failed = [part.name for part in done if part.status != 0]
+    print(f"{args.folder}: {len(done)} of {len(chosen)} parts, {len(failed)} failed: {', '.join(failed) or 'none'}")
+    return 1 if failed else 0
+
+
 def run_windows(args: argparse.Namespace) -> None:
     net = with_forgetting(load_net(args.weights), args.forgetting)
     print(f"weights: {args.weights}, forgetting {args.forgetting:g}")
@@ -444,10 +459,11 @@ def run_data(args: argparse.Namespace) -> None:
         args.json.write_text(as_json(results, machine, workload, protocol))
 
 
-def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int | None:
     args = parse_args(arguments, prog)
     commands = dict(
         speed=run_speed, train=run_train, profile=run_profile, windows=run_windows, drift=run_drift, sizes=run_sizes,
         interlaced=run_interlaced, footage=run_footage, data=run_data, film=run_film, cluster=run_cluster,
+        **{"gpu-report": run_gpu_report},
     )  # fmt: skip
-    commands[args.command](args)
+    return commands[args.command](args)
