@@ -1,0 +1,44 @@
+"""Arguments that several benchmarks have."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from vsr_plugin.benchmarks.implementations import (
+    MODELS,
+    Setting,
+)
+from vsr_plugin.errors import VSRError
+
+
+def size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    return int(height), int(width)
+
+
+size.__name__ = "size (HEIGHTxWIDTH, e.g. 180x320)"
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights", help="published name or path (default: basicvsr_reds4; IconVSR: random but for BasicVSR's parts)"
+    )
+
+
+def add_setting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", choices=MODELS, default="basicvsr")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto for a GPU if there is one")
+    parser.add_argument("--threads", type=int, default=0, help="PyTorch's threads, 0 for its own choice")
+
+
+def read_device(args: argparse.Namespace) -> str:
+    device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if device != "cpu" and not torch.cuda.is_available():
+        raise VSRError(f"device {device!r} cannot be used here: no GPU that PyTorch can use; use --device cpu")
+    return device
+
+
+def read_setting(args: argparse.Namespace) -> Setting:
+    return Setting(args.model, args.weights, read_device(args), args.threads)
