@@ -8,11 +8,7 @@ import tempfile
 from pathlib import Path
 
 from vsr_plugin.benchmarks import data, speed, training
-from vsr_plugin.benchmarks.implementations import (
-    CONTENDERS,
-    USUAL,
-    computable,
-)  # fmt: skip
+from vsr_plugin.benchmarks.implementations import CONTENDERS, USUAL, computable
 from vsr_plugin.benchmarks.json_report import as_json
 from vsr_plugin.benchmarks.machine import describe_machine
 from vsr_plugin.cli.benchmark.arguments import add_setting, add_weights, read_device, read_setting, size

@@ -6,10 +6,7 @@ import argparse
 
 import torch
 
-from vsr_plugin.benchmarks.implementations import (
-    MODELS,
-    Setting,
-)
+from vsr_plugin.benchmarks.implementations import MODELS, Setting
 from vsr_plugin.errors import VSRError
 
 

@@ -54,13 +54,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     part.add_argument(
         "--scales", nargs="+", type=positive, default=[2, 3, 4], metavar="S", help="reduced and restored by"
     )
-    part.set_defaults(frames=11, crop=(288, 512))
-    part.set_defaults(run=run_sizes)
+    part.set_defaults(frames=11, crop=(288, 512), run=run_sizes)
 
     part = commands.add_parser("interlaced", help="what whole frames are worth")
     add_shots(part)
-    part.set_defaults(frames=24, crop=(288, 512))
-    part.set_defaults(run=run_interlaced)
+    part.set_defaults(frames=24, crop=(288, 512), run=run_interlaced)
 
     part = commands.add_parser("footage", help="compressed frames, with and without cleaning")
     part.add_argument(

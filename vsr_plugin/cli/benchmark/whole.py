@@ -12,10 +12,7 @@ import torch
 
 from vsr_plugin.acceleration.precision import PRECISIONS
 from vsr_plugin.benchmarks import film, gpu_report, profiling
-from vsr_plugin.benchmarks.implementations import (
-    build,
-    plain_net,
-)  # fmt: skip
+from vsr_plugin.benchmarks.implementations import build, plain_net
 from vsr_plugin.benchmarks.inputs import load_sequence
 from vsr_plugin.benchmarks.json_report import as_json
 from vsr_plugin.benchmarks.machine import describe_machine
