@@ -303,3 +303,18 @@ def test_the_number_of_frames_is_exact_or_not_told(media, tmp_path):
         with open_source(path) as source:
             assert source.num_frames_exact == count
             assert count is None or len(list(source.frames())) == count
+
+
+def test_a_unit_too_fine_for_mp4(media, tmp_path):
+    """In ticks of the source's unit a frame is shown for more than the 31 bits that MP4 has."""
+    times = [0, 1, 6, 7]
+    clip = media.make_clip(tmp_path / "in.avi", n=4, unit=Fraction(1, 25), times=[(time, 1) for time in times])
+    unit = Fraction(2_000_000_011, 66_666_667)
+    content = bytearray(clip.read_bytes())
+    scale = content.index(b"strh") + 8 + 20
+    content[scale : scale + 8] = unit.numerator.to_bytes(4, "little") + unit.denominator.to_bytes(4, "little")
+    clip.write_bytes(content)
+    assert open_source(clip).time_base == unit
+    media.copy(clip, tmp_path / "out.mp4", scale=1)
+    found = media.probe(tmp_path / "out.mp4")
+    assert [float(pts * found.time_base) for pts in found.pts] == pytest.approx([30 * time for time in times], rel=1e-6)

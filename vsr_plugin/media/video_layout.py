@@ -25,6 +25,8 @@ MUXERS = {
 }
 _DEFAULT_RATE = Fraction(25)
 _MOVIE_CLOCK = 48000
+# Ticks a second of the finest clock of a stream in MP4.
+_FINEST_CLOCK = 1_000_000
 
 
 class VideoLayout:
@@ -125,6 +127,9 @@ class VideoLayout:
             # A constant rate whose timestamps were rounded, as Matroska does: a unit in which the
             # rate is exact keeps it exact.
             self.unit, self._frame_ticks = Fraction(1, self.rate.numerator), self.rate.denominator
+        if self.has_edit_lists and self.unit.denominator > _FINEST_CLOCK:
+            # In the source's nanoseconds, say, MP4 could not show a frame for longer than two seconds.
+            self.unit, self._frame_ticks, self.has_slots = Fraction(1, _FINEST_CLOCK), None, True
 
     def _is_in_milliseconds(self) -> bool:
         source = self.source
@@ -191,5 +196,5 @@ class VideoLayout:
     def in_units(self, ticks: int) -> int:
         """Return a source timestamp in ``unit``, on the grid of frames if there is one."""
         if self._frame_ticks is None:
-            return ticks
+            return round(ticks * (self.source_unit / self.unit))
         return round(ticks * self.source_unit * self.rate) * self._frame_ticks
