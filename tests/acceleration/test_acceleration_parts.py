@@ -88,6 +88,8 @@ def test_gather_deform_conv(monkeypatch):
 
 
 class _Upsampling(PixelShuffleUpsampling, nn.Module):
+    feature_stride = 1
+
     def __init__(self, scale):
         super().__init__()
         self.build_upsampling(8, scale)

@@ -167,7 +167,7 @@ def test_few_channels_rows_of_zeros():
 
 @every_width
 @pytest.mark.parametrize("size", [(1, 1), (1, 6), (6, 1), (7, 9)])
-@pytest.mark.parametrize(("c_in", "c_out", "groups"), [(64, 64, 8), (32, 16, 4), (32, 24, 8)])
+@pytest.mark.parametrize(("c_in", "c_out", "groups"), [(64, 64, 8), (128, 64, 16), (32, 16, 4), (32, 24, 8)])
 @pytest.mark.parametrize("reach", [0.0, 2.0, 1e9])
 def test_deform(size, c_in, c_out, groups, reach):
     weight, bias = torch.randn(c_out, c_in, 3, 3) / (3 * c_in**0.5), torch.randn(c_out)

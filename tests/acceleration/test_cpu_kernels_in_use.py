@@ -168,6 +168,8 @@ def test_what_they_cannot_do_is_left_to_onednn(whatever_the_size, stride, paddin
 
 
 class _Upsampling(PixelShuffleUpsampling, nn.Module):
+    feature_stride = 1
+
     def __init__(self, mid_channels, scale):
         super().__init__()
         self.build_upsampling(mid_channels, scale)

@@ -71,16 +71,6 @@ def test_random_weights_equal_mmagic(
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("sizes", [{}, SMALL, dict(SMALL, is_low_res_input=False)])
-def test_state_dicts_are_interchangeable_with_mmagic(sizes: dict) -> None:
-    ours, theirs = BasicVSRPlusPlusNet(**sizes), mmagic_net(**sizes)
-    assert set(ours.state_dict()) == set(theirs.state_dict())
-    ours.load_state_dict(theirs.state_dict(), strict=True)
-    theirs.load_state_dict(ours.state_dict(), strict=True)
-    for key, tensor in theirs.state_dict().items():
-        assert torch.equal(ours.state_dict()[key], tensor), key
-
-
 def test_the_published_size() -> None:
     net = BasicVSRPlusPlusNet()
     assert sum(parameter.numel() for parameter in net.parameters()) == 7_322_927

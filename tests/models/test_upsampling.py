@@ -13,6 +13,8 @@ from vsr_plugin.models.upsampling import SHUFFLES, PixelShufflePack, PixelShuffl
 
 
 class Upsampler(PixelShuffleUpsampling, nn.Module):
+    feature_stride = 1
+
     def __init__(self, mid_channels: int, scale: int = 4):
         super().__init__()
         self.build_upsampling(mid_channels, scale)

@@ -29,10 +29,9 @@ class PixelShuffleUpsampling:
     ``conv_hr`` and ``conv_last``.
     """
 
-    #: HR pixels per LR pixel and side.
     scale: int
-    #: LR pixels per pixel of the features and side.
-    feature_stride = 1
+    #: See :class:`SequenceNet`.
+    feature_stride: int
 
     def build_upsampling(self, mid_channels: int, scale: int) -> None:
         """Add the layers; those at HR size are 64 wide whatever ``mid_channels``, as published.
