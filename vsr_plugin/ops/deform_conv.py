@@ -251,7 +251,7 @@ class ModulatedDeformConv(nn.Module):
         self.weight = nn.Parameter(weight / (9 * in_channels) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
-    def split(self, predicted: Tensor) -> tuple[Tensor, Tensor]:
+    def part(self, predicted: Tensor) -> tuple[Tensor, Tensor]:
         """Displacements ``(n, 18 * groups, h, w)`` and factors, half as many, of what a convolution predicts."""
         return predicted.split((18 * self.deform_groups, 9 * self.deform_groups), dim=1)
 
@@ -285,5 +285,5 @@ class ModulatedDCNPack(ModulatedDeformConv):
 
     def forward(self, x: Tensor, offset_feat: Tensor) -> Tensor:
         """Map features ``(n, c, h, w)``, displaced as ``offset_feat`` ``(n, c, h, w)`` says, to ``(n, c, h, w)``."""
-        displacements, factors = self.split(self.conv_offset(offset_feat))
+        displacements, factors = self.part(self.conv_offset(offset_feat))
         return self.deform(x, displacements, factors.sigmoid())

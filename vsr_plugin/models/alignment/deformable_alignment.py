@@ -64,7 +64,7 @@ class FlowGuidedDeformConv(ModulatedDeformConv):
 
     def sample(self, states: Tensor, predicted: Tensor, flows: Sequence[Tensor]) -> Tensor:
         """Convolve states around the flows, given what ``conv_offset`` predicts; see :meth:`forward`."""
-        displacements, factors = self.split(predicted)
+        displacements, factors = self.part(predicted)
         dtype = torch.promote_types(displacements.dtype, torch.float32)
         displacements = self.displaced(self.max_residue_magnitude * displacements.to(dtype).tanh(), flows)
         return self.deform(states, displacements, factors.sigmoid())
