@@ -3,11 +3,13 @@
 import json
 import os
 import sys
+import threading
+from collections import Counter
 
 from tqdm import tqdm
 
 
-def frame_progress(total: int | None, kind: str = "bar") -> tqdm:
+def frame_progress(total: int | None, kind: str = "bar", name: str | None = None) -> tqdm:
     """Progress in frames with an estimate of the time left; ``update`` takes fractions of frames.
 
     Args:
@@ -15,8 +17,56 @@ def frame_progress(total: int | None, kind: str = "bar") -> tqdm:
         kind: one of :data:`vsr_plugin.defaults.PROGRESS`: a bar on standard error, or lines of :func:`print_record`
             with ``pid``, ``frames`` that are done, ``of`` how many, ``rate`` in frames a second and ``seconds_left``;
             what is not known yet is ``null``.
+        name: of what it is, where there are several; then it goes when it is done.
     """
-    return _progress(total, "frame", _Lines if kind == "json" else _Bar)
+    return _progress(total, "frame", _Lines if kind == "json" else _Bar, name)
+
+
+class SeveralProgress:
+    """A bar over several inputs, in ``with``; those that were not opened yet count as long as the others on average.
+
+    Args:
+        count: of the inputs.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._frames: dict[str, int] = {}
+        self._done: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self.bar = _progress(None, "frame", _Bar, f"all {count}", stays=True)
+
+    def __enter__(self) -> "SeveralProgress":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.bar.close()
+
+    def expect(self, name: str, frames: int | None) -> None:
+        """Take note of an input that has so many frames to do, if it says how many."""
+        with self._lock:
+            if frames is not None:
+                self._frames[name] = frames
+            self._count_all()
+
+    def update(self, name: str, frames: float) -> None:
+        """Count frames of an input that are done; negative ones take some back."""
+        with self._lock:
+            self._done[name] += frames
+            self.bar.update(frames)
+
+    def leave_out(self, name: str) -> None:
+        """Forget an input that cannot be restored."""
+        with self._lock:
+            self._count -= 1
+            self._frames.pop(name, None)
+            self.bar.update(-self._done.pop(name, 0))
+            self._count_all()
+
+    def _count_all(self) -> None:
+        if any(self._frames.values()):
+            self.bar.total = round(sum(self._frames.values()) / len(self._frames) * self._count)
+            self.bar.bar_format = _BAR + _REST.format(unit="frame")
 
 
 def print_record(**values: object) -> None:
@@ -82,12 +132,19 @@ class _Lines(_Bar):
         super().close()
 
 
-def _progress(total: int | None, unit: str, kind: type[_Bar] = _Bar) -> tqdm:
-    bar = "{desc}{percentage:3.0f}%|{bar}| " if total else ""
+_BAR = "{desc}{percentage:3.0f}%|{bar}| "
+_REST = "{{n:.1f}}/{{total_fmt}} {unit}s [{{elapsed}}<{{remaining}}, {{rate_fmt}}]"
+
+
+def _progress(
+    total: int | None, unit: str, kind: type[_Bar] = _Bar, name: str | None = None, *, stays: bool = False
+) -> tqdm:
     return kind(
         total=total,
+        desc=name and f"{name}: ",
+        leave=stays or name is None,
         unit=unit,
-        bar_format=bar + f"{{n:.1f}}/{{total_fmt}} {unit}s [{{elapsed}}<{{remaining}}, {{rate_fmt}}]",
+        bar_format=(_BAR if total else "{desc}" if name else "") + _REST.format(unit=unit),
         dynamic_ncols=True,
         # A log file is not to fill with bars.
         mininterval=0.5 if sys.stderr.isatty() else 15,

@@ -259,6 +259,23 @@ def test_the_command(running, clip, tmp_path, run_tool, official):
     assert os.listdir(tmp_path).count(".two.mp4.job") == 0
 
 
+@on_cluster
+def test_a_folder_of_videos_is_one_queue(running, media, tmp_path, run_tool, official):
+    films = tmp_path / "films"
+    films.mkdir()
+    for i in (1, 2, 10):
+        media.make_clip(films / f"{i}.mp4", n=3, size=(16, 24))
+    whole = (films / "1.mp4").read_bytes()
+    (films / "2.mp4").write_bytes(whole[: len(whole) // 3])
+    command = ["restore_video", films, f"{tmp_path / 'out'}/", "--weights", official, "--cluster", running.address]
+    status, out, err = run_tool(*command)
+    assert status == 1
+    assert err.splitlines()[-1] == f"error: 1 of 3 inputs failed: {films / '2.mp4'}"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.mp4", "10.mp4"]
+    assert f"{tmp_path / 'out' / '10.mp4'}: 3 frames" in out
+    assert "all 3: " in err
+
+
 def test_the_command_without_a_cluster(clip, tmp_path, run_tool, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     status, _, err = run_tool("restore_video", clip, tmp_path / "out.mp4", "--cluster", "auto")
@@ -268,3 +285,15 @@ def test_the_command_without_a_cluster(clip, tmp_path, run_tool, monkeypatch):
     status, _, err = run_tool("restore_video", clip, tmp_path / "out.mp4", "--task-gpus", "1")
     assert (status, "they are for --cluster" in err) == (2, True)
     assert [path.name for path in Path(tmp_path).iterdir()] == ["in.mp4"]
+
+
+def test_the_command_without_ray(clip, tmp_path, run_tool, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("vsr_plugin") and "cluster" in name]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    status, out, err = run_tool("restore_video", clip, tmp_path / "out.mp4", "--cluster", "auto")
+    assert (status, out) == (1, "")
+    assert err == (
+        "error: --cluster needs Ray, which is not installed here; pip install ray, the same version here and on every "
+        "node\n"
+    )

@@ -16,12 +16,20 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import torch
+
 from vsr_plugin.cluster.connection import Cluster
 from vsr_plugin.cluster.local import local_cluster
 from vsr_plugin.cluster.node import Send
 from vsr_plugin.cluster.tasks import Task, TaskQueue
+from vsr_plugin.data.degraded_clip import clip_path
 from vsr_plugin.files import write_files
+from vsr_plugin.models import BasicVSRNet
 from vsr_plugin.report import table_text
+from vsr_plugin.restoration import RestoreOptions, restore_video
+from vsr_plugin.restoration.cluster import OnCluster
+from vsr_plugin.restoration.options import ClusterOptions
+from vsr_plugin.restoration.sending import Way
 
 #: Spread of the lengths of shots: of a normal distribution of their logarithms.
 _SIGMA = 1.2
@@ -166,3 +174,61 @@ def table(uses: Sequence[ClusterUse]) -> str:
         for use in uses
     ]  # fmt: skip
     return table_text(["tasks", "order", "workers", "seconds", "efficiency", "MiB/s taken in"], rows)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What went over the network for one video that no node has, in bytes.
+
+    Attributes:
+        clip: which.
+        frames: of it.
+        input: its file.
+        sent: for shots.
+        head: for all of them, once to each node.
+        output: the file that came of it.
+        received: from nodes.
+    """
+
+    clip: str
+    frames: int
+    input: int
+    sent: int
+    head: int
+    output: int
+    received: int
+
+
+def measure_traffic(clips: Sequence[str], report: Callable[[str], None]) -> Iterator[Traffic]:
+    """Restore clips on a cluster of one node by a small network of random weights, and yield what was sent.
+
+    Args:
+        clips: names of sample clips, or videos.
+        report: called with a line before each.
+    """
+    torch.manual_seed(0)
+    net = BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4).eval()
+    with local_cluster() as running:
+        for clip in clips:
+            report(f"{clip} is restored")
+            path = clip_path(clip)
+            with tempfile.TemporaryDirectory() as folder, OnCluster(
+                ClusterOptions(running.address), way=Way.BYTES
+            ) as executor:  # fmt: skip
+                output = Path(folder) / "out.mp4"
+                result = restore_video(path, output, net, RestoreOptions(clean="off"), executor=executor)
+                sizes = path.stat().st_size, output.stat().st_size
+            bytes_of = executor.traffic
+            yield Traffic(
+                clip, result.num_frames, sizes[0], bytes_of["sent"], bytes_of["head"], sizes[1], bytes_of["received"]
+            )
+
+
+def traffic_table(found: Sequence[Traffic]) -> str:
+    """Bytes a frame in Markdown, and the head of a file in all."""
+    rows = []
+    for one in found:
+        sizes = one.input, one.sent, one.output, one.received
+        rows.append([one.clip, *(f"{size / one.frames:.0f}" for size in sizes), str(one.head)])
+    titles = ["bytes a frame of", "its file", "sent", "the output", "received", "and once to a node"]
+    return table_text(titles, rows)

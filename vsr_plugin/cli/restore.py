@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from vsr_plugin.models.vsr_net import VSRNet
+    from vsr_plugin.progress import SeveralProgress
     from vsr_plugin.restoration import RestoreResult
     from vsr_plugin.restoration.executors import Executor
 
@@ -44,7 +45,9 @@ moment.__name__ = "time (seconds, or h:mm:ss; write --preview=TIME, or put --pre
 
 def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=HelpFormatter)
-    parser.add_argument("inputs", nargs="+", metavar="input", help="video file, folder of images, or one image")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="input", help="video file, folder of images or of videos, or one image"
+    )
     parser.add_argument(
         "output",
         help="video file (.mp4 .mkv .mov .avi .webm .m4v), or folder for PNG files, or a .png of one image; of several "
@@ -139,13 +142,17 @@ def pick_devices(names: str) -> list[torch.device]:
 
 
 def run(args: argparse.Namespace, devices: list[torch.device], executor: Executor) -> int:
+    from tqdm import tqdm
+
     from vsr_plugin.models.iconvsr_net import IconVSRNet
     from vsr_plugin.models.vsr_net import VSRNet
     from vsr_plugin.ops.threads import FreeCores, take_free_threads
-    from vsr_plugin.restoration.outputs import is_done, pair_outputs
+    from vsr_plugin.progress import SeveralProgress
+    from vsr_plugin.restoration.outputs import is_done, pair_outputs, with_videos_of_folders
     from vsr_plugin.weights import load_net
 
     cores = FreeCores()
+    args.inputs = with_videos_of_folders(args.inputs)
     pairs = pair_outputs(args.inputs, args.output)
     if len(pairs) > 1 and (args.gt or args.comparison):
         raise VSRError("--gt and --comparison are for one input; do the inputs apart")
@@ -170,26 +177,28 @@ def run(args: argparse.Namespace, devices: list[torch.device], executor: Executo
         """Whether it was restored, or was so before."""
         input_path, output_path = pair
         if args.resume and is_done(output_path):
-            print(f"{output_path}: is there already")
+            tqdm.write(f"{output_path}: is there already")
+            total.leave_out(input_path)
             return True
         try:
-            restore_one(input_path, output_path, args, net, where, executor)
+            restore_one(input_path, output_path, args, net, where, executor, total)
         except VSRError as error:
             # A night's work must not end with the first file that is damaged.
+            total.leave_out(input_path)
             if not stopping.is_set():
-                print_error(error)
+                with tqdm.external_write_mode(sys.stderr):
+                    print_error(error)
             return False
         return True
 
     stopping = Event()
-    # So many at a time that each worker has a shot, even where every input is one.
-    with ThreadPoolExecutor(executor.workers) as threads:
+    with ThreadPoolExecutor(executor.inputs) as threads, SeveralProgress(len(pairs)) as total:
         try:
-            done = list(threads.map(restore, pairs)) if executor.workers > 1 else list(map(restore, pairs))
+            done = list(threads.map(restore, pairs)) if executor.inputs > 1 else list(map(restore, pairs))
         except BaseException as error:
             stopping.set()
             threads.shutdown(wait=False, cancel_futures=True)
-            if executor.workers > 1:
+            if executor.inputs > 1:
                 executor.close()
                 give_hint(error, "what is done is kept: --resume goes on from there")
             raise
@@ -241,9 +250,25 @@ def show_beforehand(
 
 
 def restore_one(
-    input_path: str, output_path: str, args: argparse.Namespace, net: VSRNet, where: str, executor: Executor
+    input_path: str,
+    output_path: str,
+    args: argparse.Namespace,
+    net: VSRNet,
+    where: str,
+    executor: Executor,
+    total: SeveralProgress | None = None,
 ) -> None:
-    """Restore an input and print what a person wants to know; ``where`` names the devices."""
+    """Restore an input and print what a person wants to know.
+
+    Args:
+        input_path: the input.
+        output_path: its output.
+        args: of the command.
+        net: the network.
+        where: the devices, in words.
+        executor: runs the work.
+        total: progress of all inputs, where there are several.
+    """
     from tqdm import tqdm
 
     from vsr_plugin.progress import frame_progress, print_record
@@ -258,11 +283,17 @@ def restore_one(
             sizes = [(source.height, source.width), options.output_size.of_source(source, net.scale)]
             (h, w), (height, width) = (shown(*size) for size in sizes)
             tqdm.write(f"{input_path}: {w}x{h} -> {width}x{height}, {type(net).__name__} ({args.weights}) on {where}")
-            bars.append(stack.enter_context(frame_progress(expected_frames(source, options), args.progress)))
+            expected = expected_frames(source, options)
+            name = None if total is None else os.path.basename(input_path)
+            bars.append(stack.enter_context(frame_progress(expected, args.progress, name)))
+            if total is not None:
+                total.expect(input_path, expected)
 
         def progress(count: float) -> None:
             for bar in bars:
                 bar.update(count)
+            if total is not None:
+                total.update(input_path, count)
 
         reported = []
 

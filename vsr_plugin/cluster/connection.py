@@ -5,7 +5,6 @@ Ray is imported here and nowhere above, so that everything else works without it
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import threading
@@ -14,11 +13,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-
-# Nothing is reported to Ray's makers, and the terminal is kept to our own lines. Ray reads these when it is imported.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 from vsr_plugin.cluster.node import difference, free_memory_here, serve, versions
 from vsr_plugin.errors import VSRError
@@ -172,6 +166,10 @@ class Cluster:
         if not shares:
             raise VSRError(f"no node of the cluster at {self.address} answers; look at it with ray status")
         self.memory = min(shares)
+
+    def put(self, value: object) -> object:
+        """Make an object of the cluster, which each node fetches once; returns a reference to it."""
+        return ray.put(value)
 
     # -- tasks -----------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 
-from vsr_plugin.cluster import connection  # noqa: F401 (sets what Ray reads when it is imported)
-
-from ray.cluster_utils import Cluster  # isort: skip
+from ray.cluster_utils import Cluster
 
 #: On the loopback network; Ray takes 127.0.0.1 for the name of another address of the machine.
 _PLACE = dict(node_ip_address="127.0.0.2", object_store_memory=80 * 2**20)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import os
+from collections import Counter
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from threading import Event, Lock
 from typing import Any
 
-import ray
 import torch.nn as nn
 
 from vsr_plugin.acceleration.precision import feature_dtype
@@ -27,6 +28,8 @@ from vsr_plugin.restoration.worker import plan_shot
 
 #: Shots of videos that must be decoded in order come before all others, and in order.
 _IN_ORDER = 1e12
+#: Nodes may come later.
+_FEWEST_INPUTS = 4
 
 
 class OnCluster(Executor):
@@ -34,21 +37,33 @@ class OnCluster(Executor):
 
     Args:
         options: which cluster, and what a shot takes of it.
+        way: how frames are sent, until a node cannot read them so.
+
+    Attributes:
+        traffic: bytes that went over the network: ``sent`` for shots, ``head`` for all shots of an input, and what was
+            ``received``. What a node reads by a path is not among them, nor are networks.
 
     Raises:
         VSRError: see :class:`vsr_plugin.cluster.connection.Cluster`.
     """
 
-    def __init__(self, options: ClusterOptions) -> None:
+    def __init__(self, options: ClusterOptions, *, way: Way = Way.PATH) -> None:
         self._cluster = Cluster(options.cluster, gpus=options.task_gpus, cpus=options.task_cpus)
         self._queue = TaskQueue(self._cluster)
         self._nets: dict[str, Any] = {}
         self._putting = Lock()
+        self._way = way
+        self.traffic: Counter[str] = Counter()
 
     @property
     def workers(self) -> int:
         """How many shots are restored at a time now."""
         return max(1, self._cluster.slots())
+
+    @property
+    def inputs(self) -> int:
+        """See :attr:`Executor.inputs`; this machine reads and joins all of them."""
+        return min(max(_FEWEST_INPUTS, self.workers), 2 * (os.cpu_count() or 1))
 
     def __enter__(self) -> OnCluster:
         return self
@@ -79,32 +94,43 @@ class OnCluster(Executor):
 
     def run(self, work, shots, stop, *, on_done, progress, on_note) -> None:
         """See :meth:`Executor.run`."""
-        shared = _Shared(work, self._put_net(work.net), on_done, progress, on_note)
+        shared = _Shared(work, self._cluster.put, self._put_net(work.net), self._way, on_done, progress, on_note)
         with closing(shared):
             self._queue.run(restore_shot, (_ShotTask(shared, shot) for shot in shots), stop, on_note)
+        with self._putting:
+            self.traffic += shared.traffic()
 
     def _put_net(self, net: nn.Module) -> tuple[str, Any]:
         """A digest of the network, and a reference to it; each node fetches it once, for all inputs."""
         digest = fingerprint.of_net(net)
         with self._putting:
             if digest not in self._nets:
-                self._nets[digest] = ray.put(copy.deepcopy(net).cpu())
+                self._nets[digest] = self._cluster.put(copy.deepcopy(net).cpu())
             return digest, self._nets[digest]
 
 
 class _Shared:
     """What the tasks of one run have in common."""
 
-    def __init__(self, work: Work, net: tuple[str, Any], on_done, progress, on_note) -> None:
+    def __init__(self, work: Work, put, net: tuple[str, Any], way: Way, on_done, progress, on_note) -> None:
         self.work, self.net = work, net
         self.on_done, self.progress, self.on_note = on_done, progress, on_note
-        self.reference = ray.put(replace(work, net=None, job=None))
+        self.reference = put(replace(work, net=None, job=None))
         #: By which frames are sent: another one once a node could not read them so.
-        self.way = Way.PATH
+        self.way = way
+        self.received = 0
         options = work.options
         overlap = plan_shot(work, "window", None).overlap if options.strategy == "window" else 0
-        self.source = Sender(work.source, options.start, ray.put, keep=2 * overlap)
-        self.gt = work.gt and Sender(work.gt, options.start, ray.put)
+        self.source = Sender(work.source, options.start, put, keep=2 * overlap)
+        self.gt = work.gt and Sender(work.gt, options.start, put)
+
+    def traffic(self) -> Counter[str]:
+        senders = list(filter(None, (self.source, self.gt)))
+        return Counter(
+            sent=sum(sender.num_bytes for sender in senders),
+            head=sum(sender.head_bytes for sender in senders),
+            received=self.received,
+        )
 
     def close(self) -> None:
         with ExitStack() as stack:
@@ -153,6 +179,7 @@ class _ShotTask(Task):
         elif kind == "note":
             shared.on_note(value)
         elif kind == "files":
+            shared.received += sum(map(len, value.values()))
             try:
                 write_files(shared.work.job.path, value)
             except OSError as error:

@@ -41,6 +41,11 @@ class Executor(ABC):
 
     workers = 1
 
+    @property
+    def inputs(self) -> int:
+        """How many inputs are best under way at a time: so many that each worker has a shot, even of short ones."""
+        return self.workers
+
     @abstractmethod
     def default_budget(self, net: nn.Module) -> int:
         """Bytes of memory that each worker may take where nobody says how much."""

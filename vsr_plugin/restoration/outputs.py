@@ -5,10 +5,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FrameSource
+from vsr_plugin.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FrameSource, natural_key
 from vsr_plugin.media.open import check_not_read, check_target
 from vsr_plugin.restoration.job import JobFolder
 from vsr_plugin.restoration.options import RestoreOptions
+
+
+def with_videos_of_folders(inputs: Sequence[str]) -> list[str]:
+    """The inputs, with the videos of a folder that holds no images in its place, in natural order.
+
+    Args:
+        inputs: paths.
+    """
+    found = []
+    for path in inputs:
+        names = sorted(os.listdir(path), key=natural_key) if os.path.isdir(path) else []
+        shown = [name for name in names if not name.startswith(".")]
+        videos = [name for name in shown if Path(name).suffix.lower() in VIDEO_SUFFIXES]
+        images = any(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in shown)
+        found += [os.path.join(path, name) for name in videos] if videos and not images else [path]
+    return found
 
 
 def pair_outputs(inputs: Sequence[str], output: str) -> list[tuple[str, str]]:

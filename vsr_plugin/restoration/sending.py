@@ -74,6 +74,10 @@ class Sender:
         start: its frame that has the number 0 here.
         put: makes an object of the cluster, and returns a reference to it.
         keep: so many of the last frames that were read are held, for runs that overlap.
+
+    Attributes:
+        num_bytes: that were sent for shots.
+        head_bytes: that were sent once for all of them.
     """
 
     def __init__(self, source: FrameSource, start: int, put: Callable[[Any], Any], keep: int = 0) -> None:
@@ -81,6 +85,7 @@ class Sender:
         self._reader = RangeReader(source, start, keep)
         self._excerpts: VideoExcerpts | None = None
         self._head: tuple[Any, ...] = ()
+        self.num_bytes = self.head_bytes = 0
 
     def send(self, first: int, count: int, entry: Entry | None, way: Way, stop: Event) -> Sent:
         """Send a run by a way, or by the next one where that does not do.
@@ -116,6 +121,7 @@ class Sender:
             if self._excerpts is None:
                 self._excerpts = VideoExcerpts(source)
                 self._head = self._parts(self._excerpts.head)
+                self.head_bytes, self.num_bytes = self.num_bytes, 0
             body = self._parts(self._excerpts.body(entry, begin + count))
             return replace(sent, size=self._excerpts.size, parts=self._head + body)
         frames = until(stop, self._reader.read(first, count))
@@ -130,6 +136,7 @@ class Sender:
         for item in items:
             held.append(item)
             size += len(item[1])
+            self.num_bytes += len(item[1])
             if size >= _PART_BYTES:
                 parts.append(self._put(held))
                 held, size = [], 0
@@ -189,6 +196,7 @@ class _SentSource(FrameSource):
     def __init__(self, like: FrameSource) -> None:
         super().__init__(like.path)
         self.kind, self.height, self.width, self.bit_depth = like.kind, like.height, like.width, like.bit_depth
+        self.orientation = like.orientation
 
 
 class _SentVideo(_SentSource):

@@ -63,6 +63,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     part.add_argument("--shots", type=positive, default=2000, metavar="N", help="of a film with a few long shots")
     part.add_argument("--shot-seconds", type=float, default=0.3, metavar="S", help="for each of them, on average")
     part.add_argument("--back", type=memory_size, default="2M", metavar="SIZE", help="of an encoded segment")
+    part.add_argument(
+        "--clips", nargs="+", metavar="CLIP",
+        help="restore sample clips or videos instead, and say what goes over the network",
+    )  # fmt: skip
     part.set_defaults(run=run_cluster)
 
 
@@ -116,6 +120,10 @@ def run_cluster(args: argparse.Namespace) -> None:
 
     machine = describe_machine("cpu", threads=0)
     print(*(f"{key}: {value}" for key, value in machine.items()), "", sep="\n")
+    report = partial(print, file=sys.stderr)
+    if args.clips:
+        print(cluster.traffic_table(list(cluster.measure_traffic(args.clips, report))))
+        return
     load = cluster.Load(args.tasks, args.seconds, args.shots, args.shot_seconds, args.back)
-    uses = list(cluster.measure(args.workers, load, lambda line: print(line, file=sys.stderr)))
+    uses = list(cluster.measure(args.workers, load, report))
     print(cluster.table(uses))
