@@ -15,7 +15,7 @@ from vsr_plugin.app import parts
 from vsr_plugin.app.choices import Choice, choices, weights_here
 from vsr_plugin.app.form import OptionsForm
 from vsr_plugin.app.previews import Previews, Shown
-from vsr_plugin.app.queue import JobQueue, State
+from vsr_plugin.app.queue import Job, JobQueue, State
 from vsr_plugin.app.roots import Roots
 from vsr_plugin.errors import MediaError, VSRError
 from vsr_plugin.media import open_source
@@ -36,8 +36,8 @@ def look() -> dict[str, object]:
     theme = gr.themes.Default(font=_SYSTEM_FONTS, font_mono=("ui-monospace", "monospace"))
     return dict(
         theme=theme,
-        css=(_HERE / "page.css").read_text(),
-        head=f"<script>{(_HERE / 'page.js').read_text()}</script>",
+        # As css= Gradio would rewrite it, and what is said of the whole page would not apply.
+        head=f"<style>{(_HERE / 'page.css').read_text()}</style><script>{(_HERE / 'page.js').read_text()}</script>",
     )
 
 
@@ -108,18 +108,21 @@ class Page:
                         multiselect=True,
                         allow_custom_value=True,
                         elem_id="weights",
+                        min_width=260,
                     )
                     self.cleanings = gr.CheckboxGroup(
                         [("as usual", "auto"), ("off", "off"), ("half", "0.5"), ("full", "1")],
                         value=["auto"],
                         label="Cleaning of what compression left behind",
                         elem_id="cleanings",
+                        min_width=260,
                     )
                     self.shrinks = gr.CheckboxGroup(
                         [("not", "1"), ("by 1.5", "1.5"), ("by 2", "2"), ("by 3", "3")],
                         value=["1"],
                         label="Shrink first, where there is no detail at full size",
                         elem_id="shrinks",
+                        min_width=260,
                     )
                 self.form = OptionsForm()
                 with gr.Row():
@@ -130,7 +133,8 @@ class Page:
                 self.shown = gr.HTML("", elem_id="shown")
             with gr.Column(elem_classes="vsr-step"):
                 gr.Markdown("## 3. Restore the whole")
-                self.variant = gr.Radio([], label="With", elem_id="variant")
+                # Custom values: Gradio refuses one that is not in its newest list, which a page may not have yet.
+                self.variant = gr.Dropdown([], label="With", allow_custom_value=True, elem_id="variant")
                 self.output = gr.Textbox(
                     label="Output", info="a video, or a folder for PNG files", max_lines=1, elem_id="output"
                 )
@@ -146,7 +150,7 @@ class Page:
                 jobs = gr.HTML(parts.JOBS, js_on_load=_LISTING, elem_id="jobs")
             with gr.Column(elem_classes="vsr-step"):
                 gr.Markdown("## 5. Results")
-                self.finished = gr.Dropdown([], label="Finished job", elem_id="finished")
+                self.finished = gr.Dropdown([], label="Finished job", allow_custom_value=True, elem_id="finished")
                 self.result = gr.HTML("", elem_id="result")
 
             asked = [
@@ -284,10 +288,10 @@ class Page:
             return gr.update(), "", ""
         try:
             asked = self._read(values)
-            radio = gr.update(choices=[choice.words() for choice in asked.choices], value=asked.picked.words())
+            picked = gr.update(choices=[choice.words() for choice in asked.choices], value=asked.picked.words())
             shown = self._previews.kept(asked.path, asked.target, asked.picked, asked.moment)
             words = str(shown.estimate) if shown else "A preview tells how long the whole takes on this machine."
-            return radio, parts.status(words), parts.command(asked.picked.command(asked.path, asked.target))
+            return picked, parts.status(words), parts.command(asked.picked.command(asked.path, asked.target))
         except VSRError as error:
             return gr.update(), parts.error(str(error)), ""
 
@@ -301,14 +305,16 @@ class Page:
 
     # -- results ---------------------------------------------------------------------------------------------------
 
-    def _finished_jobs(self, shown: int | None) -> dict:
+    def _finished(self) -> dict[str, Job]:
         done = [job for job in self._jobs.jobs() if job.state is State.DONE]
-        numbers = [job.number for job in done]
-        labels = [(f"{job.number}: {self._roots.name(Path(job.output))}", job.number) for job in done]
-        return gr.update(choices=labels, value=shown if shown in numbers else numbers[-1] if numbers else None)
+        return {f"{job.number}: {self._roots.name(Path(job.output))}": job for job in done}
 
-    def _show_result(self, number: int | None) -> str:
-        job = next((job for job in self._jobs.jobs() if job.number == number), None)
+    def _finished_jobs(self, shown: str | None) -> dict:
+        names = list(self._finished())
+        return gr.update(choices=names, value=shown if shown in names else names[-1] if names else None)
+
+    def _show_result(self, name: str | None) -> str:
+        job = self._finished().get(name or "")
         if job is None:
             return ""
         paths = [Path(job.input), Path(job.output)]

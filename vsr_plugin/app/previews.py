@@ -157,7 +157,7 @@ def frame_at(path: Path, moment: float) -> np.ndarray:
         is_video = source.kind == "video"
         entered = source.entered_at(moment)
         for frame in entered.frames(0 if is_video else int(moment)):
-            if not is_video or frame.pts * source.time_base >= moment:
+            if not is_video or float(frame.pts * source.time_base) >= moment:
                 break
         return source.orientation.apply(to_uint8(frame.rgb))
 
