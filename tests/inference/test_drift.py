@@ -14,6 +14,7 @@ from vsr_plugin.defaults import LONG, USUAL_RATE
 from vsr_plugin.errors import MediaError
 from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference import restore_frames
+from vsr_plugin.models import BasicVSRPlusPlusNet
 from vsr_plugin.models.propagation.forgetting import with_forgetting
 from vsr_plugin.ops.resize import bicubic_downsample, bicubic_upsample
 from vsr_plugin.restoration import RestoreOptions, restore_video
@@ -117,6 +118,17 @@ def test_long_videos_forget_and_folders_do_not_unless_told(tmp_path, still_net, 
     assert np.array_equal(pixels(by_default), pixels(none))
     assert np.array_equal(pixels(told), pixels(of_net))
     assert not np.array_equal(pixels(told), pixels(none))
+
+
+def test_deformable_alignment_forgets_nothing_unless_told(tmp_path, media):
+    torch.manual_seed(0)
+    net = BasicVSRPlusPlusNet(4, 1, spynet_width=4).eval()
+    video = media.make_clip(tmp_path / "in.mp4", n=LONG, size=(16, 16))
+    by_default, said = restored(tmp_path, video, net, scene_cuts="off", clean="off")
+    none, _ = restored(tmp_path, video, net, scene_cuts="off", clean="off", forgetting=0)
+    _, said_told = restored(tmp_path, video, net, scene_cuts="off", clean="off", forgetting=0.1)
+    assert (said, said_told) == (False, True)
+    assert np.array_equal(pixels(by_default), pixels(none))
 
 
 def test_a_job_is_not_resumed_with_another_rate(tmp_path, small_net, media):

@@ -59,7 +59,8 @@ class RestoreOptions:
         scene_cuts: restart propagation where the picture changes to another shot: ``'on'``, ``'off'``, or
             ``'auto'`` for videos only.
         forgetting: share of its propagated features that a still pixel loses per frame, against the drift of long
-            shots; ``None`` for the network's own, or if that is 0, for 0.1 in scenes of videos of 45 frames or more.
+            shots; ``None`` for the network's own, or if that is 0 and alignment not deformable, for 0.1 in scenes of
+            videos of 45 frames or more.
         precision, strategy, memory_budget, tile, window, overlap: see :func:`vsr_plugin.inference.restore_frames`; the
             budget is that of each worker.
         encoding: choices for a video output.
@@ -138,7 +139,8 @@ class RestoreOptions:
     forgetting: float | None = setting(
         None,
         "share of its propagated features that a still pixel loses per frame, so that long shots do not drift "
-        f"(default: {USUAL_RATE} in scenes of videos of {LONG} frames or more, elsewhere 0 as in the paper)",
+        f"(default: {USUAL_RATE} in scenes of videos of {LONG} frames or more, elsewhere, and with BasicVSR++, 0 as in "
+        "the paper)",
         group=_PROPAGATION,
         metavar="R",
         parse=share,

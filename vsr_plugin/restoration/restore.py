@@ -20,6 +20,7 @@ from vsr_plugin.errors import MediaError, give_hint
 from vsr_plugin.files import PartialFile, write_whole
 from vsr_plugin.media import FrameSource, open_segmented, open_source
 from vsr_plugin.media.segmented import SegmentedOutput
+from vsr_plugin.models.alignment import DeformableAlignment
 from vsr_plugin.models.cleaning.shipped import clean_by
 from vsr_plugin.models.propagation.forgetting import with_forgetting
 from vsr_plugin.ops.frames import to_uint8
@@ -323,6 +324,8 @@ def _forgetting(source: FrameSource, net: nn.Module, options: RestoreOptions) ->
     """The rate, and the length in frames from which on a shot is restored with it."""
     if options.forgetting is not None:
         return options.forgetting, 0
-    if net.forgetting or source.kind != "video" or not net.alignment.needs_flow:
+    # Deformable alignment weighs what it takes over by itself, and nobody has measured whether such networks drift.
+    drifts = net.alignment.needs_flow and not isinstance(net.alignment, DeformableAlignment)
+    if net.forgetting or source.kind != "video" or not drifts:
         return net.forgetting, 0
     return USUAL_RATE, LONG
