@@ -116,6 +116,15 @@ def test_what_a_task_raises_comes_out(cluster):
     run(cluster, report, [Job()])
 
 
+def test_what_making_the_arguments_raises_comes_out(cluster):
+    class Unreadable(Job):
+        def arguments(self, stop):
+            raise VSRError("in.mp4: is gone")
+
+    with pytest.raises(VSRError, match="is gone"):
+        run(cluster, report, [Job(), Unreadable(priority=-1)])
+
+
 def test_tasks_before_an_error_of_their_source_are_done(cluster):
     job = Job()
 

@@ -87,7 +87,8 @@ def compare(net, executor, path, tmp_path, suffix=".mp4", **settings):
         on_note=notes.append,
     )  # fmt: skip
     assert sum(done) == two.num_frames == one.num_frames
-    assert set(two.notes) == set(one.notes)
+    # On a machine that is busy Ray may take a node for dead.
+    assert {note for note in two.notes if not note.endswith("another worker does it")} == set(one.notes)
     assert two.quality == one.quality
     if suffix:
         assert (tmp_path / f"two{suffix}").read_bytes() == (tmp_path / f"one{suffix}").read_bytes()

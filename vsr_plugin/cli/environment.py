@@ -31,6 +31,7 @@ DISTRIBUTIONS = {
     ),
     "PyAV": ("av",),
     "llvmlite": ("llvmlite",),
+    "Ray": ("ray",),
     "diffusers": ("diffusers",),
     "huggingface_hub": ("huggingface-hub",),
 }

@@ -140,6 +140,7 @@ class TaskQueue:
                 raise
             finally:
                 self._end(run)
+        feeding.result()  # which may have failed at the last task
 
     def _collect(self, run: _Run, tasks: Iterable[Task]) -> None:
         try:
