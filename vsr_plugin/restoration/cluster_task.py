@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from vsr_plugin.restoration.worker import AcceleratedNets, ShotWorker
 
 #: Networks that a worker keeps ready to compute.
 _MOST_NETS = 2
+_PREFIX = "vsr_shot_"
 _nets: OrderedDict[tuple, AcceleratedNets] = OrderedDict()
 
 
@@ -60,7 +62,8 @@ def restore_shot(send: Send, order: ShotOrder) -> None:
 
     work: Work = ray.get(order.work)
     nets = _ready_net(order.net, work.options.precision)
-    with tempfile.TemporaryDirectory(prefix="vsr_shot_") as name:
+    _remove_left_behind()
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}_") as name:
         folder = Path(name)
         job = _Outbox(folder / "job", work.output.path, send)
         job.fill(order.have)
@@ -90,7 +93,7 @@ def restore_shot(send: Send, order: ShotOrder) -> None:
             text = str(error)
             for place, source in zip(places, (work.source, work.gt), strict=True):
                 if source is not None:
-                    text = text.replace(str(place), str(source.path if source.path.is_dir() else source.path.parent))
+                    text = text.replace(str(place), str(getattr(source, "folder", source.path.parent)))
             if isinstance(error.__cause__, OSError):
                 text += f" (on node {ray.util.get_node_ip_address()})"
             raise type(error)(text) from error
@@ -99,6 +102,14 @@ def restore_shot(send: Send, order: ShotOrder) -> None:
                 f"node {ray.util.get_node_ip_address()}: {error.filename or folder}: {error.strerror}; free space "
                 "there, or set TMPDIR to another place before ray start"
             ) from error
+
+
+def _remove_left_behind() -> None:
+    """Remove what workers that were killed have left, which may be large."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        pid = path.name.removeprefix(_PREFIX).partition("_")[0]
+        if not Path("/proc", pid).exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _ready_net(named: tuple[str, Any], precision: str) -> AcceleratedNets:
