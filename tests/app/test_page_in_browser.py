@@ -91,7 +91,9 @@ def start(page, output: str) -> int:
     page.get_by_role("textbox", name="Output").press("Tab")
     wait_for(page, "#command", "")
     page.wait_for_function("(name) => document.querySelector('#command textarea')?.value.includes(name)", arg=output)
+    before = page.locator("#said").inner_text()
     button(page, "Start").click()
+    page.wait_for_function("(before) => document.querySelector('#said').innerText !== before", arg=before)
     number = int(re.search(r"Job (\d+) is in the queue", wait_for(page, "#said", r"Job \d+ is in the queue"))[1])
     page.locator(job(number)).wait_for()
     return number
