@@ -116,6 +116,11 @@ def test_what_a_task_raises_comes_out(cluster):
     run(cluster, report, [Job()])
 
 
+def test_a_node_that_cannot_even_begin_is_reported(cluster):
+    with pytest.raises(VSRError, match=r"^the task: vsr_plugin cannot be run on a node that .*missing 1 required"):
+        run(cluster, fail, [Job(OddError(1, 2))])
+
+
 def test_what_making_the_arguments_raises_comes_out(cluster):
     class Unreadable(Job):
         def arguments(self, stop):

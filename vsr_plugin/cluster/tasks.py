@@ -214,7 +214,12 @@ class TaskQueue:
         try:
             kind, value = ray.get(next(generator))
         except ray.exceptions.RayTaskError as error:
-            raise error.cause from None
+            # What a task raises comes as a message; so it could not even begin.
+            cause = " ".join(str(error.cause or error).split())[:300]
+            raise VSRError(
+                f"{task}: vsr_plugin cannot be run on a node that came later ({cause}); install the same versions of "
+                "everything as here, or stop the node"
+            ) from error
         except (StopIteration, ray.exceptions.RayError) as error:
             task.attempts += 1
             why = _cause(error)
