@@ -209,7 +209,7 @@ def load_net(
     Architecture, components, widths, depths and key layout are read from the file, whatever its name. Local
     propagation leaves no trace in a file, which then gives a bidirectional network; build such a network yourself, and
     fill it by :func:`load_into`. Nor do tensors tell ``max_residue_magnitude`` of deformable alignment: it is taken
-    from the config that trainings by mmengine keep in their checkpoints, and is else 10, as in all published configs.
+    from the config that trainings by mmengine keep in their checkpoints, and is else 10, as where they do not set it.
 
     Args:
         name_or_path: one of :data:`vsr_plugin.weights.PUBLISHED`, ``'footage_cleaning'``, a path, or an OpenMMLab
