@@ -78,7 +78,8 @@ def choose_small_weights(page) -> None:
 
 def wait_for_choice(page, words: str) -> None:
     """Wait until that is what the whole would be restored with."""
-    page.wait_for_function("(words) => document.querySelector('#variant input').value === words", arg=words)
+    field = page.get_by_role("combobox", name="With")
+    until(lambda: field.input_value() == words, field.input_value)
 
 
 def button(page, name: str):
@@ -91,12 +92,10 @@ def start(page, output: str) -> int:
     page.get_by_role("textbox", name="Output").press("Tab")
     wait_for(page, "#command", "")
     page.wait_for_function("(name) => document.querySelector('#command textarea')?.value.includes(name)", arg=output)
-    before = page.locator("#said").inner_text()
     button(page, "Start").click()
-    page.wait_for_function("(before) => document.querySelector('#said').innerText !== before", arg=before)
-    number = int(re.search(r"Job (\d+) is in the queue", wait_for(page, "#said", r"Job \d+ is in the queue"))[1])
-    page.locator(job(number)).wait_for()
-    return number
+    item = page.locator("#jobs li").filter(has_text=f"/{output}")
+    item.wait_for()
+    return int(item.get_attribute("data-job"))
 
 
 def job(number: int) -> str:
