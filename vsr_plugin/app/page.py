@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue as channels
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -57,6 +58,17 @@ class _Asked(NamedTuple):
     choices: list[Choice]
     picked: Choice
     target: Path
+
+
+async def _stay() -> AsyncIterator[None]:
+    """An event that never ends.
+
+    Gradio's script closes the stream of answers whenever nothing is awaited; of what is asked for in that moment, the
+    answer never comes.
+    """
+    while True:
+        await asyncio.sleep(3600)
+        yield
 
 
 class Page:
@@ -158,6 +170,7 @@ class Page:
                 *self.form.controls,
             ]
             plan = dict(fn=self._plan, inputs=asked, outputs=[self.variant, self.estimate, self.command], **_QUIET)
+            page.load(_stay, concurrency_limit=None, **_QUIET)
             gr.on([page.load, again.click], self._look_again, [], [self.file], **_QUIET)
             self.moment.change(
                 self._frame, [self.file, self.moment], [self.frame], trigger_mode="always_last", **_QUIET
