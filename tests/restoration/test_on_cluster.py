@@ -35,13 +35,15 @@ def net():
 
 
 @pytest.fixture(scope="module")
-def running():
+def running(request):
     from vsr_plugin.cluster.local import local_cluster
 
     with ExitStack() as stack:
         try:
             cluster = stack.enter_context(local_cluster(nodes=2))
         except Exception as error:  # Ray's own, which needs ports and shared memory
+            if request.config.getoption("markexpr").startswith("cluster"):
+                raise  # make test-cluster is there to find that out
             pytest.skip(f"Ray does not start on this machine: {error}")
         yield cluster
 

@@ -16,7 +16,7 @@ from vsr_plugin.restoration import preview as module
 from vsr_plugin.restoration import restore_video
 from vsr_plugin.restoration.options import RestoreOptions
 from vsr_plugin.restoration.pipeline import StoppedError
-from vsr_plugin.restoration.preview import describe, excerpt, in_hours, preview
+from vsr_plugin.restoration.preview import excerpt, in_hours, preview
 
 LOSSLESS = RestoreOptions(encoding=Encoding(codec="ffv1"), clean="off")
 
@@ -66,14 +66,17 @@ def test_an_image_of_a_folder(net, tmp_path):
         preview(tmp_path / "frames", tmp_path / "out", net, RestoreOptions(), 4)
 
 
-def test_turned_video_is_shown_upright(media, net, tmp_path):
+@pytest.mark.parametrize("name", ["out.mkv", "out.avi"])  # which can say that it is turned, and which cannot
+def test_turned_video_is_shown_upright(media, net, tmp_path, name):
     quarter = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
-    clip = media.make_clip(tmp_path / "in.mp4", n=3, setup=lambda container, stream: None)
-    source = open_source(clip)
-    source.orientation = type(source.orientation).from_display_matrix(quarter)
-    height, width = source.orientation.size(source.height, source.width)
-    assert (height, width) == (48, 32)
-    assert f"{width}x{height} -> 128x192" in describe(source, LOSSLESS, net)[0]
+    clip = media.make_clip(tmp_path / "in.mp4", n=3, setup=lambda container, stream: stream.set_display_matrix(quarter))
+    shown = preview(clip, tmp_path / name, net, LOSSLESS, 0.04, num_frames=1)
+    with open_source(clip) as source:
+        upright = source.orientation.apply(next(source.frames(1)).rgb)
+    assert upright.shape == (48, 32, 3)
+    np.testing.assert_array_equal(shown.original, upright)
+    assert shown.restored.shape == shown.enlarged.shape == (192, 128, 3)
+    assert "32x48 -> 128x192" in shown.lines[0]
 
 
 def test_an_excerpt_is_a_part_of_the_result_with_its_sound(clip, media, net, tmp_path):

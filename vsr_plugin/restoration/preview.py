@@ -152,6 +152,7 @@ def preview(
         shown = part.options.output_size.of_source(source, net.scale)
         with open_source(output) as restored:
             after = next(restored.frames(min(part.shown, result.num_frames - 1), 1)).rgb
+            after = restored.orientation.apply(to_uint8(after))  # its own: some containers cannot say a turn
         turn = source.orientation.apply
         before = to_uint8(part.frame.rgb)
         return Preview(
@@ -159,7 +160,7 @@ def preview(
             number=part.number,
             original=turn(before),
             enlarged=turn(bicubic_resize(before, shown)),
-            restored=turn(to_uint8(after)),
+            restored=after,
             estimate=_estimate(source, net, asked, seconds_per_frame, written / result.num_frames),
             lines=[*dict.fromkeys([*describe(source, asked, net), *result.notes])],
         )
