@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from vsr_plugin.models.aggregation.layers import upsample_x2
+from vsr_plugin.models.aggregation import upsample_x2
 from vsr_plugin.models.alignment import flow_warp
 from vsr_plugin.ops.deform_conv import modulated_deform_conv2d
 

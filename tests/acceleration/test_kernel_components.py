@@ -17,9 +17,9 @@ from vsr_plugin.acceleration.fused_conv import FusedConv
 from vsr_plugin.benchmarks.inputs import load_sequence
 from vsr_plugin.inference.tiling import tile_net
 from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet
-from vsr_plugin.models.aggregation.pcd_alignment import PCDAlignment
+from vsr_plugin.models.aggregation import PCDAlignment
 from vsr_plugin.models.alignment import ALIGNMENTS, FeatureAlignment
-from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
+from vsr_plugin.models.spynet import PUBLISHED_WIDTH
 from vsr_plugin.weights import load_net
 
 

@@ -17,9 +17,8 @@ from small_networks import lively
 from vsr_plugin.errors import ExportError, MediaError, VSRError, WeightsError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import BasicVSRNet, IconVSRNet, RealBasicVSRNet, SPyNet
-from vsr_plugin.models.cleaning import with_cleaning
-from vsr_plugin.models.cleaning.shipped import clean_by
-from vsr_plugin.models.propagation.forgetting import with_forgetting
+from vsr_plugin.models.cleaning import clean_by, with_cleaning
+from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.ops.indices import keyframe_indices, neighbourhood_indices
 from vsr_plugin.weights import load_net
 

@@ -15,7 +15,7 @@ from vsr_plugin.errors import MediaError
 from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import BasicVSRPlusPlusNet
-from vsr_plugin.models.propagation.forgetting import with_forgetting
+from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.ops.resize import bicubic_downsample, bicubic_upsample
 from vsr_plugin.restoration import RestoreOptions, restore_video
 from vsr_plugin.weights import PUBLISHED, load_net

@@ -16,8 +16,8 @@ from vsr_plugin.acceleration.cpu import components as cpu
 from vsr_plugin.errors import ComponentError
 from vsr_plugin.inference.tiling import MIN_TILE, tile_net
 from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet
-from vsr_plugin.models.alignment.deformable_alignment import FlowGuidedDeformConv
-from vsr_plugin.models.propagation.forgetting import with_forgetting
+from vsr_plugin.models.alignment import FlowGuidedDeformConv
+from vsr_plugin.models.propagation import with_forgetting
 
 SMALL = dict(mid_channels=8, num_blocks=1)
 KINDS = pytest.mark.parametrize("is_low_res_input", [True, False], ids=["x4", "x1"])

@@ -125,7 +125,7 @@ def test_windows_do_not_go_with_segments(nets: dict) -> None:
     [
         (
             dict(propagation="forward"),
-            "`propagation` 'forward' does not exist; choose one of bidirectional, coupled, grid, second_order_grid, lo",
+            "`propagation` 'forward' does not exist; choose one of bidirectional, coupled, grid, local, second_order, ",
         ),
         (dict(alignment="warp"), "`alignment` 'warp' does not exist; choose one of deformable, feature, image, none"),
         (dict(alignment=dict(radius=2)), "`alignment` None does not exist"),

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vsr_plugin.models import EDVRFeatureExtractor
-from vsr_plugin.models.aggregation import edvr_feature_extractor
+from vsr_plugin.models import EDVRFeatureExtractor, aggregation
 
 #: Small, and unlike the defaults in everything.
 SMALL = dict(mid_channels=16, num_frames=3, deform_groups=4, num_blocks_extraction=2)
@@ -112,7 +111,7 @@ def test_batches_of_neighbours_change_nothing(
     expected = net(frames)
     sizes = []
     net.pcd_alignment.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0][0])))
-    monkeypatch.setattr(edvr_feature_extractor, "batch_pixels", lambda frames: pairs * 8 * 12)
+    monkeypatch.setattr(aggregation, "batch_pixels", lambda frames: pairs * 8 * 12)
     torch.testing.assert_close(net(frames), expected, rtol=0, atol=1e-12)
     assert sum(sizes) == 6
     assert max(sizes) == max(pairs, 1)

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from vsr_plugin.errors import ComponentError
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
-from vsr_plugin.models.propagation import forget
-from vsr_plugin.models.propagation.forgetting import with_forgetting
+from vsr_plugin.models.propagation import forget, with_forgetting
 
 
 def test_still_pixels_lose_their_share_and_moving_ones_nothing() -> None:

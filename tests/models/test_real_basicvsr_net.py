@@ -15,7 +15,7 @@ from vsr_plugin.errors import ComponentError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import BasicVSRNet, RealBasicVSRNet
 from vsr_plugin.models.cleaning import ImageCleaning
-from vsr_plugin.models.propagation.forgetting import with_forgetting
+from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.restoration.fingerprint import of_net
 
 PRECISIONS = [(torch.float32, 2e-5), (torch.float64, 1e-10)]

@@ -10,8 +10,7 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.media import open_source
 from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet
-from vsr_plugin.models.cleaning import FootageCleaning
-from vsr_plugin.models.cleaning.shipped import SHIPPED_CLEANING, clean_by
+from vsr_plugin.models.cleaning import SHIPPED_CLEANING, FootageCleaning, clean_by
 from vsr_plugin.ops.resize import bicubic_resize
 from vsr_plugin.restoration import RestoreOptions, restore_video
 from vsr_plugin.restoration.footage import cleaning_for, shrink_hint

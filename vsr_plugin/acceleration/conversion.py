@@ -9,8 +9,7 @@ from torch import Tensor
 from vsr_plugin.acceleration.fused_blocks import FusedResidualBlocksWithInputConv, FusedResidualChain
 from vsr_plugin.acceleration.fused_conv import FusedConv
 from vsr_plugin.models.alignment import Alignment, DeformableAlignment
-from vsr_plugin.models.conv_module import ConvModule
-from vsr_plugin.models.propagation import ResidualBlockNoBN, ResidualBlocksWithInputConv
+from vsr_plugin.models.layers import ConvModule, ResidualBlockNoBN, ResidualBlocksWithInputConv
 
 
 def _fused(module: nn.Module, dtype: torch.dtype) -> nn.Module | None:

@@ -7,7 +7,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from vsr_plugin.acceleration.fused_conv import FusedConv
-from vsr_plugin.models.propagation import ResidualBlockNoBN, ResidualBlocksWithInputConv
+from vsr_plugin.models.layers import ResidualBlockNoBN, ResidualBlocksWithInputConv
 
 
 class FusedResidualChain(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vsr_plugin.acceleration.conversion import fuse_layers, keep_own, mixed
 from vsr_plugin.acceleration.fused_conv import FusedConv
-from vsr_plugin.models.alignment.deformable_alignment import FlowGuidedDeformConv
+from vsr_plugin.models.alignment import FlowGuidedDeformConv
 
 
 def guided_deform_conv(plain: FlowGuidedDeformConv, dtype: torch.dtype) -> FlowGuidedDeformConv:

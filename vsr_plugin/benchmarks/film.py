@@ -18,7 +18,7 @@ from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.scene_cuts import split_shots
 from vsr_plugin.media import Encoding, open_sink, open_source
-from vsr_plugin.models.cleaning.shipped import clean_by
+from vsr_plugin.models.cleaning import clean_by
 from vsr_plugin.report import table_text
 from vsr_plugin.restoration import RestoreOptions, restore_video
 from vsr_plugin.restoration.footage import cleaning_for

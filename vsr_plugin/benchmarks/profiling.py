@@ -14,7 +14,7 @@ from torch import Tensor
 from vsr_plugin.acceleration.conversion import mixed
 from vsr_plugin.acceleration.cuda.graphs import steps_in_turn
 from vsr_plugin.acceleration.cuda.tuning import cuda_seconds
-from vsr_plugin.models.alignment.deformable_alignment import FlowGuidedDeformConv
+from vsr_plugin.models.alignment import FlowGuidedDeformConv
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack
 from vsr_plugin.report import table_text
 

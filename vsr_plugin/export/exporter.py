@@ -17,8 +17,8 @@ from vsr_plugin.export.tracing import trace
 from vsr_plugin.export.verify import TOLERANCE, open_session, part_difference, sequence_difference
 from vsr_plugin.export.whole_graph import build_whole_graph
 from vsr_plugin.files import PartialFile, PartialFolder
-from vsr_plugin.models.cleaning.shipped import clean_by
-from vsr_plugin.models.propagation.forgetting import with_forgetting
+from vsr_plugin.models.cleaning import clean_by
+from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.weights import load_net
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vsr_plugin.ops.sweeps import Sweep
 
 if TYPE_CHECKING:
-    from vsr_plugin.models.propagation.propagation import Propagation
+    from vsr_plugin.models.propagation import Propagation
 
 
 class Schedule:

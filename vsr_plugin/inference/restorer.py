@@ -18,8 +18,8 @@ from vsr_plugin.inference.scene_cuts import split_shots
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.transfers import downloaded
 from vsr_plugin.inference.windows import blend, contribution
-from vsr_plugin.models.cleaning.shipped import clean_by
-from vsr_plugin.models.propagation.forgetting import with_forgetting
+from vsr_plugin.models.cleaning import clean_by
+from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.ops.frames import (
     Frame,
     check_same_kind,

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from vsr_plugin.errors import ComponentError
 from vsr_plugin.models.alignment import Alignment, DeformableAlignment
-from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
 from vsr_plugin.models.driver import StepInputs, Store, Sweep
-from vsr_plugin.models.propagation import ResidualBlocksWithInputConv, SecondOrderGrid
+from vsr_plugin.models.layers import ResidualBlocksWithInputConv
+from vsr_plugin.models.propagation import SecondOrderGrid
+from vsr_plugin.models.spynet import PUBLISHED_WIDTH
 from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.registry import MODELS
 
@@ -45,7 +46,7 @@ class BasicVSRPlusPlusNet(VSRNet):
         cleaning: ``'footage'`` or ``'image'`` to clean frames before they are propagated, or one of your own.
         scale: output pixels per input pixel and side: 2, 3, 4 or 8, and 1 without ``is_low_res_input``. ``None`` for
             what weights are published for, 4 and 1.
-        spynet_width: see :class:`~vsr_plugin.models.alignment.SPyNet`; for experiments that are to be quick.
+        spynet_width: see :class:`~vsr_plugin.models.spynet.SPyNet`; for experiments that are to be quick.
 
     Raises:
         ComponentError: ``forgetting`` is not in [0, 1), there is no such cleaning, or no such scale.

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from vsr_plugin.models.cleaning.cleaning import Cleaning
-from vsr_plugin.models.propagation.propagation import Propagation
+from vsr_plugin.models.cleaning import Cleaning
+from vsr_plugin.models.propagation import Propagation
 from vsr_plugin.ops.padding import pad_to_multiple
 from vsr_plugin.ops.sweeps import Group, StepInputs, Store, Sweep, begin_frames, delayed, half_way, run_sweeps
 

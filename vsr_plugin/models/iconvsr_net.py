@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from vsr_plugin.models.aggregation import InformationRefill
-from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
 from vsr_plugin.models.propagation import Coupled
+from vsr_plugin.models.spynet import PUBLISHED_WIDTH
 from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.registry import MODELS
 
@@ -34,7 +34,7 @@ class IconVSRNet(InformationRefill, VSRNet):
         forgetting: share of its propagated features that a still pixel loses per frame, against drift in long shots.
         cleaning: ``'footage'`` or ``'image'`` to clean frames before they are propagated, or one of your own.
         scale: HR pixels per LR pixel and side: 2, 3, 4 or 8. Weights are published for 4 only.
-        spynet_width: see :class:`~vsr_plugin.models.alignment.SPyNet`; for experiments that are to be quick.
+        spynet_width: see :class:`~vsr_plugin.models.spynet.SPyNet`; for experiments that are to be quick.
 
     Raises:
         ComponentError: components do not exist or do not go together, ``forgetting`` is not in [0, 1), or there

@@ -8,9 +8,9 @@ import torch.nn as nn
 from torch import Tensor
 
 from vsr_plugin.errors import ComponentError
-from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
 from vsr_plugin.models.basicvsr_net import BasicVSRNet
 from vsr_plugin.models.driver import check_sequence
+from vsr_plugin.models.spynet import PUBLISHED_WIDTH
 from vsr_plugin.registry import MODELS
 
 #: The cleaning by its name in this package, and in MMagic's network, where it stands beside a whole BasicVSR.

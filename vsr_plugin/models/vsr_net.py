@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vsr_plugin.errors import ComponentError
-from vsr_plugin.models.alignment import ALIGNMENTS, Alignment, FeatureAlignment, SPyNet
-from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
-from vsr_plugin.models.base_module import VSRModule, pretrained
+from vsr_plugin.models.alignment import ALIGNMENTS, Alignment, FeatureAlignment
 from vsr_plugin.models.cleaning import CLEANINGS, Cleaning
+from vsr_plugin.models.component import VSRModule, pretrained
 from vsr_plugin.models.driver import Group, SequenceNet, StepInputs, Store
-from vsr_plugin.models.propagation import PROPAGATIONS, Propagation, ResidualBlocksWithInputConv, Sweep, forget
-from vsr_plugin.models.propagation.forgetting import check_forgetting
+from vsr_plugin.models.layers import ResidualBlocksWithInputConv
+from vsr_plugin.models.propagation import PROPAGATIONS, Propagation, Sweep, check_forgetting, forget
+from vsr_plugin.models.spynet import PUBLISHED_WIDTH, SPyNet
 from vsr_plugin.models.upsampling import PixelShuffleUpsampling
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vsr_plugin.models.driver import SequenceNet
-    from vsr_plugin.models.propagation.propagation import Propagation
+    from vsr_plugin.models.propagation import Propagation
 
 Item = TypeVar("Item")
 

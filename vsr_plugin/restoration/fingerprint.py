@@ -9,7 +9,7 @@ import torch.nn as nn
 import vsr_plugin
 from vsr_plugin.media import FrameSource, ImageFolderSource
 from vsr_plugin.media.segmented import SegmentedOutput
-from vsr_plugin.models.propagation.forgetting import with_forgetting
+from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.restoration.options import RestoreOptions
 from vsr_plugin.settings import compared_settings
 

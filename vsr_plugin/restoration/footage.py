@@ -43,7 +43,7 @@ def cleaning_for(source: FrameSource, clean: str | float, *, cleans_already: boo
             ``'auto'`` leaves to it.
 
     Returns:
-        What :func:`vsr_plugin.models.cleaning.shipped.clean_by` takes, and a line that says why, if there was a choice.
+        What :func:`vsr_plugin.models.cleaning.clean_by` takes, and a line that says why, if there was a choice.
     """
     if clean != "auto":
         return (0.0 if clean == "off" else float(clean)), None

@@ -28,7 +28,7 @@ from vsr_plugin.inference.planning import MemoryModel, default_budget, make_plan
 from vsr_plugin.inference.spilling import needed_bytes
 from vsr_plugin.media import FrameSource, open_source
 from vsr_plugin.media.open import check_target
-from vsr_plugin.models.cleaning.shipped import clean_by
+from vsr_plugin.models.cleaning import clean_by
 from vsr_plugin.ops.frames import shrunk_sides, to_uint8
 from vsr_plugin.ops.resize import bicubic_resize
 from vsr_plugin.restoration.footage import cleaning_for, shrink_hint

@@ -21,8 +21,8 @@ from vsr_plugin.files import PartialFile, write_whole
 from vsr_plugin.media import FrameSource, open_segmented, open_source
 from vsr_plugin.media.segmented import SegmentedOutput
 from vsr_plugin.models.alignment import DeformableAlignment
-from vsr_plugin.models.cleaning.shipped import clean_by
-from vsr_plugin.models.propagation.forgetting import with_forgetting
+from vsr_plugin.models.cleaning import clean_by
+from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.ops.frames import to_uint8
 from vsr_plugin.restoration import fingerprint
 from vsr_plugin.restoration.executors import Executor, ThisProcess

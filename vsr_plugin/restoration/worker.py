@@ -22,7 +22,7 @@ from vsr_plugin.inference.spilling import needed_bytes
 from vsr_plugin.inference.transfers import FrameDownload
 from vsr_plugin.inference.windows import ContributionFile, contribution
 from vsr_plugin.media import Frame
-from vsr_plugin.models.propagation.forgetting import with_forgetting
+from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.ops.frames import shrink_frame, shrunk_sides
 from vsr_plugin.restoration.pipeline import BackgroundWriter, until
 from vsr_plugin.restoration.quality import ends_before

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from vsr_plugin.errors import WeightsError
-from vsr_plugin.ops.pixel_shuffle import SHUFFLES
+
+#: Factors of the pixel shuffles, one after the other, of each scale that a network can have; 4 is the paper's.
+SHUFFLES = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 
 #: Where networks hold another one that can be filled by itself.
 PARTS = {

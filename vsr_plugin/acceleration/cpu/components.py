@@ -13,7 +13,7 @@ from vsr_plugin.acceleration.cpu.input_conv import InputConvByParts
 from vsr_plugin.acceleration.cpu.refill_by_frame import ExtractionByFrame, refill_by_frame
 from vsr_plugin.acceleration.fused_conv import onednn_fuses
 from vsr_plugin.models.aggregation import InformationRefill
-from vsr_plugin.models.alignment.deformable_alignment import FlowGuidedDeformConv
+from vsr_plugin.models.alignment import FlowGuidedDeformConv
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack
 
 #: Pixels of a batch of frame pairs in flow estimation. The widest layer has 64 channels in float32: 16 MB.

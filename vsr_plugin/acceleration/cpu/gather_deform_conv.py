@@ -10,7 +10,7 @@ from torch import Tensor
 from vsr_plugin.acceleration.cpu.gather import bilinear_taps, weighted_rows
 from vsr_plugin.acceleration.cpu.kernels import DeformConv, kernels_pay
 from vsr_plugin.acceleration.fused_conv import FusedConv
-from vsr_plugin.models.alignment.deformable_alignment import FlowGuidedDeformConv
+from vsr_plugin.models.alignment import FlowGuidedDeformConv
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack
 
 #: Sampled values that are held at once, in float32; so the many small steps from displacements to sums stay in the

@@ -23,11 +23,10 @@ from vsr_plugin.acceleration.cuda.kernel_components import (
     guided_deform_conv,
 )
 from vsr_plugin.acceleration.cuda.kernels import CHANNELS, kernels_work
-from vsr_plugin.models.aggregation.pcd_alignment import PCDAlignment
-from vsr_plugin.models.aggregation.tsa_fusion import TSAFusion
-from vsr_plugin.models.alignment.deformable_alignment import FlowGuidedDeformConv
-from vsr_plugin.models.alignment.spynet import PUBLISHED_WIDTH
+from vsr_plugin.models.aggregation import PCDAlignment, TSAFusion
+from vsr_plugin.models.alignment import FlowGuidedDeformConv
 from vsr_plugin.models.driver import Group, StepInputs, Sweep
+from vsr_plugin.models.spynet import PUBLISHED_WIDTH
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack
 
 

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from vsr_plugin.acceleration.conversion import mixed
 from vsr_plugin.acceleration.cuda import kernels
-from vsr_plugin.models.alignment import SPyNet
-from vsr_plugin.models.alignment.spynet import SPyNetBasicModule
+from vsr_plugin.models.spynet import SPyNet, SPyNetBasicModule
 
 #: Largest difference to PyTorch's operators in the self-test, in pixels.
 _TOLERANCE = 0.05

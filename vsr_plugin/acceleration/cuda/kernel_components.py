@@ -10,8 +10,8 @@ from torch import Tensor
 from vsr_plugin.acceleration import generic
 from vsr_plugin.acceleration.conversion import mixed
 from vsr_plugin.acceleration.cuda import kernels
-from vsr_plugin.models.aggregation.layers import upsample_x2
-from vsr_plugin.models.alignment.deformable_alignment import FlowGuidedDeformConv
+from vsr_plugin.models.aggregation import upsample_x2
+from vsr_plugin.models.alignment import FlowGuidedDeformConv
 from vsr_plugin.models.upsampling import SHUFFLES
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack, ModulatedDeformConv
 
@@ -25,7 +25,7 @@ def _channels_last(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def enlarge_by_kernel(x: Tensor, factor: float = 1.0) -> Tensor:
-    """See :func:`vsr_plugin.models.aggregation.layers.upsample_x2`."""
+    """See :func:`vsr_plugin.models.aggregation.upsample_x2`."""
     if x.dtype not in _HALF or x.size(1) % 8:
         return upsample_x2(x, factor)
     return kernels.enlarge(_channels_last(x, x.dtype), factor)

@@ -21,8 +21,8 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import vmaf
 from vsr_plugin.evaluation.extra_metrics import DEFINITIONS, check_metrics, definitions_of
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.models.cleaning.shipped import clean_by
-from vsr_plugin.models.propagation.forgetting import with_forgetting
+from vsr_plugin.models.cleaning import clean_by
+from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.report import table_lines
 from vsr_plugin.settings import positive
 from vsr_plugin.weights import load_net

@@ -84,7 +84,7 @@ def deform_conv(
         bias: ``(c_out,)`` in the dtype of ``x``.
         flow: to each of the states that ``x`` joins, float32 ``(n, 2 * states, h, w)``, contiguous; displacements are
             then ``reach * tanh`` of those in ``guide``, added to it; see
-            :class:`vsr_plugin.models.alignment.deformable_alignment.FlowGuidedDeformConv`.
+            :class:`vsr_plugin.models.alignment.FlowGuidedDeformConv`.
         reach: in pixels.
 
     Returns:

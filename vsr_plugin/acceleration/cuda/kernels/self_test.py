@@ -17,7 +17,7 @@ from vsr_plugin.acceleration.cuda.kernels.pixels import (
     pack_last_conv,
     warp,
 )
-from vsr_plugin.models.aggregation.layers import upsample_x2
+from vsr_plugin.models.aggregation import upsample_x2
 from vsr_plugin.ops.deform_conv import modulated_deform_conv2d
 from vsr_plugin.ops.flow_warp import flow_warp
 

@@ -1,12 +1,12 @@
-"""The upsampling component: convolutions and pixel shuffle on top of the bilinear frame (section 3.1)."""
+"""Upsampling: U in section 3.1 of the paper, features to an HR frame by pixel shuffle."""
 
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
 from vsr_plugin.errors import ComponentError
-from vsr_plugin.models.initialization import scaled_kaiming_
-from vsr_plugin.ops.pixel_shuffle import SHUFFLES
+from vsr_plugin.models.layers import scaled_kaiming_
+from vsr_plugin.weights.architectures import SHUFFLES
 
 
 class PixelShufflePack(nn.Module):

@@ -8,8 +8,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr_plugin.models.base_module import VSRModule
-from vsr_plugin.models.conv_module import ConvModule
+from vsr_plugin.models.component import VSRModule
+from vsr_plugin.models.layers import ConvModule
 from vsr_plugin.ops.batching import batch_pixels
 from vsr_plugin.ops.flow_warp import flow_warp
 from vsr_plugin.registry import MODELS
