@@ -13,7 +13,7 @@ WINDOW = 60
 OVERLAP = 15
 
 #: Precisions of features, and PyTorch's names of their types.
-PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+PRECISIONS = {"fp32": "float32", "int16": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 #: Share of a still pixel's features that is lost per frame, where forgetting is on and nobody says how much.
 USUAL_RATE = 0.1

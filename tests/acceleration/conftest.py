@@ -10,6 +10,12 @@ from vsr_plugin.acceleration.cpu.kernels import jit, self_test
 
 #: Vectors wider than the processor's are computed in parts by LLVM.
 HOSTS = {f"{host.lanes} lanes": host for host in (jit.Host(4, 32), jit.Host(8, 16), jit.Host(16, 32))}
+#: LLVM cannot do without an instruction that is named.
+INTEGER_HOSTS = {
+    "AVX2": jit.Host(8, 16, jit.MADD),
+    "AVX-512": jit.Host(16, 32, jit.MADD),
+    "VNNI": jit.Host(16, 32, jit.VNNI),
+}
 NO_COMPILER = jit.missing_compiler()
 
 
@@ -22,7 +28,7 @@ def recorder():
 @pytest.fixture
 def forgotten():
     """What was found out about the host is found out anew, and once more afterwards."""
-    caches = jit._llvm, jit.host, self_test.obstacle
+    caches = jit._llvm, jit.host, self_test.obstacle, self_test.integer_obstacle
     for cache in caches:
         cache.cache_clear()
     yield
@@ -37,6 +43,15 @@ def lanes(request, monkeypatch):
         pytest.skip(NO_COMPILER)
     monkeypatch.setattr(jit, "host", lambda: (HOSTS[request.param], None))
     return HOSTS[request.param].lanes
+
+
+@pytest.fixture(params=INTEGER_HOSTS)
+def integers(request, monkeypatch):
+    """What multiplies whole numbers of 16 bits, as far as this processor has the instructions."""
+    host, (there, missing) = INTEGER_HOSTS[request.param], jit.host()
+    if there is None or there.lanes < host.lanes or there.integers < host.integers:
+        pytest.skip(missing or "this processor lacks the instruction")
+    monkeypatch.setattr(jit, "host", lambda: (host, None))
 
 
 @pytest.fixture

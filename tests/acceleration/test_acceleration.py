@@ -147,7 +147,7 @@ def test_net_stays_as_it_was(nets):
 
 
 def test_precisions_that_cannot_be(nets):
-    with pytest.raises(VSRError, match="precision 'int4' does not exist; choose one of fp32, bf16, fp16"):
+    with pytest.raises(VSRError, match="precision 'int4' does not exist; choose one of fp32, int16, bf16, fp16"):
         accelerate(nets["basicvsr"], precision="int4")
     with pytest.raises(VSRError, match="SPyNet cannot be accelerated"):
         accelerate(SPyNet())

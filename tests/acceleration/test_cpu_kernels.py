@@ -258,6 +258,96 @@ def test_no_kernel_is_said():
         DeformConv(torch.randn(16, 16, 3, 3), torch.zeros(16), 2)
 
 
+# Whole numbers of 16 bits
+
+
+def root_mean_square(x):
+    return x.double().square().mean().sqrt().item()
+
+
+@pytest.mark.usefixtures("integers")
+@pytest.mark.parametrize("size", [(1, 1), (5, 1), (13, 22)])
+@pytest.mark.parametrize(("c_in", "c_out"), [(64, 64), (16, 40), (128, 72)])
+def test_integers(size, c_in, c_out):
+    x, residual = features(2, c_in, *size), features(2, c_out, *size)
+    weight, bias = torch.randn(c_out, c_in, 3, 3) / (3 * c_in**0.5), torch.randn(c_out)
+    # The second image is darker by far, and has its own units.
+    x[1] *= 1e-3
+    expected = F.conv2d(x.double(), weight.double(), None, padding=1)
+    conv = WinogradConv(weight, bias, None, integers=True)
+    shift = residual + bias.view(-1, 1, 1)
+    for image in range(2):
+        error = conv(x, residual=residual)[image] - shift[image] - expected[image]
+        # Units of filters are the coarser, the more channels a sum of 32 bits must hold.
+        assert root_mean_square(error) < (5e-4 + 2e-5 * c_in) * root_mean_square(x[image]) + 1e-7
+
+
+@pytest.mark.usefixtures("integers")
+def test_integers_give_what_their_rounding_gives():
+    algorithm = ALGORITHMS[3]
+    x, weight = features(1, 64, 4, 4), torch.randn(64, 64, 3, 3)
+    patch = F.pad(x, (1, 1, 1, 1))[0].double().numpy()
+    unit = np.abs(patch).max() * algorithm.input_bounds / 32760
+    data = algorithm.input_matrix @ patch @ algorithm.input_matrix.T / unit
+    filters = algorithm.transform_filters(weight.numpy()) * unit[..., None, None]
+    filter_unit = np.abs(filters).sum(axis=3, keepdims=True) / 65000
+    sums = np.einsum("cij,ijoc->oij", np.round(data), np.round(filters / filter_unit) * filter_unit)
+    expected = algorithm.output_matrix @ sums @ algorithm.output_matrix.T
+    ours = WinogradConv(weight, torch.zeros(64), None, integers=True)(x)[0].double().numpy()
+    exact = F.conv2d(x.double(), weight.double(), padding=1)[0].numpy()
+    # What is left are data so close to the middle of two whole numbers that float32 takes the other one.
+    assert np.abs(ours - expected).mean() < 0.1 * np.abs(expected - exact).mean()
+
+
+@pytest.mark.usefixtures("integers")
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sums_of_integers_do_not_overflow(sign):
+    """Where all products are as large as they can be and have one sign."""
+    algorithm = ALGORITHMS[3]
+    for row, column in ((0, 0), (3, 4), (5, 5)):
+        # The patch that makes an element of the transformed data as large as its bound.
+        patch = np.sign(np.outer(algorithm.input_matrix[row], algorithm.input_matrix[column]))
+        x = torch.from_numpy(sign * patch[1:5, 1:5]).float().expand(1, 256, 4, 4)
+        ours = WinogradConv(torch.ones(64, 256, 3, 3), torch.zeros(64), None, integers=True)(x)
+        expected = F.conv2d(x.double(), torch.ones(64, 256, 3, 3, dtype=torch.double), padding=1)
+        assert largest_error(ours, expected) < 1e-3 * 9 * 256
+
+
+@pytest.mark.usefixtures("integers")
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("slope", [None, 0, 0.1])
+def test_integers_show_what_is_not_finite(value, slope):
+    x = features(1, 16, 9, 10)
+    x[0, 3, 4, 5] = value
+    conv = WinogradConv(torch.randn(16, 16, 3, 3), torch.zeros(16), slope, integers=True)
+    assert not conv(x).isfinite().all()
+
+
+@pytest.mark.usefixtures("integers")
+@pytest.mark.parametrize("magnitude", [0, 1e-42, 1e-30, 1e30])
+def test_integers_of_any_magnitude(magnitude):
+    x, weight, bias = magnitude * features(1, 16, 9, 10), torch.randn(16, 16, 3, 3) / 12, torch.randn(16)
+    ours = WinogradConv(weight, bias, None, integers=True)(x)
+    expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
+    assert largest_error(ours, expected) <= 5e-3 * max(magnitude, 1e-6)
+
+
+@pytest.mark.usefixtures("integers")
+def test_filters_of_zeros():
+    bias = torch.randn(16)
+    ours = WinogradConv(torch.zeros(16, 16, 3, 3), bias, None, integers=True)(features(1, 16, 9, 10))
+    torch.testing.assert_close(ours, bias.view(1, -1, 1, 1).expand_as(ours))
+
+
+@pytest.mark.usefixtures("integers")
+def test_what_has_no_integers_is_computed_in_float32():
+    for c_in, taps in ((12, 3), (16, 7)):
+        weight, bias = torch.randn(16, c_in, taps, taps) / taps**2, torch.randn(16)
+        x = features(1, c_in, 9, 10)
+        either, other = (WinogradConv(weight, bias, None, integers=integers)(x) for integers in (False, True))
+        assert torch.equal(either, other)
+
+
 # Threads
 
 

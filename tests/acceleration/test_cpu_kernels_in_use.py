@@ -14,6 +14,8 @@ from vsr_plugin.acceleration.cpu.block_conv import BlockConv
 from vsr_plugin.acceleration.cpu.gather_deform_conv import GatherDCNPack
 from vsr_plugin.acceleration.cpu.kernels import DeformConv, FewChannelsConv, WinogradConv, jit, parallel, self_test
 from vsr_plugin.acceleration.fused_conv import FusedConv
+from vsr_plugin.acceleration.precision import feature_dtype
+from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.tiling import MIN_TILE
@@ -202,6 +204,49 @@ def test_networks(cpu_path, kind):
     expected = net(lrs)
     assert largest_error(fast(lrs), expected) < 1e-5
     assert largest_error(copy.deepcopy(fast)(lrs), expected) < 1e-5
+
+
+@pytest.mark.parametrize("kind", [BasicVSRNet, IconVSRNet])
+def test_networks_in_int16(forgotten, integers, kind, monkeypatch):
+    net, lrs = _network(kind)
+    multiplied, run = [], parallel.run
+    monkeypatch.setattr(
+        parallel,
+        "run",
+        lambda task, call, threads: (multiplied.append(getattr(call, "units", 0)), run(task, call, threads)),
+    )
+    fast = accelerate(net, precision="int16")
+    multiplied.clear()  # for the test of the kernels
+    error = fast(lrs) - net(lrs)
+    # Of three frames two branches of two blocks, and three convolutions of the upsampling.
+    assert sum(map(bool, multiplied)) >= 3 * (2 * 4 + 3)
+    assert 1e-6 < error.abs().max() < 5e-4
+    assert torch.equal(copy.deepcopy(fast)(lrs), fast(lrs))
+
+
+def test_int16_where_nothing_multiplies_it(monkeypatch, forgotten):
+    monkeypatch.setattr(jit, "host", lambda: (jit.Host(4, 32), None))
+    monkeypatch.setattr(self_test, "comparisons", lambda: {})
+    with pytest.raises(
+        VSRError, match="'int16': there are kernels that multiply whole numbers for AVX2 and AVX-512 only"
+    ):
+        accelerate(BasicVSRNet(mid_channels=8, num_blocks=1), precision="int16")
+    with pytest.raises(VSRError, match="precision 'int16' is for CPUs; use fp16 or fp32"):
+        feature_dtype("int16", torch.device("cuda"))
+
+
+def test_int16_without_llvmlite(monkeypatch, forgotten):
+    monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
+    with pytest.raises(VSRError, match="'int16': llvmlite is not installed; pip install llvmlite; use fp32"):
+        accelerate(BasicVSRNet(mid_channels=8, num_blocks=1), precision="int16")
+
+
+def test_wrong_integers_are_an_obstacle(forgotten, integers, monkeypatch):
+    assert kernels.integer_obstacle() is None
+    self_test.integer_obstacle.cache_clear()
+    monkeypatch.setattr(self_test, "integer_comparisons", lambda: {"3x3": (torch.ones(2), torch.zeros(2))})
+    assert kernels.integer_obstacle() == "3x3: other numbers than PyTorch's"
+    assert kernels.obstacle() is None
 
 
 @pytest.mark.parametrize("cpu_path", ["oneDNN, packed", "oneDNN, not packed", "plain"], indirect=True)

@@ -70,10 +70,14 @@ def test_worker_says_what_is_wrong_in_one_line(offline_material):
 @pytest.mark.parametrize("computes", [True, False])
 def test_a_precision_that_the_processor_lacks_is_left_out_and_said(computes, monkeypatch):
     monkeypatch.setattr(precision, "_cpu_computes", lambda dtype: computes)
+    monkeypatch.setattr(precision, "integer_obstacle", lambda: None if computes else "llvmlite is not installed")
     contenders, lines = computable(USUAL, "cpu")
-    assert contenders == ["mmagic", "fp32", *(["bf16"] if computes else [])]
-    line = "bf16 is left out: this CPU has no arithmetic for precision 'bf16'; use fp32"
-    assert lines == ([] if computes else [line])
+    assert contenders == ["mmagic", "fp32", *(["int16", "bf16"] if computes else [])]
+    left_out = [
+        "int16 is left out: this CPU has no arithmetic for precision 'int16': llvmlite is not installed; use fp32",
+        "bf16 is left out: this CPU has no arithmetic for precision 'bf16'; use fp32",
+    ]
+    assert lines == ([] if computes else left_out)
 
 
 @pytest.mark.parametrize("net_class", [BasicVSRNet, IconVSRNet])

@@ -15,7 +15,7 @@ from vsr_plugin.acceleration.cpu.kernels import vector_lanes as lanes_on_cpu
 from vsr_plugin.acceleration.cuda import components as cuda
 from vsr_plugin.acceleration.cuda.kernels import CHANNELS, obstacle
 from vsr_plugin.acceleration.fused_conv import describe_onednn
-from vsr_plugin.acceleration.precision import PRECISIONS, feature_dtype
+from vsr_plugin.acceleration.precision import INTEGERS, PRECISIONS, feature_dtype
 from vsr_plugin.errors import VSRError
 from vsr_plugin.models.vsr_net import VSRNet
 
@@ -30,8 +30,9 @@ def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
 
     Args:
         net: ``BasicVSRNet`` or ``IconVSRNet``; stays as it is.
-        precision: of features, ``'fp32'``, ``'bf16'`` or ``'fp16'``. Flow, sampling positions and output are
-            float32 in all of them. Recurrent states are in the precision of the features. On GPUs, unless
+        precision: of features, ``'fp32'``, ``'bf16'`` or ``'fp16'``; or ``'int16'``, on CPUs, for float32 but products
+            of 16-bit whole numbers in large convolutions of branches and upsampling. Flow, sampling positions and
+            output are float32 in all of them. Recurrent states are in the precision of the features. On GPUs, unless
             ``torch.backends.cudnn.allow_tf32`` is off, convolutions in float32 multiply numbers of 11 significant
             bits: TF32, or in the flow network beside ``'bf16'`` and ``'fp16'`` float16.
 
@@ -61,7 +62,7 @@ def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
             )
     fast = copy.deepcopy(net).requires_grad_(False).eval()
     if device.type == "cpu" and cpu.worthwhile(dtype):
-        return cpu.convert(fast, dtype)
+        return cpu.convert(fast, dtype, integers=precision == INTEGERS)
     if device.type == "cuda":
         return cuda.convert(fast, dtype)
     return generic.convert(fast, dtype)
@@ -82,10 +83,11 @@ def cpu_paths() -> dict[str, str]:
         paths[precision] = describe_onednn(dtype)
         if dtype == torch.float32 and cpu.worthwhile(dtype):
             reason, lanes = obstacle_on_cpu(), lanes_on_cpu()
+            products = " and products of 16-bit whole numbers" if precision == INTEGERS else ""
             paths[precision] = (
                 f"{paths[precision]}; kernels of our own are not used ({reason})"
                 if reason
-                else f"kernels of our own, vectors of {lanes} floats; small images by {paths[precision]}"
+                else f"kernels of our own, vectors of {lanes} floats{products}; small images by {paths[precision]}"
             )
     return paths
 

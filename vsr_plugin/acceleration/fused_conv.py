@@ -130,6 +130,11 @@ class FusedConv(nn.Module):
         """The same convolution as ``conv``, which must be dense and undilated."""
         return cls(conv.weight, conv.bias, dtype, tuple(conv.padding), tuple(conv.stride), slope)
 
+    def multiply_integers(self) -> None:
+        """Have kernels of our own multiply whole numbers of 16 bits, where they can."""
+        if self._winograd is not None:
+            self._winograd = WinogradConv(self.weight, self.bias, self.slope, integers=True)
+
     def prepare(self, x: Tensor) -> Tensor:
         """Bring an input to this convolution's precision and layout; nothing is copied where it has them."""
         return x.to(self.dtype, memory_format=torch.channels_last)

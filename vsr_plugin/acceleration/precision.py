@@ -3,10 +3,14 @@
 import torch
 
 from vsr_plugin import defaults
+from vsr_plugin.acceleration.cpu.kernels import integer_obstacle
+from vsr_plugin.acceleration.fused_conv import onednn_fuses
 from vsr_plugin.errors import VSRError
 
 #: Precision of the features; flow, sampling coordinates and output are float32 in all of them.
 PRECISIONS = {name: getattr(torch, dtype) for name, dtype in defaults.PRECISIONS.items()}
+#: The precision in which features are float32, and convolutions multiply whole numbers of 16 bits.
+INTEGERS = "int16"
 
 
 def _cpu_computes(dtype: torch.dtype) -> bool:
@@ -24,11 +28,21 @@ def _cuda_computes(dtype: torch.dtype, device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device) >= needed
 
 
+def _check_integers(device: torch.device) -> None:
+    if device.type != "cpu":
+        raise VSRError(f"precision {INTEGERS!r} is for CPUs; use fp16 or fp32")
+    reason = integer_obstacle()
+    if not reason and not onednn_fuses(torch.float32):
+        reason = "this PyTorch lacks the oneDNN operators that a fast network rests on"
+    if reason:
+        raise VSRError(f"this CPU has no arithmetic for precision {INTEGERS!r}: {reason}; use fp32")
+
+
 def feature_dtype(precision: str, device: torch.device) -> torch.dtype:
     """The dtype of features for a precision's name.
 
     Args:
-        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``.
+        precision: ``'fp32'``, ``'int16'``, ``'bf16'`` or ``'fp16'``.
         device: where the network is.
 
     Raises:
@@ -37,11 +51,13 @@ def feature_dtype(precision: str, device: torch.device) -> torch.dtype:
     if precision not in PRECISIONS:
         raise VSRError(f"precision {precision!r} does not exist; choose one of {', '.join(PRECISIONS)}")
     dtype = PRECISIONS[precision]
+    if precision == INTEGERS:
+        _check_integers(device)
     if dtype == torch.float32:
         return dtype
     if device.type == "cpu" and not _cpu_computes(dtype):
-        usable = [name for name, d in PRECISIONS.items() if d == torch.float32 or (d != dtype and _cpu_computes(d))]
-        raise VSRError(f"this CPU has no arithmetic for precision {precision!r}; use {' or '.join(usable)}")
+        others = [name for name, d in PRECISIONS.items() if d not in (torch.float32, dtype) and _cpu_computes(d)]
+        raise VSRError(f"this CPU has no arithmetic for precision {precision!r}; use {' or '.join(['fp32', *others])}")
     if device.type == "cuda" and not _cuda_computes(dtype, device):
         raise VSRError(f"{torch.cuda.get_device_name(device)} has no arithmetic for precision {precision!r}; use fp32")
     return dtype

@@ -23,6 +23,7 @@ CONTENDERS = {
     "mmagic": "MMagic's network, eager, float32",
     "plain": "our network as it trains, eager, float32",
     "fp32": "ours, accelerated, float32",
+    "int16": "ours, accelerated, products of 16-bit whole numbers",
     "bf16": "ours, accelerated, features in bfloat16",
     "fp16": "ours, accelerated, features in float16",
     "exact": "as fp32, in bounded memory by the exact strategy",
@@ -30,7 +31,7 @@ CONTENDERS = {
 #: Networks that are compared, by the name that ``--model`` takes.
 MODELS = {"basicvsr": BasicVSRNet, "iconvsr": IconVSRNet, "basicvsr_pp": BasicVSRPlusPlusNet}
 #: What is compared unless a person chooses, with its precision.
-USUAL = {"mmagic": "fp32", "fp32": "fp32", "bf16": "bf16"}
+USUAL = {"mmagic": "fp32", "fp32": "fp32", "int16": "int16", "bf16": "bf16"}
 
 
 def computable(precisions: Mapping[str, str], device: str) -> tuple[list[str], list[str]]:

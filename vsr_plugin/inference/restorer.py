@@ -71,7 +71,8 @@ def restore_frames(
             approximation; ``'auto'``: whole or exact.
         memory_budget: bytes that may be used, or a size such as ``'8G'``; by default half of the memory that is free,
             or most of a GPU's.
-        precision: of features, ``'fp32'``, ``'bf16'`` or ``'fp16'``; flow, sampling positions and output are float32 in
+        precision: of features, ``'fp32'``, ``'bf16'`` or ``'fp16'``, or ``'int16'``, see
+            :func:`vsr_plugin.acceleration.accelerate`; flow, sampling positions and output are float32 in
             all of them, and a sequence in which a number overflows is repeated in float32.
         tile: side of spatial tiles in LR pixels; by default only where a frame does not fit otherwise. Tiles do not
             change the result.

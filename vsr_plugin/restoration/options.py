@@ -148,7 +148,8 @@ class RestoreOptions:
     )
     precision: str = setting(
         "fp32",
-        "of features; flow, sampling and output stay float32",
+        "of features; int16: float32, with products of 16-bit whole numbers, for CPUs; flow, sampling and output stay "
+        "float32",
         group=SPEED,
         choices=tuple(PRECISIONS),
     )

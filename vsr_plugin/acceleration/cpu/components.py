@@ -11,7 +11,7 @@ from vsr_plugin.acceleration.cpu.gather_deform_conv import GatherDCNPack, Gather
 from vsr_plugin.acceleration.cpu.gather_warp import gather_warp
 from vsr_plugin.acceleration.cpu.input_conv import InputConvByParts
 from vsr_plugin.acceleration.cpu.refill_by_frame import ExtractionByFrame, refill_by_frame
-from vsr_plugin.acceleration.fused_conv import onednn_fuses
+from vsr_plugin.acceleration.fused_conv import FusedConv, onednn_fuses
 from vsr_plugin.models.aggregation import InformationRefill
 from vsr_plugin.models.alignment import FlowGuidedDeformConv
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack
@@ -58,8 +58,14 @@ class CPUComponents:
         return self.banded_upsampling(feat, lr)
 
 
-def convert(net: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The network with its parts replaced; ``net`` is not to be used any more."""
+def convert(net: nn.Module, dtype: torch.dtype, *, integers: bool = False) -> nn.Module:
+    """The network with its parts replaced; ``net`` is not to be used any more.
+
+    Args:
+        net: the network.
+        dtype: of the features.
+        integers: whether branches and upsampling multiply whole numbers of 16 bits; with features in float32.
+    """
     net.banded_upsampling = BandedUpsampling(net, dtype)
     for name in (*net.shuffle_names(), "conv_hr", "conv_last"):
         delattr(net, name)
@@ -77,6 +83,11 @@ def convert(net: nn.Module, dtype: torch.dtype) -> nn.Module:
         # What an alignment carries behind the features comes in one tensor with them.
         if InputConvByParts.fits(conv) and not net.alignment.carried_channels:
             net.branches()[name].first_by_parts = InputConvByParts(conv, activation.negative_slope)
+    if integers:
+        for part in (net.banded_upsampling, *net.branches().values()):
+            for layer in part.modules():
+                if isinstance(layer, FusedConv | InputConvByParts):
+                    layer.multiply_integers()
     if isinstance(net, InformationRefill):
         net.edvr = mixed(net.edvr, ExtractionByFrame)
     return mixed(net, CPUComponents)

@@ -27,6 +27,10 @@ class InputConvByParts(nn.Module):
         slopes = (*[None] * (len(parts) - 1), slope)
         self.parts = [WinogradConv(part, zeros, slope) for part, slope in zip(parts, slopes, strict=True)]
 
+    def multiply_integers(self) -> None:
+        """Have kernels multiply whole numbers of 16 bits, where they can."""
+        self.parts = [WinogradConv(part.weight, part.bias, part.slope, integers=True) for part in self.parts]
+
     @staticmethod
     def fits(conv: nn.Conv2d) -> bool:
         """Whether a convolution can be computed like this here."""

@@ -13,13 +13,14 @@ oneDNN convolves directly, near the peak of the machine, so only fewer multiplic
 from vsr_plugin.acceleration.cpu.kernels.deform_conv import DeformConv
 from vsr_plugin.acceleration.cpu.kernels.few_channels_conv import FewChannelsConv
 from vsr_plugin.acceleration.cpu.kernels.jit import vector_lanes
-from vsr_plugin.acceleration.cpu.kernels.self_test import kernels_pay, missing_kernels, obstacle
+from vsr_plugin.acceleration.cpu.kernels.self_test import integer_obstacle, kernels_pay, missing_kernels, obstacle
 from vsr_plugin.acceleration.cpu.kernels.winograd_conv import WinogradConv
 
 __all__ = [
     "DeformConv",
     "FewChannelsConv",
     "WinogradConv",
+    "integer_obstacle",
     "kernels_pay",
     "missing_kernels",
     "obstacle",

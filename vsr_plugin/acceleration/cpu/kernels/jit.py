@@ -9,20 +9,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vsr_plugin.acceleration import kernel_cache
+from vsr_plugin.acceleration.cpu.kernels.kernel_args import MADD, VNNI
 
 
 class Host(NamedTuple):
-    """What the processor computes with: floats in a vector, and vectors that it holds at once."""
+    """What the processor computes with.
+
+    Attributes:
+        lanes: floats in a vector.
+        registers: vectors that it holds at once.
+        integers: what multiplies whole numbers of 16 bits, ``MADD`` or ``VNNI``; 0 for nothing that is written for.
+    """
 
     lanes: int
     registers: int
+    integers: int = 0
 
 
 #: What it must be able to do for that, best first. Without fused multiplication and addition (SSE, say) convolving
 #: directly is as fast.
 _HOSTS = (
-    (Host(16, 32), {"avx512f", "avx512vl", "avx512dq"}),
-    (Host(8, 16), {"avx2", "fma"}),
+    (Host(16, 32, VNNI), {"avx512f", "avx512vl", "avx512dq", "avx512bw", "avx512vnni"}),
+    (Host(16, 32, MADD), {"avx512f", "avx512vl", "avx512dq", "avx512bw"}),
+    (Host(8, 16, MADD), {"avx2", "fma"}),
     (Host(4, 32), {"neon"}),
 )
 #: Environment variable that does without kernels, such as where memory must not be made executable.

@@ -16,6 +16,8 @@ from vsr_plugin.acceleration.cpu.kernels.winograd import Winograd
 #: Tiles of a block: data and sums of 64 channels are 0.4 MB for 3x3 filters. A multiple of 6 and of 12, see
 #: `codegen.winograd`.
 BLOCK = 24
+#: Scales of a block's tiles, and what fills them up to whole lines.
+SCALES = 32
 #: Output channels, at most, that are summed up before they are transformed.
 CHUNK = 64
 #: Floats between the matrices of a patch's elements. Without them all elements of a tile fall into two sets of the
@@ -23,6 +25,11 @@ CHUNK = 64
 GAP = 16
 #: Pixels of a row of which a convolution to few channels computes the results at once.
 PIXELS = 4
+#: What multiplies whole numbers of 16 bits: two instructions (AVX2, AVX-512 BW), or one.
+MADD, VNNI = 1, 2
+#: What the largest possible datum of a patch becomes as a whole number, and the sum of magnitudes of a filter at most:
+#: their product is below 2^31, so no sum overflows. Both leave something for rounding.
+LARGEST_DATUM, LARGEST_FILTER = 32760, 65000
 
 _own = threading.local()
 
@@ -39,6 +46,7 @@ class WinogradArgs(ctypes.Structure):
         "target",
         "residual",  # address of what is added, laid out as the target, or 0
         "filters",  # address of transformed and packed weights
+        "units",  # address of what sums of whole numbers are multiplied by, or 0
         "bias",
         "scratch",  # address of `scratch_floats` for each task
         "scratch_floats",
@@ -124,7 +132,7 @@ def float_bits(value: float) -> int:
 def winograd_scratch(algorithm: Winograd, channels_in: int) -> int:
     """Floats that a task needs for data, sums, and patches at the borders."""
     n = algorithm.patch
-    return n * n * (BLOCK * (channels_in + CHUNK) + 2 * GAP + max(channels_in, 2 * CHUNK))
+    return n * n * (BLOCK * (channels_in + CHUNK) + 2 * GAP + max(channels_in, 2 * CHUNK)) + SCALES
 
 
 def few_channels_scratch(taps: int, outputs: int, channels_in: int) -> int:

@@ -1,6 +1,7 @@
 """Whether the kernels work on this processor: they are tried against PyTorch's convolution, so nothing is assumed."""
 
 import functools
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +14,8 @@ from vsr_plugin.acceleration.cpu.kernels.winograd import ALGORITHMS
 from vsr_plugin.acceleration.cpu.kernels.winograd_conv import WinogradConv
 from vsr_plugin.ops.deform_conv import modulated_deform_conv2d
 
-#: Largest error in results of magnitude 1 to 4.
-_TOLERANCE = 1e-4
+#: Largest error in results of magnitude 1 to 4, of floats and of whole numbers of 16 bits.
+_TOLERANCE, _INTEGER_TOLERANCE = 1e-4, 2e-2
 #: Multiplications from which on a convolution is worth compiling them, which takes some seconds a process: 64 channels
 #: at 31x31.
 _WORTH_COMPILING = 2**25
@@ -53,19 +54,45 @@ def comparisons() -> dict[str, tuple[Tensor, Tensor]]:
     return results
 
 
+def integer_comparisons() -> dict[str, tuple[Tensor, Tensor]]:
+    """:func:`comparisons` of kernels that multiply whole numbers of 16 bits.
+
+    Raises:
+        RuntimeError: there are none for this processor, or they cannot be compiled here.
+    """
+    generator = torch.Generator().manual_seed(0)
+    random = functools.partial(torch.randn, generator=generator)
+    x, residual = (random(2, 64, 13, 22).contiguous(memory_format=torch.channels_last) for _ in range(2))
+    weight, bias = random(64, 64, 3, 3) / 24, random(64)
+    expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=1) + residual
+    if not WinogradConv.multiplies_integers(weight):
+        raise RuntimeError("there are kernels that multiply whole numbers for AVX2 and AVX-512 only")
+    return {"3x3, whole numbers": (WinogradConv(weight, bias, None, integers=True)(x, residual=residual), expected)}
+
+
 @functools.cache
 def obstacle() -> str | None:
     """Why convolutions are left to PyTorch here; ``None`` where ours work. Takes some seconds the first time."""
-    lanes, reason = jit.host()
-    if lanes is None:
+    return _difference(comparisons, _TOLERANCE)
+
+
+@functools.cache
+def integer_obstacle() -> str | None:
+    """Why 16-bit whole numbers cannot be multiplied here; ``None`` where they can."""
+    return obstacle() or _difference(integer_comparisons, _INTEGER_TOLERANCE)
+
+
+def _difference(compare: Callable[[], dict[str, tuple[Tensor, Tensor]]], tolerance: float) -> str | None:
+    host, reason = jit.host()
+    if host is None:
         return reason
     try:
-        results = comparisons()
+        results = compare()
     except (RuntimeError, ImportError, AttributeError, OSError, TypeError, ValueError) as error:
         return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     for name, (ours, expected) in results.items():
         # A comparison that NaN fails as well.
-        if not (ours - expected).abs().max() <= _TOLERANCE:
+        if not (ours - expected).abs().max() <= tolerance:
             return f"{name}: other numbers than PyTorch's"
     return None
 

@@ -64,6 +64,17 @@ class Winograd:
         # The points are fractions with few bits, and so are these sums of products but for what rounding left of zeros.
         return np.where(np.abs(matrix) < 1e-9, 0, matrix)
 
+    @functools.cached_property
+    def input_bounds(self) -> np.ndarray:
+        """``(n, n)``: how large elements of ``B^T d B`` can be where those of ``d`` are at most 1."""
+        rows = np.abs(self.input_matrix).sum(axis=1)
+        return np.outer(rows, rows)
+
+    @functools.cached_property
+    def bounded_input_matrix(self) -> np.ndarray:
+        """``B^T`` with every element of the transformed patch divided by its bound."""
+        return self.input_matrix / np.abs(self.input_matrix).sum(axis=1, keepdims=True)
+
     def transform_filters(self, weight: np.ndarray) -> np.ndarray:
         """``G g G^T`` of filters ``(..., r, r)``, ``(n, n, ...)`` in float64."""
         # All points at once as one product of matrices, which is ten times as fast as a product for each filter.

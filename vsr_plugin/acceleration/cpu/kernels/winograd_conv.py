@@ -12,6 +12,7 @@ from vsr_plugin.acceleration.cpu.kernels import jit, parallel
 from vsr_plugin.acceleration.cpu.kernels.kernel_args import (
     BLOCK,
     CHUNK,
+    LARGEST_FILTER,
     WinogradArgs,
     channels_last,
     float_bits,
@@ -37,12 +38,12 @@ class WinogradConv:
         RuntimeError: there are no kernels for this processor or for such a convolution.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, slope: float | None):
+    def __init__(self, weight: Tensor, bias: Tensor, slope: float | None, *, integers: bool = False):
         c_out, c_in, self.taps, columns = weight.shape
         lanes = jit.lanes_for(c_in, c_out)
         if self.taps not in ALGORITHMS or columns != self.taps or lanes is None:
             raise RuntimeError(f"no kernel for weights {tuple(weight.shape)}")
-        self.lanes = lanes
+        self.lanes, self.integers = lanes, self.multiplies_integers(weight) if integers else 0
         self.slope = 1.0 if slope is None else slope
         self.channels = c_in, c_out
         self.weight, self.bias = parameters(weight, bias)
@@ -54,13 +55,28 @@ class WinogradConv:
         known = taps == columns and taps in ALGORITHMS and padding == (taps // 2, taps // 2) and stride == (1, 1)
         return known and c_in * c_out >= _MIN_CHANNELS and jit.lanes_for(c_in, c_out) is not None
 
+    @staticmethod
+    def multiplies_integers(weight: Tensor) -> int:
+        """What multiplies whole numbers in such a convolution here; 0 where it must be float32."""
+        host, _ = jit.host()
+        return host.integers if host and weight.size(2) == 3 and weight.size(1) % 8 == 0 else 0
+
     @functools.cached_property
-    def filters(self) -> Tensor:
-        """Transformed: four times as large as the weights for 3x3, so only made when they are used."""
+    def filters(self) -> tuple[Tensor, Tensor]:
+        """Transformed, and for whole numbers their units: larger than the weights, so only made when they are used."""
         panel = 2 * self.lanes
-        filters = torch.from_numpy(ALGORITHMS[self.taps].transform_filters(self.weight.numpy())).flatten(0, 1)
-        filters = F.pad(filters, (0, 0, 0, -self.channels[1] % panel)).unflatten(1, (-1, panel)).transpose(2, 3)
-        return filters.float().contiguous()
+        algorithm = ALGORITHMS[self.taps]
+        filters = torch.from_numpy(algorithm.transform_filters(self.weight.numpy())).flatten(0, 1)
+        filters = F.pad(filters, (0, 0, 0, -self.channels[1] % panel))
+        if not self.integers:
+            return filters.unflatten(1, (-1, panel)).transpose(2, 3).float().contiguous(), filters.new_empty(0)
+        filters *= torch.from_numpy(algorithm.input_bounds).view(-1, 1, 1)
+        # As fine as sums of 32 bits allow.
+        units = torch.maximum(filters.abs().sum(2) / LARGEST_FILTER, filters.abs().amax(2) / (2**15 - 1))
+        filters = (filters / units.clamp_min(torch.finfo(torch.float32).tiny).unsqueeze(2)).round().to(torch.int16)
+        # (element, output, input) to (element, panel of outputs, pair of inputs, output of the panel, one of the pair)
+        filters = filters.unflatten(1, (-1, panel)).unflatten(3, (-1, 2)).transpose(2, 3)
+        return filters.contiguous(), units.float().contiguous()
 
     def shuffles(self, factor: int) -> bool:
         """Whether results can be written in shuffled order: each pixel has whole vectors' channels of its own."""
@@ -107,7 +123,7 @@ class WinogradConv:
             raise ValueError(f"into: must be float32 and channels last, got {into.dtype}, strides {into.stride()}")
         if residual is not None and (residual.dtype != torch.float32 or residual.stride() != into.stride()):
             residual = torch.empty_strided(into.shape, into.stride()).copy_(residual)
-        filters = self.filters  # held until the call is over, whoever else makes them meanwhile
+        filters, units = self.filters  # held until the call is over, whoever else makes them meanwhile
         image, _, row, column = into.stride()
         chunks = [
             (
@@ -129,6 +145,7 @@ class WinogradConv:
             target=into.data_ptr(),
             residual=0 if residual is None else residual.data_ptr(),
             filters=filters.data_ptr(),
+            units=units.data_ptr(),
             bias=self.bias.data_ptr(),
             scratch=scratch(threads * floats).data_ptr(),
             scratch_floats=floats,
@@ -153,5 +170,6 @@ class WinogradConv:
             chunk_table=ctypes.addressof(chunk_table),
             slope=float_bits(self.slope),
         )
-        parallel.run(jit.compiled("winograd", self.taps, self.lanes, jit.host()[0].registers), call, threads)
+        kernel = jit.compiled("winograd", self.taps, self.lanes, jit.host()[0].registers, self.integers)
+        parallel.run(kernel, call, threads)
         return into

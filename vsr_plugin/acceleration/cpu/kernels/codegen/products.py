@@ -1,6 +1,6 @@
 """The innermost loop: a product of matrices that stays in the processor's registers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
@@ -16,7 +16,11 @@ def rows_at_once(registers: int) -> int:
 
 
 def sum_products(
-    code: VectorCode, rows: Sequence[ir.Value], weights: ir.Value, count: ir.Value
+    code: VectorCode,
+    rows: Sequence[ir.Value],
+    weights: ir.Value,
+    count: ir.Value,
+    fma: Callable[[ir.Value, ir.Value, ir.Value], ir.Value] | None = None,
 ) -> list[tuple[ir.Value, ir.Value]]:
     """For each row two vectors of sums over ``count`` numbers.
 
@@ -25,7 +29,9 @@ def sum_products(
         rows: where each row's numbers lie.
         weights: where the matrix lies, ``(count, 2 lanes)``.
         count: a multiple of 4.
+        fma: gives ``a * b + c`` of vectors; in float32 if nothing else is given.
     """
+    fma = fma or code.fma
     zeros = [code.constant(0)] * (2 * len(rows))
     with code.loop(integer(0), count, _UNROLLED, carried=zeros) as (first, totals):
         for step in range(_UNROLLED):
@@ -35,5 +41,5 @@ def sum_products(
             for row, values in enumerate(rows):
                 value = code.spread(code.build.load(code.at(values, i)))
                 for half in range(2):
-                    totals[2 * row + half] = code.fma(value, pair[half], totals[2 * row + half])
+                    totals[2 * row + half] = fma(value, pair[half], totals[2 * row + half])
     return list(zip(totals[::2], totals[1::2], strict=True))

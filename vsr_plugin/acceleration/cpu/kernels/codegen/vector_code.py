@@ -12,7 +12,8 @@ INT = ir.IntType(64)
 VOID = ir.VoidType()
 FLOATS = ir.PointerType(FLOAT)
 INTS = ir.PointerType(INT)
-_LANE = ir.IntType(32)
+HALVES = ir.PointerType(ir.IntType(16))
+_LANE, _HALF = ir.IntType(32), ir.IntType(16)
 
 
 def integer(value: int) -> ir.Constant:
@@ -36,7 +37,7 @@ class VectorCode:
         if not public:
             self.function.linkage = "internal"
         self.lanes = lanes
-        self.vector = ir.VectorType(FLOAT, lanes)
+        self.vector, self.integers = ir.VectorType(FLOAT, lanes), ir.VectorType(_LANE, lanes)
         self.build = ir.IRBuilder(self.function.append_basic_block())
 
     @contextmanager
@@ -170,14 +171,57 @@ class VectorCode:
         """``a * b + c``, rounded once."""
         return self.build.call(self._intrinsic("fma", 3), [a, b, c])
 
+    def fma_pairs(self, a: ir.Value, b: ir.Value, c: ir.Value, *, vnni: bool) -> ir.Value:
+        """``a0 * b0 + a1 * b1 + c`` of whole numbers: pairs of 16 bits in a lane of ``a`` and ``b``, 32 bits in ``c``.
+
+        They stand in the lanes of vectors of floats. On x86 only, where ``vnni`` is one instruction instead of two.
+        """
+        halves = ir.VectorType(_HALF, 2 * self.lanes)
+        if vnni:
+            a, b, c = (self.bits(vector) for vector in (a, b, c))
+            name, kind, given = f"llvm.x86.avx512.vpdpwssd.{32 * self.lanes}", [self.integers] * 3, [c, a, b]
+        else:
+            name = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
+            name, kind, given = name[self.lanes], [halves] * 2, [self.build.bitcast(v, halves) for v in (a, b)]
+        result = self.build.call(self._declared(name, self.integers, kind), given)
+        return self.as_floats(result if vnni else self.build.add(result, self.bits(c)))
+
     def floor(self, vector: ir.Value) -> ir.Value:
         """The largest whole numbers that are not larger."""
         return self.build.call(self._intrinsic("floor", 1), [vector])
 
     def _intrinsic(self, name: str, arguments: int) -> ir.Function:
-        module, name = self.function.module, f"llvm.{name}.v{self.lanes}f32"
-        kind = ir.FunctionType(self.vector, [self.vector] * arguments)
-        return module.globals.get(name) or ir.Function(module, kind, name)
+        return self._declared(f"llvm.{name}.v{self.lanes}f32", self.vector, [self.vector] * arguments)
+
+    def _declared(self, name: str, result: ir.Type, arguments: Sequence[ir.Type]) -> ir.Function:
+        module = self.function.module
+        return module.globals.get(name) or ir.Function(module, ir.FunctionType(result, arguments), name)
+
+    def bits(self, vector: ir.Value) -> ir.Value:
+        """A vector's lanes as whole numbers of 32 bits."""
+        return self.build.bitcast(vector, self.integers)
+
+    def as_floats(self, vector: ir.Value) -> ir.Value:
+        """The opposite of :meth:`bits`."""
+        return self.build.bitcast(vector, self.vector)
+
+    def larger_magnitudes(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """The larger of ``a``, which has no signs, and the magnitudes of ``b``; NaN is larger than all."""
+        # Bits of floats without their sign are in the order of the numbers.
+        magnitude = self.build.and_(self.bits(b), ir.Constant(self.integers, [2**31 - 1] * self.lanes))
+        name = f"llvm.umax.v{self.lanes}i32"
+        largest = self._declared(name, self.integers, [self.integers] * 2)
+        return self.as_floats(self.build.call(largest, [self.bits(a), magnitude]))
+
+    def largest(self, vector: ir.Value) -> ir.Value:
+        """The largest float of a vector without signs; NaN is larger than all."""
+        reduce = self._declared(f"llvm.vector.reduce.umax.v{self.lanes}i32", _LANE, [self.integers])
+        return self.build.bitcast(self.build.call(reduce, [self.bits(vector)]), FLOAT)
+
+    def store_halves(self, vector: ir.Value, pointer: ir.Value) -> None:
+        """Write the lower 16 bits of each lane, one behind the other."""
+        halves = self.build.trunc(self.bits(vector), ir.VectorType(_HALF, self.lanes))
+        self.build.store(halves, self.build.bitcast(pointer, ir.PointerType(halves.type))).align = 2
 
     def total(self, vector: ir.Value) -> ir.Value:
         """The sum of a vector's floats."""

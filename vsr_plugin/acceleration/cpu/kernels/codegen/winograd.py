@@ -6,6 +6,7 @@ are transformed to the output's tiles, with what follows the convolution. So all
 second-level cache, and the features are read and written once.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,12 +16,13 @@ from vsr_plugin.acceleration.cpu.kernels.codegen.products import rows_at_once, s
 from vsr_plugin.acceleration.cpu.kernels.codegen.vector_code import (
     FLOAT,
     FLOATS,
+    HALVES,
     INT,
     INTS,
     VectorCode,
     integer,
 )
-from vsr_plugin.acceleration.cpu.kernels.kernel_args import BLOCK, CHUNK, GAP, WinogradArgs
+from vsr_plugin.acceleration.cpu.kernels.kernel_args import BLOCK, CHUNK, GAP, LARGEST_DATUM, SCALES, VNNI, WinogradArgs
 from vsr_plugin.acceleration.cpu.kernels.winograd import ALGORITHMS, Winograd
 
 #: Lines of 64 bytes that are fetched before each run of the innermost loop, from the next block's input and from where
@@ -28,40 +30,61 @@ from vsr_plugin.acceleration.cpu.kernels.winograd import ALGORITHMS, Winograd
 LINES_AHEAD = 4
 
 
-def emit(taps: int, lanes: int, registers: int) -> ir.Module:
+#: Added to a float of at most 2^22, it leaves the nearest whole number in the lower bits.
+_ROUNDING = 1.5 * 2**23
+
+
+def emit(taps: int, lanes: int, registers: int, integers: int = 0) -> ir.Module:
     """A module with the function ``run(WinogradArgs *)``, one task.
 
     Args:
         taps: the side of the filter.
         lanes: floats in a vector; both numbers of channels must be multiples.
         registers: how many vectors the processor holds, 16 or 32.
+        integers: what whole numbers are multiplied by, ``MADD`` or ``VNNI``, or 0 for products of floats.
     """
     algorithm = ALGORITHMS[taps]
     rows = rows_at_once(registers)
     module = ir.Module(f"winograd_{taps}")
-    transform_input = _emit_input_transform(module, algorithm, lanes)
-    multiply = _emit_products(module, algorithm, lanes, rows)
-    transform_output = {added: _emit_output_transform(module, algorithm, lanes, added) for added in (False, True)}
-    _emit_task(module, algorithm, lanes, rows, transform_input, multiply, transform_output)
+    transform_input = _emit_input_transform(module, algorithm, lanes, bool(integers))
+    multiply = _emit_products(module, algorithm, lanes, rows, integers)
+    transform_output = {
+        added: _emit_output_transform(module, algorithm, lanes, added, bool(integers)) for added in (False, True)
+    }
+    _emit_task(module, algorithm, lanes, rows, bool(integers), transform_input, multiply, transform_output)
     return module
 
 
-def _emit_input_transform(module: ir.Module, algorithm: Winograd, lanes: int) -> ir.Function:
-    """``B^T d B`` of a patch, for all channels."""
+def _emit_input_transform(module: ir.Module, algorithm: Winograd, lanes: int, integers: bool) -> ir.Function:
+    """``B^T d B`` of a patch, for all channels; whole numbers in units of ``scale``, which is that of the patch."""
     n = algorithm.patch
-    code = VectorCode(module, "transform_input", [FLOATS, INT, INT, FLOATS, INT, INT], lanes)
-    source, row, column, data, element, channels = code.function.args
+    code = VectorCode(module, "transform_input", [FLOATS, INT, INT, FLOATS, INT, INT, FLOATS], lanes)
+    source, row, column, data, element, channels, scale = code.function.args
+    matrix = algorithm.bounded_input_matrix if integers else algorithm.input_matrix
+
+    def pixel(channel: ir.Value, y: int, x: int) -> ir.Value:
+        return code.load(code.at(source, channel, code.times(row, y), code.times(column, x)))
+
+    if integers:
+        # A row's maximum each, so that they do not wait for one another.
+        with code.loop(integer(0), channels, lanes, carried=[code.constant(0)] * n) as (channel, largest):
+            for y in range(n):
+                for x in range(n):
+                    largest[y] = code.larger_magnitudes(largest[y], pixel(channel, y, x))
+        most = code.largest(functools.reduce(code.larger_magnitudes, largest))
+        code.build.store(code.build.fdiv(most, ir.Constant(FLOAT, LARGEST_DATUM)), scale)
+        factor = code.spread(code.build.fdiv(ir.Constant(FLOAT, LARGEST_DATUM), most))
+        halves = code.build.bitcast(data, HALVES)
     with code.loop(integer(0), channels, lanes) as (channel, _):
-        columns = [
-            code.combine(
-                algorithm.input_matrix,
-                [code.load(code.at(source, channel, code.times(row, y), code.times(column, x))) for y in range(n)],
-            )
-            for x in range(n)
-        ]
+        columns = [code.combine(matrix, [pixel(channel, y, x) for y in range(n)]) for x in range(n)]
         for y in range(n):
-            for x, vector in enumerate(code.combine(algorithm.input_matrix, [column[y] for column in columns])):
-                code.store(vector, code.at(data, channel, code.times(element, y * n + x)))
+            for x, vector in enumerate(code.combine(matrix, [column[y] for column in columns])):
+                distance = code.times(element, y * n + x)
+                if integers:
+                    rounded = code.fma(vector, factor, code.constant(_ROUNDING))
+                    code.store_halves(rounded, code.at(halves, channel, code.times(distance, 2)))
+                else:
+                    code.store(vector, code.at(data, channel, distance))
     code.build.ret_void()
     return code.function
 
@@ -96,46 +119,56 @@ class _Ahead:
             code.prefetch(code.at(begin, 16 * line), writing=self.writing)
 
 
-def _emit_products(module: ir.Module, algorithm: Winograd, lanes: int, rows: int) -> ir.Function:
+def _emit_products(module: ir.Module, algorithm: Winograd, lanes: int, rows: int, integers: int) -> ir.Function:
     """For each of the patch's elements, tiles by input channels times input channels by a chunk's output channels.
 
-    Filters are ``(n^2, output channels / (2 lanes), input channels, 2 lanes)``.
+    Filters are ``(n^2, output channels / (2 lanes), input channels, 2 lanes)``. Of whole numbers two input channels lie
+    where one is of floats, and ``units``, ``(n^2, output channels)``, are what sums are multiplied by.
     """
     elements = algorithm.patch**2
-    arguments = [FLOATS, FLOATS, FLOATS, INT, INT, INT, INT, *_Ahead.TYPES, *_Ahead.TYPES]
+    arguments = [FLOATS, FLOATS, FLOATS, FLOATS, INT, INT, INT, INT, *_Ahead.TYPES, *_Ahead.TYPES]
     code = VectorCode(module, "multiply", arguments, lanes)
-    # ``element`` is the distance of the filters' elements: all chunks' channels, of which here only some are used.
-    data, filters, sums, tiles, channels_in, panels, element, *ahead = code.function.args
+    # ``all_channels``: those of all chunks, of which here only some are used; ``words``: of 32 bits in a tile's data.
+    data, filters, units, sums, tiles, words, panels, all_channels, *ahead = code.function.args
+    fma = functools.partial(code.fma_pairs, vnni=integers == VNNI) if integers else code.fma
     source, target = _Ahead(algorithm.patch, *ahead[:3]), _Ahead(algorithm.tile, *ahead[3:], writing=True)
     build = code.build
     runs = code.times(panels, BLOCK // rows)
     with code.loop(integer(0), integer(elements)) as (k, _):
-        data_k = code.at(data, code.times(k, build.add(code.times(channels_in, BLOCK), integer(GAP))))
-        filters_k = code.at(filters, code.times(k, element))
+        data_k = code.at(data, code.times(k, build.add(code.times(words, BLOCK), integer(GAP))))
+        filters_k = code.at(filters, code.times(k, code.times(all_channels, words)))
+        units_k = code.at(units, code.times(k, all_channels))
         sums_k = code.at(sums, code.times(k, BLOCK * CHUNK + GAP))
         with code.loop(integer(0), panels) as (panel, _):
-            panel_filters = code.at(filters_k, code.times(panel, code.times(channels_in, 2 * lanes)))
+            panel_filters = code.at(filters_k, code.times(panel, code.times(words, 2 * lanes)))
+            panel_units = code.at(units_k, code.times(panel, 2 * lanes))
             with code.loop(integer(0), tiles, rows) as (tile, _):
                 run = build.add(code.times(panel, BLOCK // rows), build.sdiv(tile, integer(rows)))
                 for image in (source, target):
                     image.fetch(code, k, elements, run, runs)
-                pixels = [code.at(data_k, code.times(build.add(tile, integer(r)), channels_in)) for r in range(rows)]
-                for r, pair in enumerate(sum_products(code, pixels, panel_filters, channels_in)):
+                pixels = [code.at(data_k, code.times(build.add(tile, integer(r)), words)) for r in range(rows)]
+                for r, pair in enumerate(sum_products(code, pixels, panel_filters, words, fma)):
                     place = code.at(sums_k, code.times(build.add(tile, integer(r)), CHUNK))
                     place = code.at(place, code.times(panel, 2 * lanes))
-                    for half in range(2):
-                        code.store(pair[half], code.at(place, half * lanes))
+                    for half, total in enumerate(pair):
+                        if integers:
+                            unit = code.load(code.at(panel_units, half * lanes))
+                            total = build.fmul(build.sitofp(code.bits(total), code.vector), unit)
+                        code.store(total, code.at(place, half * lanes))
     build.ret_void()
     return code.function
 
 
-def _emit_output_transform(module: ir.Module, algorithm: Winograd, lanes: int, added: bool) -> ir.Function:
-    """``A^T m A`` of a tile, plus bias and perhaps the residual, and then leaky ReLU."""
+def _emit_output_transform(
+    module: ir.Module, algorithm: Winograd, lanes: int, added: bool, integers: bool
+) -> ir.Function:
+    """``A^T m A`` of a tile, perhaps in units of ``scale``, plus bias and perhaps the residual, and then leaky ReLU."""
     n = algorithm.patch
-    arguments = [FLOATS, FLOATS, INT, INT, FLOATS, FLOAT, FLOATS, INT]
+    arguments = [FLOATS, FLOATS, FLOATS, INT, INT, FLOATS, FLOAT, FLOATS, INT]
     code = VectorCode(module, f"transform_output{'_and_add' if added else ''}", arguments, lanes)
-    sums, target, row, column, bias, slope, residual, channels = code.function.args
+    sums, scale, target, row, column, bias, slope, residual, channels = code.function.args
     slopes = code.spread(slope)
+    scales = code.spread(code.build.load(scale)) if integers else None
     with code.loop(integer(0), channels, lanes) as (channel, _):
         shift = code.load(code.at(bias, channel))
         rows = [
@@ -148,7 +181,7 @@ def _emit_output_transform(module: ir.Module, algorithm: Winograd, lanes: int, a
         for x in range(algorithm.tile):
             for y, value in enumerate(code.combine(algorithm.output_matrix, [row[x] for row in rows])):
                 offset = code.build.add(code.times(row, y), code.times(column, x))
-                value = code.build.fadd(value, shift)
+                value = code.fma(value, scales, shift) if integers else code.build.fadd(value, shift)
                 if added:
                     value = code.build.fadd(value, code.load(code.at(residual, channel, offset)))
                 code.store(_leaky_relu(code, value, slopes), code.at(target, channel, offset))
@@ -170,6 +203,7 @@ def _emit_task(
     algorithm: Winograd,
     lanes: int,
     rows_at_once: int,
+    integers: bool,
     transform_input: ir.Function,
     multiply: ir.Function,
     transform_output: dict[bool, ir.Function],
@@ -178,20 +212,21 @@ def _emit_task(
     code = VectorCode(module, "run", [INTS], lanes, public=True)
     build = code.build
     given, place = code.fields(code.function.args[0], WinogradArgs)
-    source, target, residual, filters, bias, scratch = (
-        build.inttoptr(given[name], FLOATS) for name in ("source", "target", "residual", "filters", "bias", "scratch")
-    )
+    pointers = ("source", "target", "residual", "filters", "units", "bias", "scratch")
+    source, target, residual, filters, units, bias, scratch = (build.inttoptr(given[name], FLOATS) for name in pointers)
     chunk_table = build.inttoptr(given["chunk_table"], INTS)
     slope = build.bitcast(build.trunc(given["slope"], ir.IntType(32)), FLOAT)
     channels_in, channels_out = given["channels_in"], given["channels_out"]
     has_residual = build.icmp_signed("!=", given["residual"], integer(0))
     task = build.atomic_rmw("add", place["next_task"], integer(1), "monotonic")
     data = code.at(scratch, code.times(given["scratch_floats"], task))
-    step = build.add(code.times(channels_in, BLOCK), integer(GAP))
+    words = build.sdiv(channels_in, integer(2)) if integers else channels_in
+    step = build.add(code.times(words, BLOCK), integer(GAP))
     sums = code.at(data, code.times(step, n * n))
-    border = code.at(sums, n * n * (BLOCK * CHUNK + GAP))
+    scales = code.at(sums, n * n * (BLOCK * CHUNK + GAP))
+    border = code.at(scales, SCALES)
     tiles_of_image = code.times(given["tile_rows"], given["tile_columns"])
-    element = code.times(channels_in, code.times(code.parts(channels_out, 2 * lanes), 2 * lanes))
+    all_channels = code.times(code.parts(channels_out, 2 * lanes), 2 * lanes)
     blocks = code.parts(given["tiles"], BLOCK)
 
     def locate(tile: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
@@ -215,7 +250,7 @@ def _emit_task(
         """Floats that each run of the innermost loop has to fetch, in whole lines."""
         return code.times(code.parts(row, code.times(panels, n * n // rows * (BLOCK // rows_at_once) * 16)), 16)
 
-    def read(tile: ir.Value, data: ir.Value) -> None:
+    def read(tile: ir.Value, data: ir.Value, scale: ir.Value) -> None:
         row, column = given["source_row"], given["source_column"]
         begin, y, x = patch(tile)
 
@@ -229,7 +264,7 @@ def _emit_task(
 
         with build.if_else(inside(y, x, n)) as (whole, cut):
             with whole:
-                build.call(transform_input, [begin, row, column, data, step, channels_in])
+                build.call(transform_input, [begin, row, column, data, step, channels_in, scale])
             with cut:
                 with code.loop(integer(0), integer(n)) as (dy, _), code.loop(integer(0), integer(n)) as (dx, _):
                     pixel = code.at(border, code.times(build.add(code.times(dy, n), dx), channels_in))
@@ -238,9 +273,12 @@ def _emit_task(
                             code.copy(code.at(begin, code.times(dy, row), code.times(dx, column)), pixel, channels_in)
                         with beyond:
                             code.copy(None, pixel, channels_in)
-                build.call(transform_input, [border, code.times(channels_in, n), channels_in, data, step, channels_in])
+                row, column = code.times(channels_in, n), channels_in
+                build.call(transform_input, [border, row, column, data, step, channels_in, scale])
 
-    def write(tile: ir.Value, sums: ir.Value, offset: ir.Value, bias: ir.Value, channels: ir.Value) -> None:
+    def write(
+        tile: ir.Value, sums: ir.Value, scale: ir.Value, offset: ir.Value, bias: ir.Value, channels: ir.Value
+    ) -> None:
         row, column = given["target_row"], given["target_column"]
         image, y, x = locate(tile)
         to, added = (pointer(code.at(base, offset), "target", image, y, x) for base in (target, residual))
@@ -252,7 +290,7 @@ def _emit_task(
             with build.if_else(has_residual) as (yes, no):
                 for branch, function in ((yes, transform_output[True]), (no, transform_output[False])):
                     with branch:
-                        build.call(function, [sums, to, row, column, bias, slope, added, channels])
+                        build.call(function, [sums, scale, to, row, column, bias, slope, added, channels])
 
         def each_pixel(border: ir.Value, outside: ir.Value, into_border: bool) -> None:
             with code.loop(integer(0), rows) as (dy, _), code.loop(integer(0), columns) as (dx, _):
@@ -277,7 +315,7 @@ def _emit_task(
         count = code.smaller(integer(BLOCK), build.sub(given["tiles"], first))
         source_ahead = patch(code.times(following, BLOCK))[0]
         with code.loop(integer(0), count) as (i, _):
-            read(build.add(first, i), code.at(data, code.times(i, channels_in)))
+            read(build.add(first, i), code.at(data, code.times(i, words)), code.at(scales, i))
         with code.loop(integer(0), given["chunks"]) as (chunk, _):
             entry = code.at(chunk_table, code.times(chunk, 3))
             begin, channels, offset = (build.load(code.at(entry, i)) for i in range(3))
@@ -285,8 +323,9 @@ def _emit_task(
             ahead = [source_ahead, given["source_row"], piece(source_row, n, panels)]
             ahead += [pointer(code.at(target, offset), "target", *locate(first)), given["target_row"]]
             ahead += [piece(target_row, m, panels)]
-            chunk_filters = code.at(filters, code.times(begin, channels_in))
-            build.call(multiply, [data, chunk_filters, sums, count, channels_in, panels, element, *ahead])
+            of_chunk = [code.at(filters, code.times(begin, words)), code.at(units, begin)]
+            build.call(multiply, [data, *of_chunk, sums, count, words, panels, all_channels, *ahead])
             with code.loop(integer(0), count) as (i, _):
-                write(build.add(first, i), code.at(sums, code.times(i, CHUNK)), offset, code.at(bias, begin), channels)
+                tile, tile_sums = build.add(first, i), code.at(sums, code.times(i, CHUNK))
+                write(tile, tile_sums, code.at(scales, i), offset, code.at(bias, begin), channels)
     build.ret_void()
