@@ -74,8 +74,8 @@ def restore_frames(
         precision: of features, ``'fp32'``, ``'bf16'`` or ``'fp16'``, or ``'int16'``, see
             :func:`vsr_plugin.acceleration.accelerate`; flow, sampling positions and output are float32 in
             all of them, and a sequence in which a number overflows is repeated in float32.
-        tile: side of spatial tiles in LR pixels; by default only where a frame does not fit otherwise. Tiles do not
-            change the result.
+        tile: side of spatial tiles in LR pixels; by default only where a frame does not fit otherwise. Tiles change
+            the result by rounding alone.
         window: frames kept of each window.
         overlap: frames that a window reads beyond each end. Around a joint of two windows the last and first frames are
             the mean of both.
