@@ -28,7 +28,7 @@ def recorder():
 @pytest.fixture
 def forgotten():
     """What was found out about the host is found out anew, and once more afterwards."""
-    caches = jit._llvm, jit.host, self_test.obstacle, self_test.integer_obstacle
+    caches = jit._llvm, jit.host, self_test.obstacle, self_test.integer_obstacle, self_test.training_obstacle
     for cache in caches:
         cache.cache_clear()
     yield

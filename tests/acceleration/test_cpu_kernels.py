@@ -39,7 +39,8 @@ def test_fewer_products_give_the_same_filter(taps):
     rng = np.random.default_rng(0)
     patch, filters = rng.standard_normal((algorithm.patch,) * 2), rng.standard_normal((taps, taps))
     data = algorithm.input_matrix @ patch @ algorithm.input_matrix.T
-    tile = algorithm.output_matrix @ (data * algorithm.transform_filters(filters)) @ algorithm.output_matrix.T
+    transformed = (algorithm.filter_transform @ filters.flatten()).reshape(data.shape)
+    tile = algorithm.output_matrix @ (data * transformed) @ algorithm.output_matrix.T
     direct = [
         [(patch[y : y + taps, x : x + taps] * filters).sum() for x in range(algorithm.tile)]
         for y in range(algorithm.tile)
@@ -289,7 +290,8 @@ def test_integers_give_what_their_rounding_gives():
     patch = F.pad(x, (1, 1, 1, 1))[0].double().numpy()
     unit = np.abs(patch).max() * algorithm.input_bounds / 32760
     data = algorithm.input_matrix @ patch @ algorithm.input_matrix.T / unit
-    filters = algorithm.transform_filters(weight.numpy()) * unit[..., None, None]
+    filters = weight.double().flatten(2).numpy() @ algorithm.filter_transform.T
+    filters = np.moveaxis(filters, 2, 0).reshape(6, 6, 64, 64) * unit[..., None, None]
     filter_unit = np.abs(filters).sum(axis=3, keepdims=True) / 65000
     sums = np.einsum("cij,ijoc->oij", np.round(data), np.round(filters / filter_unit) * filter_unit)
     expected = algorithm.output_matrix @ sums @ algorithm.output_matrix.T

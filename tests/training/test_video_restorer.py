@@ -6,7 +6,7 @@ import torch
 from mmagic.structures import DataSample
 from torch import Tensor
 
-from vsr_plugin.training import SequencePreprocessor, VideoRestorer
+from vsr_plugin.training import SequencePreprocessor, VideoRestorer, video_restorer
 from vsr_plugin.weights import load_into
 
 LOSS = dict(type="CharbonnierLoss")
@@ -43,6 +43,24 @@ def test_the_loss_is_charbonnier_over_all_frames() -> None:
     error = model(batch["inputs"]) - batch["gts"]
     expected = torch.sqrt(error**2 + 1e-12).mean()
     torch.testing.assert_close(model(**batch, mode="loss")["loss"], expected)
+
+
+def test_what_trains_is_logged_once_and_can_be_switched(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(video_restorer, "print_log", lambda line, logger: lines.append(line))
+    monkeypatch.setattr(video_restorer, "training_path", lambda net: "something fast")
+    accelerated: list[object] = []
+    monkeypatch.setattr(video_restorer, "accelerate_training", lambda net: accelerated.append(net) or net)
+    inputs, gts = torch.rand(1, 2, 3, 8, 6), torch.rand(1, 2, 3, 32, 24)
+    for accelerate in (True, False):
+        model = restorer(accelerate=accelerate)
+        for _ in range(2):
+            model(inputs, mode="loss", gts=gts)["loss"].backward()
+    assert len(accelerated) == 2
+    assert lines == [
+        "convolutions are trained by something fast",
+        "convolutions are trained by PyTorch's operators (accelerate=False)",
+    ]
 
 
 def test_prediction_is_the_rounded_network_output() -> None:

@@ -1,13 +1,15 @@
-"""Faster evaluation of a network: fused layers, layouts, reduced precision, and a guard against its overflow.
+"""Faster evaluation and training of a network: fused layers, layouts, reduced precision, a guard against its overflow.
 
 ``accelerate.py`` chooses between ``cpu/``, ``cuda/`` and ``generic.py``, which converts layers wherever it is.
 """
 
 from vsr_plugin.acceleration.accelerate import (
     accelerate,
+    accelerate_training,
     accelerate_with_fallback,
     cpu_paths,
     missing_kernels,
+    training_path,
 )
 from vsr_plugin.acceleration.guard import FiniteGuard, NotFiniteError
 from vsr_plugin.acceleration.precision import PRECISIONS
@@ -17,7 +19,9 @@ __all__ = [
     "FiniteGuard",
     "NotFiniteError",
     "accelerate",
+    "accelerate_training",
     "accelerate_with_fallback",
     "cpu_paths",
     "missing_kernels",
+    "training_path",
 ]

@@ -9,8 +9,10 @@ import torch.nn as nn
 
 from vsr_plugin.acceleration import generic
 from vsr_plugin.acceleration.cpu import components as cpu
+from vsr_plugin.acceleration.cpu import training as cpu_training
 from vsr_plugin.acceleration.cpu.kernels import missing_kernels as missing_on_cpu
 from vsr_plugin.acceleration.cpu.kernels import obstacle as obstacle_on_cpu
+from vsr_plugin.acceleration.cpu.kernels import training_obstacle as training_obstacle_on_cpu
 from vsr_plugin.acceleration.cpu.kernels import vector_lanes as lanes_on_cpu
 from vsr_plugin.acceleration.cuda import components as cuda
 from vsr_plugin.acceleration.cuda.kernels import CHANNELS, obstacle
@@ -66,6 +68,57 @@ def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
     if device.type == "cuda":
         return cuda.convert(fast, dtype)
     return generic.convert(fast, dtype)
+
+
+def accelerate_training(net: nn.Module) -> nn.Module:
+    """What trains a network's parameters faster: another network that shares them, for one forward and backward pass.
+
+    Losses and gradients equal those of the network within rounding, whatever ``with_cp`` and ``requires_grad`` are.
+
+    Args:
+        net: the network; stays as it is.
+
+    Returns:
+        A network of the same class with the same attributes, or ``net`` itself where there is nothing faster: on GPUs,
+        under autocast, in float64, and where kernels of our own do not work.
+
+    Example:
+        >>> from vsr_plugin.models import BasicVSRNet
+        >>> net = BasicVSRNet(mid_channels=8, num_blocks=1)
+        >>> accelerate_training(net)(torch.rand(1, 2, 3, 16, 24)).sum().backward()
+        >>> net.conv_last.bias.grad.shape
+        torch.Size([3])
+    """
+    return net if _untrainable(net) else cpu_training.convert(net)
+
+
+def training_path(net: nn.Module) -> str:
+    """What has computed the convolutions of a network's first training step, and why nothing faster did."""
+    reason = _untrainable(net)
+    if reason is None and not training_obstacle_on_cpu.cache_info().currsize:
+        reason = "layers or images are too small for kernels of our own"
+    if reason := reason or training_obstacle_on_cpu():
+        return f"PyTorch's operators ({reason})"
+    return f"kernels of our own, vectors of {lanes_on_cpu()} floats; small layers by PyTorch's operators"
+
+
+def _untrainable(net: nn.Module) -> str | None:
+    """Why no convolution of a network is trained by kernels of our own just now; nothing is compiled to find out."""
+    if not isinstance(net, VSRNet):
+        return f"there are no kernels of our own for {type(net).__name__}"
+    weight = next(net.parameters())
+    if weight.device.type != "cpu":
+        return "kernels of our own train on CPUs"
+    if weight.dtype != torch.float32 or _autocast_on_cpu():
+        return "kernels of our own train in float32"
+    return None if lanes_on_cpu() else obstacle_on_cpu()
+
+
+def _autocast_on_cpu() -> bool:
+    try:
+        return torch.is_autocast_enabled("cpu")
+    except TypeError:  # before PyTorch 2.4
+        return torch.is_autocast_cpu_enabled()
 
 
 def cpu_paths() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Replace the layers of a copied network by fused ones in the precision of the features."""
 
+import functools
 from collections.abc import Callable, Mapping
 
 import torch
@@ -62,7 +63,12 @@ def keep_own(alignment: Alignment) -> dict[type, Callable[[nn.Module, torch.dtyp
 
 def mixed(module: nn.Module, components: type, prefix: str = "Accelerated") -> nn.Module:
     """A module that shares all parts with ``module``, an instance of its class whose ``components`` answer first."""
-    cls = type(f"{prefix}{type(module).__name__}", (components, type(module)), {})
+    cls = _mixed_class(type(module), components, prefix)
     other = cls.__new__(cls)
     other.__dict__.update(module.__dict__)
     return other
+
+
+@functools.cache
+def _mixed_class(cls: type, components: type, prefix: str) -> type:
+    return type(f"{prefix}{cls.__name__}", (components, cls), {})

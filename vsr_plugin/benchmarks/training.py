@@ -11,16 +11,18 @@ from vsr_plugin.report import table_text
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """How a network can be trained: MMagic's or ours, in which precision, with gradient checkpointing or not."""
+    """How a network is trained: MMagic's or ours, in which precision, with checkpointing, with kernels of our own."""
 
     words: str
     precision: str = "fp32"
     with_cp: bool = False
     ours: bool = True
+    accelerate: bool = True
 
 
 CONTENDERS = {
     "mmagic": Contender("MMagic's network, float32", ours=False),
+    "plain": Contender("ours, float32, PyTorch's operators", accelerate=False),
     "fp32": Contender("ours, float32"),
     "fp32+cp": Contender("ours, float32, gradient checkpointing", with_cp=True),
     "bf16": Contender("ours, mixed precision with bfloat16", "bf16"),

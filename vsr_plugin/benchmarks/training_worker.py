@@ -3,6 +3,7 @@
 import torch
 from mmengine.optim import OptimWrapper
 
+from vsr_plugin.acceleration import accelerate_training
 from vsr_plugin.benchmarks.implementations import mmagic_twin
 from vsr_plugin.benchmarks.machine import peak_memory, synchronise, timed
 from vsr_plugin.benchmarks.remote import serve
@@ -30,6 +31,7 @@ class TrainingWorker:
         sizes = dict(mid_channels=setting.mid_channels, num_blocks=setting.num_blocks)
         net = net_class(**sizes, with_cp=contender.with_cp).to(self.device)
         self.net = (net if contender.ours else mmagic_twin(net)).train()
+        self.accelerate = contender.ours and contender.accelerate
         self.loss = import_quietly("mmagic.models.losses").CharbonnierLoss()
         optimizer = torch.optim.Adam(self.net.parameters(), lr=2e-4, betas=(0.9, 0.99))
         self.optimization = (
@@ -62,7 +64,8 @@ class TrainingWorker:
     def _step(self) -> float:
         try:
             with self.optimization.optim_context(self.net):
-                loss = self.loss(self.net(self.lrs), self.gts)
+                net = accelerate_training(self.net) if self.accelerate else self.net
+                loss = self.loss(net(self.lrs), self.gts)
             self.optimization.update_params(loss)
         except torch.cuda.OutOfMemoryError:
             raise VSRError("the GPU is out of memory; use a smaller --batch, --frames or --patch") from None

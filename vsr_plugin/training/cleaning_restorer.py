@@ -58,7 +58,7 @@ class CleaningRestorer(VideoRestorer):
         gan_loss: config of MMagic's ``GANLoss``; its weight is the generator's only.
         discriminator: config of the discriminator, which gets frames ``(n, 3, h, w)``; with ``gan_loss``.
         data_preprocessor: config of the preprocessor; by default :class:`SharpenedPreprocessor`.
-        frozen, test_cfg, init_cfg: see :class:`VideoRestorer`.
+        frozen, test_cfg, init_cfg, accelerate: see :class:`VideoRestorer`.
 
     Raises:
         VSRError: the network cleans nothing, or there is a discriminator without a loss or a loss without.
@@ -76,11 +76,13 @@ class CleaningRestorer(VideoRestorer):
         frozen: Sequence[str] = (),
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
+        *,
+        accelerate: bool = True,
     ):
         if (gan_loss is None) != (discriminator is None):
             raise VSRError("`gan_loss` and `discriminator` belong together; give both, or leave both out")
         preprocessor = data_preprocessor or dict(type="SharpenedPreprocessor")
-        super().__init__(generator, pixel_loss, preprocessor, frozen, test_cfg, init_cfg)
+        super().__init__(generator, pixel_loss, preprocessor, frozen, test_cfg, init_cfg, accelerate=accelerate)
         if getattr(self.generator, "cleaning", None) is None:
             raise VSRError(
                 f"{type(self.generator).__name__} has no cleaning to be trained; take RealBasicVSRNet, or give it one: "
@@ -129,8 +131,9 @@ class CleaningRestorer(VideoRestorer):
             gts: ground truth ``(n, t, 3, H, W)``, sharpened if it is to be.
             plain_gts: the same, not sharpened, for the discriminator.
         """
-        cleaned = self.generator.clean(lrs)
-        restored = torch.stack(list(self.generator.restore_cleaned(cleaned)), dim=1).flatten(0, 1)
+        with self.trained_generator() as generator:
+            cleaned = generator.clean(lrs)
+            restored = torch.stack(list(generator.restore_cleaned(cleaned)), dim=1).flatten(0, 1)
         gts, plain_gts = gts.flatten(0, 1), plain_gts.flatten(0, 1)
         losses = dict(loss_pix=self.pixel_loss(restored, gts))
         if self.cleaning_loss is not None:

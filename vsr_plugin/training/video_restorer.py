@@ -1,5 +1,6 @@
 """The model around a network: loss in training, whole sequences in bounded memory in evaluation, any weights."""
 
+import contextlib
 import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -7,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn as nn
 from mmagic.structures import DataSample
+from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import Tensor
 
+from vsr_plugin.acceleration import accelerate_training, training_path
 from vsr_plugin.errors import not_finite
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.cleaning import clean_sequence
@@ -70,6 +74,8 @@ class VideoRestorer(BaseModel):
             a number of steps only there is :class:`vsr_plugin.training.FreezeModules`.
         test_cfg: options of :func:`vsr_plugin.inference.restore_frames` for evaluation, such as ``precision`` or
             ``memory_budget``.
+        accelerate: whether kernels of our own compute what they can of a training step, see
+            :func:`vsr_plugin.acceleration.accelerate_training`.
         init_cfg: initialisation of the whole model; the network's own ``init_cfg`` is the usual place.
     """
 
@@ -81,6 +87,8 @@ class VideoRestorer(BaseModel):
         frozen: Sequence[str] = (),
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
+        *,
+        accelerate: bool = True,
     ):
         # mmengine would look the preprocessor up in whatever scope is the default just now.
         super().__init__(MODELS.build(data_preprocessor or dict(type="SequencePreprocessor")), init_cfg)
@@ -89,6 +97,8 @@ class VideoRestorer(BaseModel):
         for name in frozen:
             self.get_submodule(name).requires_grad_(False)
         self.test_cfg = dict(test_cfg or {})
+        self.accelerate = accelerate
+        self._path_is_known = False
 
     def forward(
         self,
@@ -118,8 +128,18 @@ class VideoRestorer(BaseModel):
         if mode == "predict":
             return self.predict(inputs, data_samples)
         if mode == "loss":
-            return dict(loss=self.pixel_loss(self.generator(inputs), gts))
+            with self.trained_generator() as generator:
+                return dict(loss=self.pixel_loss(generator(inputs), gts))
         raise ValueError(f"`mode` must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    @contextlib.contextmanager
+    def trained_generator(self) -> Iterator[nn.Module]:
+        """The generator, or what computes a training step of it faster; once, what that was is logged."""
+        yield accelerate_training(self.generator) if self.accelerate else self.generator
+        if not self._path_is_known:
+            self._path_is_known = True
+            path = training_path(self.generator) if self.accelerate else "PyTorch's operators (accelerate=False)"
+            print_log(f"convolutions are trained by {path}", "current")
 
     @torch.no_grad()
     def restore(self, inputs: Tensor) -> Tensor:

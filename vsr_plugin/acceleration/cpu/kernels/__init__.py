@@ -2,7 +2,8 @@
 
 oneDNN convolves directly, near the peak of the machine, so only fewer multiplications can be faster.
 
-- ``winograd_conv``, ``few_channels_conv`` (direct), ``deform_conv``: packing weights, launching.
+- ``winograd_conv``, ``few_channels_conv`` (direct), ``deform_conv``: packing weights, launching; ``winograd_gradient``:
+  the gradient of weights.
 - ``winograd``: the method's matrices.
 - ``codegen``: the kernels themselves, written for LLVM; ``kernel_args``: what they are called with.
 - ``jit``: compiling them for this processor.
@@ -13,8 +14,15 @@ oneDNN convolves directly, near the peak of the machine, so only fewer multiplic
 from vsr_plugin.acceleration.cpu.kernels.deform_conv import DeformConv
 from vsr_plugin.acceleration.cpu.kernels.few_channels_conv import FewChannelsConv
 from vsr_plugin.acceleration.cpu.kernels.jit import vector_lanes
-from vsr_plugin.acceleration.cpu.kernels.self_test import integer_obstacle, kernels_pay, missing_kernels, obstacle
+from vsr_plugin.acceleration.cpu.kernels.self_test import (
+    integer_obstacle,
+    kernels_pay,
+    missing_kernels,
+    obstacle,
+    training_obstacle,
+)
 from vsr_plugin.acceleration.cpu.kernels.winograd_conv import WinogradConv
+from vsr_plugin.acceleration.cpu.kernels.winograd_gradient import weight_gradient
 
 __all__ = [
     "DeformConv",
@@ -24,5 +32,7 @@ __all__ = [
     "kernels_pay",
     "missing_kernels",
     "obstacle",
+    "training_obstacle",
     "vector_lanes",
+    "weight_gradient",
 ]

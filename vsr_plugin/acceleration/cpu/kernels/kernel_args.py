@@ -45,6 +45,7 @@ class WinogradArgs(ctypes.Structure):
         "source",  # address of features, whose channels lie side by side
         "target",
         "residual",  # address of what is added, laid out as the target, or 0
+        "gate",  # address of what leaky ReLU gave, laid out as the target: its derivative is multiplied by; or 0
         "filters",  # address of transformed and packed weights
         "units",  # address of what sums of whole numbers are multiplied by, or 0
         "bias",
@@ -71,6 +72,38 @@ class WinogradArgs(ctypes.Structure):
         "chunk_table",  # address of three numbers a chunk: first channel, channels, where they go in the target's pixel
         "slope",  # of leaky ReLU: the bits of a float
         "next_block",
+        "next_task",
+    )
+
+
+class WinogradGradientArgs(ctypes.Structure):
+    """What `codegen.winograd_gradient` is called with; the gradient of the convolution's result is the target."""
+
+    _fields_ = _integers(
+        "source",  # address of features, whose channels lie side by side
+        "target",
+        "sums",  # address of `sums_floats` for each task: products, and behind them sums over all pixels
+        "sums_floats",
+        "scratch",  # address of `scratch_floats` for each task
+        "scratch_floats",
+        "source_image",  # strides
+        "source_row",
+        "source_column",
+        "target_image",
+        "target_row",
+        "target_column",
+        "source_rows",  # sides
+        "source_columns",
+        "target_rows",
+        "target_columns",
+        "above",  # rows and columns of zeros before the source
+        "left",
+        "tile_rows",  # tiles in a column and in a row of an image
+        "tile_columns",
+        "tiles",  # of all images
+        "tiles_of_task",
+        "channels_in",
+        "channels_out",
         "next_task",
     )
 
@@ -133,6 +166,12 @@ def winograd_scratch(algorithm: Winograd, channels_in: int) -> int:
     """Floats that a task needs for data, sums, and patches at the borders."""
     n = algorithm.patch
     return n * n * (BLOCK * (channels_in + CHUNK) + 2 * GAP + max(channels_in, 2 * CHUNK)) + SCALES
+
+
+def winograd_gradient_scratch(algorithm: Winograd, channels_in: int, channels_out: int) -> int:
+    """Floats that a task needs for data of both images, and for patches at the borders."""
+    n = algorithm.patch
+    return n * n * (BLOCK * (channels_in + channels_out) + 2 * GAP + max(channels_in, channels_out))
 
 
 def few_channels_scratch(taps: int, outputs: int, channels_in: int) -> int:

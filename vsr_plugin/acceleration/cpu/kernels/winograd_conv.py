@@ -61,26 +61,33 @@ class WinogradConv:
         host, _ = jit.host()
         return host.integers if host and weight.size(2) == 3 and weight.size(1) % 8 == 0 else 0
 
+    @staticmethod
+    def shuffles_to(weight: Tensor, factor: int) -> bool:
+        """Whether the results of a convolution that has a kernel can be written in shuffled order, see `__call__`."""
+        lanes = jit.lanes_for(weight.size(1), weight.size(0))
+        return factor == 1 or weight.size(0) % (2 * lanes * factor**2) == 0
+
     @functools.cached_property
     def filters(self) -> tuple[Tensor, Tensor]:
         """Transformed, and for whole numbers their units: larger than the weights, so only made when they are used."""
-        panel = 2 * self.lanes
+        panel, (c_in, c_out) = 2 * self.lanes, self.channels
         algorithm = ALGORITHMS[self.taps]
-        filters = torch.from_numpy(algorithm.transform_filters(self.weight.numpy())).flatten(0, 1)
-        filters = F.pad(filters, (0, 0, 0, -self.channels[1] % panel))
+        weight = F.pad(self.weight.flatten(1), (0, 0, 0, -c_out % panel))
+        # By tap, and then (panel of outputs, input, output of the panel); by PyTorch, since numpy has its own threads.
+        taps = weight.view(-1, panel, c_in, self.taps**2).permute(3, 0, 2, 1).double().flatten(1)
+        filters = (torch.from_numpy(algorithm.filter_transform) @ taps).view(algorithm.patch**2, -1, c_in, panel)
         if not self.integers:
-            return filters.unflatten(1, (-1, panel)).transpose(2, 3).float().contiguous(), filters.new_empty(0)
-        filters *= torch.from_numpy(algorithm.input_bounds).view(-1, 1, 1)
+            return filters.float(), filters.new_empty(0)
+        filters *= torch.from_numpy(algorithm.input_bounds).view(-1, 1, 1, 1)
         # As fine as sums of 32 bits allow.
         units = torch.maximum(filters.abs().sum(2) / LARGEST_FILTER, filters.abs().amax(2) / (2**15 - 1))
         filters = (filters / units.clamp_min(torch.finfo(torch.float32).tiny).unsqueeze(2)).round().to(torch.int16)
-        # (element, output, input) to (element, panel of outputs, pair of inputs, output of the panel, one of the pair)
-        filters = filters.unflatten(1, (-1, panel)).unflatten(3, (-1, 2)).transpose(2, 3)
-        return filters.contiguous(), units.float().contiguous()
+        # Inputs in pairs, which lie beside each other: (..., pair of inputs, output of the panel, one of the pair).
+        return filters.unflatten(2, (-1, 2)).transpose(3, 4).contiguous(), units.float().contiguous()
 
     def shuffles(self, factor: int) -> bool:
         """Whether results can be written in shuffled order: each pixel has whole vectors' channels of its own."""
-        return self.channels[1] % (2 * self.lanes * factor**2) == 0
+        return self.shuffles_to(self.weight, factor)
 
     def __call__(
         self,
@@ -88,6 +95,8 @@ class WinogradConv:
         padding: tuple[int, int] | None = None,
         *,
         residual: Tensor | None = None,
+        gate: Tensor | None = None,
+        gate_slope: float = 0.0,
         into: Tensor | None = None,
         shuffle: int = 1,
     ) -> Tensor:
@@ -98,6 +107,9 @@ class WinogradConv:
             padding: rows of zeros above and below, by default as many as keep the number of rows. That of the columns
                 is always kept.
             residual: what is added before activating, of the result's shape.
+            gate: instead of activating, multiply by the derivative of the leaky ReLU that gave this, of the result's
+                shape.
+            gate_slope: of that leaky ReLU.
             into: where the result is written to, channels last, perhaps ``residual`` but not ``x``; new memory without
                 it, or where it has another shape.
             shuffle: pixels of the result, in each direction, whose channels one pixel of the convolution holds, in the
@@ -121,8 +133,12 @@ class WinogradConv:
             return into.zero_()
         if into.stride(1) != 1 or into.dtype != torch.float32:
             raise ValueError(f"into: must be float32 and channels last, got {into.dtype}, strides {into.stride()}")
-        if residual is not None and (residual.dtype != torch.float32 or residual.stride() != into.stride()):
-            residual = torch.empty_strided(into.shape, into.stride()).copy_(residual)
+        residual, gate = (
+            torch.empty_strided(into.shape, into.stride()).copy_(other)
+            if other is not None and (other.dtype != torch.float32 or other.stride() != into.stride())
+            else other
+            for other in (residual, gate)
+        )
         filters, units = self.filters  # held until the call is over, whoever else makes them meanwhile
         image, _, row, column = into.stride()
         chunks = [
@@ -144,6 +160,7 @@ class WinogradConv:
             source=x.data_ptr(),
             target=into.data_ptr(),
             residual=0 if residual is None else residual.data_ptr(),
+            gate=0 if gate is None else gate.data_ptr(),
             filters=filters.data_ptr(),
             units=units.data_ptr(),
             bias=self.bias.data_ptr(),
@@ -168,7 +185,7 @@ class WinogradConv:
             channels_out=self.channels[1],
             chunks=len(chunks),
             chunk_table=ctypes.addressof(chunk_table),
-            slope=float_bits(self.slope),
+            slope=float_bits(self.slope if gate is None else gate_slope),
         )
         kernel = jit.compiled("winograd", self.taps, self.lanes, jit.host()[0].registers, self.integers)
         parallel.run(kernel, call, threads)

@@ -13,6 +13,7 @@ from typing import ClassVar
 from llvmlite import ir
 
 from vsr_plugin.acceleration.cpu.kernels.codegen.products import rows_at_once, sum_products
+from vsr_plugin.acceleration.cpu.kernels.codegen.tiles import TileReader, locate
 from vsr_plugin.acceleration.cpu.kernels.codegen.vector_code import (
     FLOAT,
     FLOATS,
@@ -46,20 +47,23 @@ def emit(taps: int, lanes: int, registers: int, integers: int = 0) -> ir.Module:
     algorithm = ALGORITHMS[taps]
     rows = rows_at_once(registers)
     module = ir.Module(f"winograd_{taps}")
-    transform_input = _emit_input_transform(module, algorithm, lanes, bool(integers))
+    transform_input = emit_input_transform(module, algorithm, lanes, bool(integers))
     multiply = _emit_products(module, algorithm, lanes, rows, integers)
     transform_output = {
-        added: _emit_output_transform(module, algorithm, lanes, added, bool(integers)) for added in (False, True)
+        (added, gated): _emit_output_transform(module, algorithm, lanes, added, gated, bool(integers))
+        for added in (False, True)
+        for gated in (False, True)
     }
     _emit_task(module, algorithm, lanes, rows, bool(integers), transform_input, multiply, transform_output)
     return module
 
 
-def _emit_input_transform(module: ir.Module, algorithm: Winograd, lanes: int, integers: bool) -> ir.Function:
+def emit_input_transform(module: ir.Module, algorithm: Winograd, lanes: int, integers: bool = False) -> ir.Function:
     """``B^T d B`` of a patch, for all channels; whole numbers in units of ``scale``, which is that of the patch."""
     n = algorithm.patch
-    code = VectorCode(module, "transform_input", [FLOATS, INT, INT, FLOATS, INT, INT, FLOATS], lanes)
-    source, row, column, data, element, channels, scale = code.function.args
+    arguments = [FLOATS, INT, INT, FLOATS, INT, INT, *[FLOATS] * integers]
+    code = VectorCode(module, "transform_input", arguments, lanes)
+    source, row, column, data, element, channels, *scale = code.function.args
     matrix = algorithm.bounded_input_matrix if integers else algorithm.input_matrix
 
     def pixel(channel: ir.Value, y: int, x: int) -> ir.Value:
@@ -72,7 +76,7 @@ def _emit_input_transform(module: ir.Module, algorithm: Winograd, lanes: int, in
                 for x in range(n):
                     largest[y] = code.larger_magnitudes(largest[y], pixel(channel, y, x))
         most = code.largest(functools.reduce(code.larger_magnitudes, largest))
-        code.build.store(code.build.fdiv(most, ir.Constant(FLOAT, LARGEST_DATUM)), scale)
+        code.build.store(code.build.fdiv(most, ir.Constant(FLOAT, LARGEST_DATUM)), *scale)
         factor = code.spread(code.build.fdiv(ir.Constant(FLOAT, LARGEST_DATUM), most))
         halves = code.build.bitcast(data, HALVES)
     with code.loop(integer(0), channels, lanes) as (channel, _):
@@ -160,13 +164,16 @@ def _emit_products(module: ir.Module, algorithm: Winograd, lanes: int, rows: int
 
 
 def _emit_output_transform(
-    module: ir.Module, algorithm: Winograd, lanes: int, added: bool, integers: bool
+    module: ir.Module, algorithm: Winograd, lanes: int, added: bool, gated: bool, integers: bool
 ) -> ir.Function:
-    """``A^T m A`` of a tile, perhaps in units of ``scale``, plus bias and perhaps the residual, and then leaky ReLU."""
+    """``A^T m A`` of a tile, perhaps in units of ``scale``, plus bias and perhaps the residual.
+
+    Then leaky ReLU, or with a gate its derivative there.
+    """
     n = algorithm.patch
-    arguments = [FLOATS, FLOATS, FLOATS, INT, INT, FLOATS, FLOAT, FLOATS, INT]
-    code = VectorCode(module, f"transform_output{'_and_add' if added else ''}", arguments, lanes)
-    sums, scale, target, row, column, bias, slope, residual, channels = code.function.args
+    arguments = [FLOATS, FLOATS, FLOATS, INT, INT, FLOATS, FLOAT, FLOATS, FLOATS, INT]
+    code = VectorCode(module, f"transform_output{'_add' * added}{'_gate' * gated}", arguments, lanes)
+    sums, scale, target, row, column, bias, slope, residual, gate, channels = code.function.args
     slopes = code.spread(slope)
     scales = code.spread(code.build.load(scale)) if integers else None
     with code.loop(integer(0), channels, lanes) as (channel, _):
@@ -184,7 +191,11 @@ def _emit_output_transform(
                 value = code.fma(value, scales, shift) if integers else code.build.fadd(value, shift)
                 if added:
                     value = code.build.fadd(value, code.load(code.at(residual, channel, offset)))
-                code.store(_leaky_relu(code, value, slopes), code.at(target, channel, offset))
+                if gated:
+                    value = code.build.fmul(value, _derivative(code, code.load(code.at(gate, channel, offset)), slopes))
+                else:
+                    value = _leaky_relu(code, value, slopes)
+                code.store(value, code.at(target, channel, offset))
     code.build.ret_void()
     return code.function
 
@@ -198,6 +209,12 @@ def _leaky_relu(code: VectorCode, value: ir.Value, slopes: ir.Value) -> ir.Value
     return code.fma(negative, slopes, positive)
 
 
+def _derivative(code: VectorCode, activated: ir.Value, slopes: ir.Value) -> ir.Value:
+    """Of leaky ReLU, where it gave ``activated``."""
+    positive = code.build.fcmp_ordered(">", activated, code.constant(0))
+    return code.build.select(positive, code.constant(1), slopes)
+
+
 def _emit_task(
     module: ir.Module,
     algorithm: Winograd,
@@ -206,18 +223,20 @@ def _emit_task(
     integers: bool,
     transform_input: ir.Function,
     multiply: ir.Function,
-    transform_output: dict[bool, ir.Function],
+    transform_output: dict[tuple[bool, bool], ir.Function],
 ) -> None:
     n, m = algorithm.patch, algorithm.tile
     code = VectorCode(module, "run", [INTS], lanes, public=True)
     build = code.build
     given, place = code.fields(code.function.args[0], WinogradArgs)
-    pointers = ("source", "target", "residual", "filters", "units", "bias", "scratch")
-    source, target, residual, filters, units, bias, scratch = (build.inttoptr(given[name], FLOATS) for name in pointers)
+    pointers = ("source", "target", "residual", "gate", "filters", "units", "bias", "scratch")
+    source, target, residual, gate, filters, units, bias, scratch = (
+        build.inttoptr(given[name], FLOATS) for name in pointers
+    )
     chunk_table = build.inttoptr(given["chunk_table"], INTS)
     slope = build.bitcast(build.trunc(given["slope"], ir.IntType(32)), FLOAT)
     channels_in, channels_out = given["channels_in"], given["channels_out"]
-    has_residual = build.icmp_signed("!=", given["residual"], integer(0))
+    has_residual, has_gate = (build.icmp_signed("!=", given[name], integer(0)) for name in ("residual", "gate"))
     task = build.atomic_rmw("add", place["next_task"], integer(1), "monotonic")
     data = code.at(scratch, code.times(given["scratch_floats"], task))
     words = build.sdiv(channels_in, integer(2)) if integers else channels_in
@@ -225,72 +244,39 @@ def _emit_task(
     sums = code.at(data, code.times(step, n * n))
     scales = code.at(sums, n * n * (BLOCK * CHUNK + GAP))
     border = code.at(scales, SCALES)
-    tiles_of_image = code.times(given["tile_rows"], given["tile_columns"])
     all_channels = code.times(code.parts(channels_out, 2 * lanes), 2 * lanes)
     blocks = code.parts(given["tiles"], BLOCK)
 
-    def locate(tile: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
-        """Image, and row and column of the output's pixel where a tile begins."""
-        image, rest = build.sdiv(tile, tiles_of_image), build.srem(tile, tiles_of_image)
-        columns = given["tile_columns"]
-        return image, code.times(build.sdiv(rest, columns), m), code.times(build.srem(rest, columns), m)
-
-    def pointer(base: ir.Value, kind: str, image: ir.Value, y: ir.Value, x: ir.Value) -> ir.Value:
-        """Where a pixel of the source or the target lies."""
-        image = code.times(image, given[f"{kind}_image"])
-        return code.at(base, image, code.times(y, given[f"{kind}_row"]), code.times(x, given[f"{kind}_column"]))
-
-    def patch(tile: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
-        """Where a tile's patch lies, and its first row and column, which may be before the image."""
-        image, y, x = locate(tile)
-        y, x = build.sub(y, given["above"]), build.sub(x, given["left"])
-        return pointer(source, "source", image, y, x), y, x
+    offset = given["above"], given["left"]
+    patches = TileReader(code, given, "source", source, m, n, offset, transform_input, step, border, channels_in)
 
     def piece(row: ir.Value, rows: int, panels: ir.Value) -> ir.Value:
         """Floats that each run of the innermost loop has to fetch, in whole lines."""
         return code.times(code.parts(row, code.times(panels, n * n // rows * (BLOCK // rows_at_once) * 16)), 16)
 
-    def read(tile: ir.Value, data: ir.Value, scale: ir.Value) -> None:
-        row, column = given["source_row"], given["source_column"]
-        begin, y, x = patch(tile)
-
-        def inside(y: ir.Value, x: ir.Value, side: int) -> ir.Value:
-            return code.all(
-                build.icmp_signed(">=", y, integer(0)),
-                build.icmp_signed(">=", x, integer(0)),
-                build.icmp_signed("<=", build.add(y, integer(side)), given["source_rows"]),
-                build.icmp_signed("<=", build.add(x, integer(side)), given["source_columns"]),
-            )
-
-        with build.if_else(inside(y, x, n)) as (whole, cut):
-            with whole:
-                build.call(transform_input, [begin, row, column, data, step, channels_in, scale])
-            with cut:
-                with code.loop(integer(0), integer(n)) as (dy, _), code.loop(integer(0), integer(n)) as (dx, _):
-                    pixel = code.at(border, code.times(build.add(code.times(dy, n), dx), channels_in))
-                    with build.if_else(inside(build.add(y, dy), build.add(x, dx), 1)) as (there, beyond):
-                        with there:
-                            code.copy(code.at(begin, code.times(dy, row), code.times(dx, column)), pixel, channels_in)
-                        with beyond:
-                            code.copy(None, pixel, channels_in)
-                row, column = code.times(channels_in, n), channels_in
-                build.call(transform_input, [border, row, column, data, step, channels_in, scale])
+    def result(base: ir.Value, image: ir.Value, y: ir.Value, x: ir.Value) -> ir.Value:
+        """Where a pixel of the target lies."""
+        image = code.times(image, given["target_image"])
+        return code.at(base, image, code.times(y, given["target_row"]), code.times(x, given["target_column"]))
 
     def write(
         tile: ir.Value, sums: ir.Value, scale: ir.Value, offset: ir.Value, bias: ir.Value, channels: ir.Value
     ) -> None:
         row, column = given["target_row"], given["target_column"]
-        image, y, x = locate(tile)
-        to, added = (pointer(code.at(base, offset), "target", image, y, x) for base in (target, residual))
+        image, y, x = locate(code, given, tile, m)
+        to, added, by = (result(code.at(base, offset), image, y, x) for base in (target, residual, gate))
         rows = code.smaller(integer(m), build.sub(given["target_rows"], y))
         columns = code.smaller(integer(m), build.sub(given["target_columns"], x))
         whole = code.all(build.icmp_signed("==", rows, integer(m)), build.icmp_signed("==", columns, integer(m)))
 
-        def transform(to: ir.Value, row: ir.Value, column: ir.Value, added: ir.Value) -> None:
-            with build.if_else(has_residual) as (yes, no):
-                for branch, function in ((yes, transform_output[True]), (no, transform_output[False])):
-                    with branch:
-                        build.call(function, [sums, scale, to, row, column, bias, slope, added, channels])
+        def transform(to: ir.Value, row: ir.Value, column: ir.Value, added: ir.Value, by: ir.Value) -> None:
+            for (with_residual, with_gate), function in transform_output.items():
+                chosen = (
+                    build.icmp_signed("==", has, ir.Constant(has.type, wanted))
+                    for has, wanted in ((has_residual, with_residual), (has_gate, with_gate))
+                )
+                with build.if_then(code.all(*chosen)):
+                    build.call(function, [sums, scale, to, row, column, bias, slope, added, by, channels])
 
         def each_pixel(border: ir.Value, outside: ir.Value, into_border: bool) -> None:
             with code.loop(integer(0), rows) as (dy, _), code.loop(integer(0), columns) as (dx, _):
@@ -300,12 +286,13 @@ def _emit_task(
 
         with build.if_else(whole) as (all_of_it, part):
             with all_of_it:
-                transform(to, row, column, added)
+                transform(to, row, column, added, by)
             with part:
-                border_residual = code.at(border, m * m * CHUNK)
-                with build.if_then(has_residual):
-                    each_pixel(border_residual, added, into_border=True)
-                transform(border, integer(m * CHUNK), integer(CHUNK), border_residual)
+                near_added, near_by = (code.at(border, i * m * m * CHUNK) for i in (1, 2))
+                for has, near, far in ((has_residual, near_added, added), (has_gate, near_by, by)):
+                    with build.if_then(has):
+                        each_pixel(near, far, into_border=True)
+                transform(border, integer(m * CHUNK), integer(CHUNK), near_added, near_by)
                 each_pixel(border, to, into_border=False)
 
     source_row = code.times(given["source_column"], BLOCK * m + n - m)
@@ -313,15 +300,16 @@ def _emit_task(
     with code.take_turns(place["next_block"], blocks) as (block, following):
         first = code.times(block, BLOCK)
         count = code.smaller(integer(BLOCK), build.sub(given["tiles"], first))
-        source_ahead = patch(code.times(following, BLOCK))[0]
+        source_ahead = patches.square(code.times(following, BLOCK))[0]
         with code.loop(integer(0), count) as (i, _):
-            read(build.add(first, i), code.at(data, code.times(i, words)), code.at(scales, i))
+            of_tile = [code.at(scales, i)] if integers else []
+            patches.read(build.add(first, i), code.at(data, code.times(i, words)), *of_tile)
         with code.loop(integer(0), given["chunks"]) as (chunk, _):
             entry = code.at(chunk_table, code.times(chunk, 3))
             begin, channels, offset = (build.load(code.at(entry, i)) for i in range(3))
             panels = code.parts(channels, 2 * lanes)
             ahead = [source_ahead, given["source_row"], piece(source_row, n, panels)]
-            ahead += [pointer(code.at(target, offset), "target", *locate(first)), given["target_row"]]
+            ahead += [result(code.at(target, offset), *locate(code, given, first, m)), given["target_row"]]
             ahead += [piece(target_row, m, panels)]
             of_chunk = [code.at(filters, code.times(begin, words)), code.at(units, begin)]
             build.call(multiply, [data, *of_chunk, sums, count, words, panels, all_channels, *ahead])

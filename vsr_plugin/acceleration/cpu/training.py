@@ -1,0 +1,87 @@
+"""A network's steps as they are trained fastest on a CPU: convolutions by kernels of our own, channels last."""
+
+from typing import Any
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from vsr_plugin.acceleration.conversion import mixed
+from vsr_plugin.acceleration.cpu.gradients import TrainedConv, last_conv, residual_block
+from vsr_plugin.acceleration.cpu.kernels import FewChannelsConv, WinogradConv, kernels_pay
+from vsr_plugin.models.layers import ResidualBlocksWithInputConv
+from vsr_plugin.models.upsampling import enlarged
+
+#: Of every leaky ReLU in front of residual blocks and in the upsampling.
+_SLOPE = 0.1
+
+
+class CPUTraining:
+    """Branches and upsampling, mixed into a network over its own."""
+
+    #: What was prepared of weights, which must not change any more: the network is made for one forward pass.
+    prepared: dict[nn.Conv2d, TrainedConv]
+
+    def trained(self, conv: nn.Conv2d, weight: Tensor, bias: Tensor | None, **settings: Any) -> TrainedConv:
+        """The convolution with a weight that is all or a part of that of ``conv``, the same at every call."""
+        if conv not in self.prepared:
+            self.prepared[conv] = TrainedConv(weight, bias, **settings)
+        return self.prepared[conv]
+
+    def run_branch(self, resblocks: nn.Module, lr: Tensor, *seen: Tensor) -> Tensor:
+        """See :meth:`VSRNet.run_branch`."""
+        if not (isinstance(resblocks, ResidualBlocksWithInputConv) and len(resblocks.main[2])):
+            return super().run_branch(resblocks, lr, *seen)
+        conv, activation, blocks = resblocks.main
+        if not _pays(lr, blocks[0].conv1):
+            return super().run_branch(resblocks, lr, *seen)
+        # Kernels want whole vectors of channels: the frame's three are convolved apart, and what they give is added.
+        of_frame, weight = conv.weight.split((lr.size(1), conv.weight.size(1) - lr.size(1)), dim=1)
+        slope = activation.negative_slope
+        if _suits(weight):
+            frame = F.conv2d(lr, of_frame, conv.bias, padding=1)
+            rest = torch.cat(seen, dim=1) if len(seen) > 1 else seen[0]
+            feat = self.trained(conv, weight, None, slope=slope)(rest, residual=frame)
+        else:
+            feat, slope = activation(conv(torch.cat((lr, *seen), dim=1))), None
+        for block in blocks:
+            first = self.trained(block.conv1, block.conv1.weight, block.conv1.bias, slope=0.0, slope_before=slope)
+            second = self.trained(block.conv2, block.conv2.weight, block.conv2.bias, slope_before=0.0)
+            feat, slope = residual_block(feat, first, second), None
+        return feat
+
+    def upsample(self, feat: Tensor, lr: Tensor) -> Tensor:
+        """See :meth:`PixelShuffleUpsampling.upsample`."""
+        layers = [getattr(self, name) for name in self.shuffle_names()]
+        convs = [layer.upsample_conv for layer in layers] + [self.conv_hr]
+        last = self.conv_last
+        few = FewChannelsConv.suits(last.weight, tuple(last.padding))
+        if not (few and all(_pays(feat, conv) for conv in convs)):
+            return super().upsample(feat, lr)
+        slope = None
+        for conv, factor in (*((layer.upsample_conv, layer.scale_factor) for layer in layers), (self.conv_hr, 1)):
+            fused = WinogradConv.shuffles_to(conv.weight, factor)
+            after = dict(slope=_SLOPE, shuffle=factor) if fused else {}
+            feat = self.trained(conv, conv.weight, conv.bias, slope_before=slope, **after)(feat)
+            if not fused:
+                feat = F.leaky_relu(F.pixel_shuffle(feat, factor), _SLOPE)
+            slope = _SLOPE if fused else None
+        return last_conv(feat, last.weight, last.bias, _SLOPE) + enlarged(lr, self.scale)
+
+
+def _suits(weight: Tensor) -> bool:
+    """Whether a 3x3 convolution of stride 1 can be computed by kernels, as its gradients can."""
+    return weight.dtype == torch.float32 and WinogradConv.suits(weight, (1, 1), (1, 1))
+
+
+def _pays(x: Tensor, conv: nn.Conv2d) -> bool:
+    """Whether a convolution is left to kernels, for images of this size."""
+    return x.dtype == torch.float32 and _suits(conv.weight) and kernels_pay(x, conv.weight, training=True)
+
+
+def convert(net: nn.Module) -> nn.Module:
+    """A network that shares all parameters with ``net`` and computes one forward pass, and its gradients."""
+    other = mixed(net, CPUTraining)
+    other.prepared = {}
+    return other
