@@ -11,6 +11,7 @@ from vsr_plugin.acceleration.accelerate import (
     missing_kernels,
     training_path,
 )
+from vsr_plugin.acceleration.fastest import Trial, decided, fastest_precision
 from vsr_plugin.acceleration.guard import FiniteGuard, NotFiniteError
 from vsr_plugin.acceleration.precision import PRECISIONS
 
@@ -18,10 +19,13 @@ __all__ = [
     "PRECISIONS",
     "FiniteGuard",
     "NotFiniteError",
+    "Trial",
     "accelerate",
     "accelerate_training",
     "accelerate_with_fallback",
     "cpu_paths",
+    "decided",
+    "fastest_precision",
     "missing_kernels",
     "training_path",
 ]

@@ -10,6 +10,7 @@ import torch.nn as nn
 from vsr_plugin.acceleration import generic
 from vsr_plugin.acceleration.cpu import components as cpu
 from vsr_plugin.acceleration.cpu import training as cpu_training
+from vsr_plugin.acceleration.cpu.kernels import integers_beat_bf16
 from vsr_plugin.acceleration.cpu.kernels import missing_kernels as missing_on_cpu
 from vsr_plugin.acceleration.cpu.kernels import obstacle as obstacle_on_cpu
 from vsr_plugin.acceleration.cpu.kernels import training_obstacle as training_obstacle_on_cpu
@@ -159,6 +160,8 @@ def missing_kernels(net: nn.Module, precision: str) -> str | None:
     reason = None
     if device.type == "cpu" and cpu.worthwhile(torch.float32):
         reason = missing_on_cpu()
+        if precision == "bf16" and not reason and integers_beat_bf16():
+            return "on this processor int16 is faster than bf16 and closer to fp32; auto finds out which is fastest"
     elif device.type == "cuda" and precision != "fp32" and net.mid_channels == CHANNELS:
         reason = obstacle(device, feature_dtype(precision, device))
     return f"kernels that make this faster are not used: {reason}" if reason else None

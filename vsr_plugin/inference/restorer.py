@@ -10,7 +10,7 @@ import numpy as np
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.acceleration import PRECISIONS, accelerate_with_fallback
+from vsr_plugin.acceleration import PRECISIONS, accelerate_with_fallback, decided
 from vsr_plugin.inference.frame_store import FrameStore
 from vsr_plugin.inference.output_size import OutputSize
 from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
@@ -73,7 +73,8 @@ def restore_frames(
             or most of a GPU's.
         precision: of features, ``'fp32'``, ``'bf16'`` or ``'fp16'``, or ``'int16'``, see
             :func:`vsr_plugin.acceleration.accelerate`; flow, sampling positions and output are float32 in
-            all of them, and a sequence in which a number overflows is repeated in float32.
+            all of them, and a sequence in which a number overflows is repeated in float32. ``'auto'`` for the fastest
+            on the device, see :func:`vsr_plugin.acceleration.fastest_precision`.
         tile: side of spatial tiles in LR pixels; by default only where a frame does not fit otherwise. Tiles change
             the result by rounding alone.
         window: frames kept of each window.
@@ -129,6 +130,7 @@ def restore_frames(
     if forgetting is not None:
         net = with_forgetting(net, forgetting)
     shots = split_shots(frames, frame_to_rgb) if scene_cuts else [frames]
+    precision = decided(net, precision)
     nets = accelerate_with_fallback(net, precision)
     for shot in shots:
         yield from _restore_shot(

@@ -12,10 +12,12 @@ from typing import Any
 
 import torch.nn as nn
 
-from vsr_plugin.acceleration.precision import feature_dtype
+from vsr_plugin.acceleration import Trial
+from vsr_plugin.acceleration.precision import PRECISIONS, feature_dtype
 from vsr_plugin.cluster.connection import Cluster
 from vsr_plugin.cluster.tasks import Task, TaskQueue
-from vsr_plugin.errors import MediaError
+from vsr_plugin.defaults import AUTO
+from vsr_plugin.errors import MediaError, VSRError
 from vsr_plugin.files import write_files
 from vsr_plugin.restoration import fingerprint
 from vsr_plugin.restoration.cluster_task import ShotOrder, restore_shot
@@ -86,6 +88,10 @@ class OnCluster(Executor):
     def default_threads(self) -> int:
         """See :meth:`Executor.default_threads`."""
         return self._cluster.cpus
+
+    def fastest_precision(self, net: nn.Module) -> Trial:
+        """See :meth:`Executor.fastest_precision`; nodes may differ, and then so would their frames."""
+        raise VSRError(f"precision {AUTO!r} is for one machine only; choose one of {', '.join(PRECISIONS)}")
 
     def check_precision(self, net: nn.Module, precision: str) -> None:
         """See :meth:`Executor.check_precision`; of a GPU, the first node that computes says so."""

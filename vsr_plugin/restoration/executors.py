@@ -18,6 +18,7 @@ from threading import Event
 import torch
 import torch.nn as nn
 
+from vsr_plugin.acceleration import Trial, fastest_precision
 from vsr_plugin.acceleration.precision import feature_dtype
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.planning import default_budget
@@ -53,6 +54,14 @@ class Executor(ABC):
     def default_threads(self) -> int:
         """Threads of the CPU that each worker takes."""
         return max(1, torch.get_num_threads() // self.workers)
+
+    def fastest_precision(self, net: nn.Module) -> Trial:
+        """What precision ``auto`` stands for where this executor computes.
+
+        Raises:
+            VSRError: that cannot be found out.
+        """
+        return fastest_precision(net)
 
     def check_precision(self, net: nn.Module, precision: str) -> None:
         """Raise ``VSRError`` if what computes has no arithmetic for a precision."""

@@ -127,6 +127,10 @@ class JobFolder:
         except (FileNotFoundError, json.JSONDecodeError):
             return None
 
+    def begun_with(self, name: str) -> object:
+        """A setting of the work that is there to go on with; ``None`` if there is none."""
+        return (self._read_settings() or {}).get(name)
+
     def _compare(self, begun: dict, now: dict) -> None:
         differences = [
             f"{name} was {_shown(begun.get(name))} and is {_shown(now.get(name))}"

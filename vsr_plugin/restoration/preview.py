@@ -22,7 +22,7 @@ from threading import Event
 import numpy as np
 import torch.nn as nn
 
-from vsr_plugin.acceleration import PRECISIONS
+from vsr_plugin.acceleration import PRECISIONS, decided
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.planning import MemoryModel, default_budget, make_plan
 from vsr_plugin.inference.spilling import needed_bytes
@@ -295,7 +295,7 @@ def _estimate(
     device = next(net.parameters()).device
     sides = shrunk_sides(source.height, source.width, options.shrink)
     size = options.output_size.of_source(source, net.scale)
-    model = MemoryModel(net, *sides, PRECISIONS[options.precision].itemsize, size)
+    model = MemoryModel(net, *sides, PRECISIONS[decided(net, options.precision)].itemsize, size)
     budget = options.budget or default_budget(device)
     count = expected_frames(source, options)
     shot = count or math.inf

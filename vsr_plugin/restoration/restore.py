@@ -8,14 +8,14 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
 import torch.nn as nn
 
-from vsr_plugin.acceleration import missing_kernels
-from vsr_plugin.defaults import LONG, USUAL_RATE
+from vsr_plugin.acceleration import PRECISIONS, missing_kernels
+from vsr_plugin.defaults import AUTO, LONG, USUAL_RATE
 from vsr_plugin.errors import MediaError, give_hint
 from vsr_plugin.files import PartialFile, write_whole
 from vsr_plugin.media import FrameSource, open_segmented, open_source
@@ -191,6 +191,8 @@ class _Restoration:
 
     def begin(self, output_path: str | os.PathLike) -> None:
         """Make or find the job, and find out whether its results can be written."""
+        if self._options.precision == AUTO:
+            self._options = replace(self._options, precision=self._fastest_precision())
         options, job = self._options, self._job
         self._executor.check_precision(self._net, options.precision)
         settings = fingerprint.of_job(self._source, self._net, options, self._output, self._forgets_from)
@@ -226,6 +228,15 @@ class _Restoration:
         for path in (quality_csv_path(output_path) if options.gt is not None else None, options.comparison):
             if path is not None:
                 PartialFile(Path(path), overwrite=options.overwrite).discard()
+
+    def _fastest_precision(self) -> str:
+        """That of the job which is gone on with, so that its frames go together; else the fastest here."""
+        begun = self._job.begun_with("precision") if self._options.resume else None
+        if begun in PRECISIONS:
+            return begun
+        trial = self._executor.fastest_precision(self._net)
+        self._note(str(trial))
+        return trial.precision
 
     def work(self, progress: Callable[[float], None]) -> None:
         """Restore all that is not done yet."""

@@ -13,7 +13,7 @@ oneDNN convolves directly, near the peak of the machine, so only fewer multiplic
 
 from vsr_plugin.acceleration.cpu.kernels.deform_conv import DeformConv
 from vsr_plugin.acceleration.cpu.kernels.few_channels_conv import FewChannelsConv
-from vsr_plugin.acceleration.cpu.kernels.jit import vector_lanes
+from vsr_plugin.acceleration.cpu.kernels.jit import integers_beat_bf16, vector_lanes
 from vsr_plugin.acceleration.cpu.kernels.self_test import (
     integer_obstacle,
     kernels_pay,
@@ -29,6 +29,7 @@ __all__ = [
     "FewChannelsConv",
     "WinogradConv",
     "integer_obstacle",
+    "integers_beat_bf16",
     "kernels_pay",
     "missing_kernels",
     "obstacle",

@@ -98,6 +98,12 @@ def vector_lanes() -> int:
     return found.lanes if found else 0
 
 
+def integers_beat_bf16() -> bool:
+    """Whether kernels of our own multiply 16-bit whole numbers, and the processor has no matrix unit for bfloat16."""
+    found, _ = host()
+    return bool(found and found.integers) and not _llvm().get_host_cpu_features().get("amx-bf16")
+
+
 def lanes_for(*channels: int) -> int | None:
     """The widest vectors of which all numbers of channels are multiples, if there are kernels here at all."""
     lanes = vector_lanes()
@@ -109,14 +115,18 @@ def lanes_for(*channels: int) -> int | None:
 
 
 @functools.cache
-def _processor() -> tuple[str, str]:
-    """The processor's name and features, as LLVM has them."""
+def processor() -> tuple[str, str]:
+    """The processor's name and features, as LLVM has them.
+
+    Raises:
+        RuntimeError: there is no LLVM.
+    """
     llvm = _llvm()
     return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
 def _target_machine() -> Any:
-    name, features = _processor()
+    name, features = processor()
     return _llvm().Target.from_default_triple().create_target_machine(cpu=name, features=features, opt=3)
 
 
@@ -135,7 +145,7 @@ def _engine(task: str, parameters: tuple[int, ...]) -> Any:
     llvm = _llvm()
     version = importlib.import_module("llvmlite").__version__
     sources = kernel_cache.digest(Path(__file__).parent)
-    depends_on = (sources, version, llvm.get_default_triple(), *_processor(), task, *map(str, parameters))
+    depends_on = (sources, version, llvm.get_default_triple(), *processor(), task, *map(str, parameters))
     code = kernel_cache.cached(depends_on, lambda: _object_file(task, parameters))
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
