@@ -93,9 +93,12 @@ def test_progress_counts_every_frame_twice(net: nn.Module) -> None:
 def test_the_defaults_are_the_published_networks(nets: dict) -> None:
     assert BasicVSRNet().components == make().components == "propagation: bidirectional, alignment: FeatureAlignment()"
     assert IconVSRNet().components == "propagation: coupled, alignment: FeatureAlignment()"
+    assert BasicVSRNet().is_published
+    assert IconVSRNet().is_published
     for (net_class, propagation, alignment), net in nets.items():
         published = {BasicVSRNet: "bidirectional", IconVSRNet: "coupled"}[net_class]
-        assert net.is_published == (propagation == published and alignment == "feature")
+        assert net.has_published_components == (propagation == published and alignment == "feature")
+        assert not net.is_published  # by the width of its flow network
     parts = {key.split(".")[0] for key in BasicVSRNet().state_dict()}
     tail = {"upsample1", "upsample2", "conv_hr", "conv_last"}
     assert parts == {"spynet", "backward_resblocks", "forward_resblocks", "fusion", *tail}
