@@ -12,7 +12,9 @@ from vsr_plugin.acceleration import accelerate_training, training_path
 from vsr_plugin.acceleration.cpu import gradients, kernels
 from vsr_plugin.acceleration.cpu.gradients import TrainedConv, last_conv, residual_block
 from vsr_plugin.acceleration.cpu.kernels import WinogradConv, jit, self_test, weight_gradient
+from vsr_plugin.acceleration.cpu.training import CPUTraining
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.models.spynet import SPyNet
 
 every_width = pytest.mark.usefixtures("lanes")
 by_kernels = pytest.mark.skipif(jit.host()[0] is None, reason=f"no CPU kernels: {jit.host()[1]}")
@@ -163,6 +165,27 @@ def test_upsampling_to_few_channels(factor):
         return F.conv2d(F.leaky_relu(F.conv2d(x, w2, b2, padding=1), 0.1), w3, b3, padding=1)
 
     assert_same_gradients(ours, plain, x, w1, b1, w2, b2, w3, b3)
+
+
+@by_kernels
+def test_flow_of_a_level(trained_at_any_size):
+    plain = SPyNet()
+    ours, double = CPUTraining.of(BasicVSRNet(mid_channels=16, num_blocks=0)), copy.deepcopy(plain).double()
+    ours.spynet.load_state_dict(plain.state_dict())
+    flow, calls = ours.trained_flow(), []
+    flow.trained = counting(calls, flow.trained)
+    x = torch.randn(2, 8, 9, 7)
+    single, precise = x.clone().requires_grad_(), x.double().requires_grad_()
+    result, expected = flow.residue(2, single), double.residue(2, precise)
+    assert len(calls) == 4
+    weights = torch.randn(result.shape)
+    result.mul(weights).sum().backward()
+    expected.mul(weights).sum().backward()
+    assert relative_error(result, expected) < TOLERANCE
+    assert relative_error(single.grad, precise.grad) < TOLERANCE
+    levels = (net.basic_module[2].named_parameters() for net in (ours.spynet, double))
+    for (name, got), (_, wanted) in zip(*levels, strict=True):
+        assert relative_error(got.grad, wanted.grad) < TOLERANCE, name
 
 
 @by_kernels

@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from vsr_plugin.errors import TrainingError, VSRError
+from vsr_plugin.models.spynet import SPyNet
 from vsr_plugin.training import StepTrainLoop
 from vsr_plugin.training.launching import build_runner
 
@@ -106,6 +107,15 @@ def test_frozen_parts_do_not_move_until_their_step_and_rates_are_the_papers(
     runner = build_runner(cfg)
     seen: list[dict[str, Tensor]] = []
     rates: list[dict[str, float]] = []
+    differentiated: list[bool] = []
+
+    def estimate(net: SPyNet, lrs: Tensor) -> tuple[Tensor, Tensor]:
+        flows = neighbour_flows(net, lrs)
+        differentiated.append(flows[0].requires_grad)
+        return flows
+
+    neighbour_flows = SPyNet.neighbour_flows
+    monkeypatch.setattr(SPyNet, "neighbour_flows", estimate)
 
     def look(loop: StepTrainLoop, batch: dict) -> None:
         seen.append(weights(runner))
@@ -131,6 +141,8 @@ def test_frozen_parts_do_not_move_until_their_step_and_rates_are_the_papers(
         assert rate["generator.spynet"] == pytest.approx(2.5e-5, rel=1e-6)
     never_stepped = [p for n, p in runner.model.named_parameters() if p not in runner.optim_wrapper.optimizer.state]
     assert not never_stepped
+    assert differentiated == [False] * 4 + [True] * 2
+    assert all(parameter.requires_grad for parameter in runner.model.parameters())
 
 
 def test_freezing_leaves_what_the_user_froze_for_good(experiment: Callable[..., Config]) -> None:

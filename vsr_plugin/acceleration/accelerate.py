@@ -9,12 +9,12 @@ import torch.nn as nn
 
 from vsr_plugin.acceleration import generic
 from vsr_plugin.acceleration.cpu import components as cpu
-from vsr_plugin.acceleration.cpu import training as cpu_training
 from vsr_plugin.acceleration.cpu.kernels import integers_beat_bf16
 from vsr_plugin.acceleration.cpu.kernels import missing_kernels as missing_on_cpu
 from vsr_plugin.acceleration.cpu.kernels import obstacle as obstacle_on_cpu
 from vsr_plugin.acceleration.cpu.kernels import training_obstacle as training_obstacle_on_cpu
 from vsr_plugin.acceleration.cpu.kernels import vector_lanes as lanes_on_cpu
+from vsr_plugin.acceleration.cpu.training import CPUTraining
 from vsr_plugin.acceleration.cuda import components as cuda
 from vsr_plugin.acceleration.cuda.kernels import CHANNELS, obstacle
 from vsr_plugin.acceleration.fused_conv import describe_onednn
@@ -90,7 +90,7 @@ def accelerate_training(net: nn.Module) -> nn.Module:
         >>> net.conv_last.bias.grad.shape
         torch.Size([3])
     """
-    return net if _untrainable(net) else cpu_training.convert(net)
+    return net if _untrainable(net) else CPUTraining.of(net)
 
 
 def training_path(net: nn.Module) -> str:

@@ -90,8 +90,12 @@ class SPyNet(VSRModule):
             if level > 0:
                 flow = 2 * F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=True)
             warped = flow_warp(supp, flow, padding_mode="border")
-            flow = flow + self.basic_module[level](torch.cat((ref, warped, flow), dim=1))
+            flow = flow + self.residue(level, torch.cat((ref, warped, flow), dim=1))
         return flow
+
+    def residue(self, level: int, x: Tensor) -> Tensor:
+        """See :meth:`SPyNetBasicModule.forward`; apart, so that accelerated networks can put their own in its place."""
+        return self.basic_module[level](x)
 
     def resize_flow(self, flow: Tensor, h: int, w: int) -> Tensor:
         """Bring a flow from the pyramid's size back to ``h`` x ``w`` and its values to those pixels."""

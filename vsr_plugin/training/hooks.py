@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn as nn
 from mmengine.dist import all_gather_object, is_main_process, master_only
 from mmengine.hooks import Hook, IterTimerHook
 from mmengine.logging import print_log
@@ -48,11 +49,10 @@ class DataOnlyCheckpoints(Hook):
 class FreezeModules(Hook):
     """Keeps modules frozen for the first steps of the optimiser.
 
-    Gradients of frozen modules are computed and exchanged between processes but dropped before the step, so neither
-    weights nor the optimiser's moments change. ``requires_grad`` is never touched: the graph that
-    ``DistributedDataParallel`` has seen stays the same across the unfreezing, and what the user froze for good
-    stays frozen. Steps are those that the optimiser has taken, whatever it accumulates and skips; a resumed run goes
-    on counting.
+    One process alone computes no gradients of frozen modules. With several, ``DistributedDataParallel`` wants the graph
+    to stay the same across the unfreezing, so gradients are computed and exchanged, but dropped before the step. In
+    both cases neither weights nor the optimiser's moments change, and what the user froze for good stays frozen. Steps
+    are those that the optimiser has taken, whatever it accumulates and skips; a resumed run goes on counting.
 
     Args:
         modules: names of modules of the model, such as ``'generator.spynet'``.
@@ -62,6 +62,7 @@ class FreezeModules(Hook):
     def __init__(self, modules: Sequence[str], steps: int = 5000):
         self.modules, self.steps = list(modules), steps
         self._done = 0
+        self._switched: list[nn.Parameter] = []
 
     def before_train(self, runner: Runner) -> None:
         """Begin to watch the optimiser.
@@ -75,6 +76,8 @@ class FreezeModules(Hook):
             if name not in known:
                 raise VSRError(f"FreezeModules: the model has no module {name!r}; correct the name in the config")
         frozen = [parameter for name in self.modules for parameter in known[name].parameters()]
+        if not is_model_wrapper(runner.model):
+            self._switched = [parameter for parameter in frozen if parameter.requires_grad]
 
         def drop_gradients(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
             if self._done < self.steps:
@@ -86,9 +89,16 @@ class FreezeModules(Hook):
 
         self._watching = runner.optim_wrapper.optimizer.register_step_pre_hook(drop_gradients)
 
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Say which gradients are computed for the step."""
+        for parameter in self._switched:
+            parameter.requires_grad_(self._done >= self.steps)
+
     def after_train(self, runner: Runner) -> None:
-        """Leave the optimiser alone again."""
+        """Leave optimiser and parameters alone again."""
         self._watching.remove()
+        for parameter in self._switched:
+            parameter.requires_grad_(True)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Store how many steps are done."""

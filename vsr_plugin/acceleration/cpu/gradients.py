@@ -9,6 +9,7 @@ its result must be told so (``slope_before``).
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -78,7 +79,8 @@ class TrainedConv:
 
     def parameter_gradients(self, x: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Of weight and bias."""
-        parts = [weight_gradient(x, part, self.weight.size(2)) for part in self._parts(gradient)]
+        of_weight = weight_gradient if self.weight.size(2) == 3 else _direct_weight_gradient
+        parts = [of_weight(x, part, self.weight.size(2)) for part in self._parts(gradient)]
         if len(parts) == 1:
             return parts[0]
         return tuple(torch.stack(of_pixels, dim=1).flatten(0, 1) for of_pixels in zip(*parts, strict=True))
@@ -90,6 +92,20 @@ class TrainedConv:
     def _parts(self, shuffled: Tensor) -> list[Tensor]:
         s = self.shuffle
         return [shuffled[:, :, y::s, x::s] for y in range(s) for x in range(s)]
+
+
+def _direct_weight_gradient(x: Tensor, gradient: Tensor, taps: int) -> tuple[Tensor, Tensor]:
+    """:func:`weight_gradient` by oneDNN, for 7x7: by Winograd's method, rounding would be 1e-5 of it."""
+    weight = x.new_empty(gradient.size(1), taps, taps, x.size(1)).permute(0, 3, 1, 2)
+    _, of_weight, of_bias = _backward(gradient, x, weight, (False, True, True))
+    return of_weight, of_bias
+
+
+def _backward(gradient: Tensor, x: Tensor, weight: Tensor, wanted: Sequence[bool]) -> _Gradients:
+    """Gradients of input, weight and bias of a convolution by PyTorch's operator; all tensors are channels last."""
+    bias, padding = weight.shape[:1], [weight.size(2) // 2] * 2
+    geometry = [1, 1], padding, [1, 1], False, [0, 0], 1
+    return torch.ops.aten.convolution_backward(gradient, x, weight, bias, *geometry, wanted)
 
 
 class _Conv(Function):
@@ -169,17 +185,7 @@ class _LastConv(Function):
     def backward(ctx: Any, gradient: Tensor) -> _Gradients:
         x, weight = ctx.saved_tensors
         gradient, weight = (t.contiguous(memory_format=torch.channels_last) for t in (gradient, weight))
-        padding = [weight.size(2) // 2] * 2
-        total, of_weight, of_bias = torch.ops.aten.convolution_backward(
-            *(gradient, x, weight, [weight.size(0)]),
-            [1, 1],
-            padding,
-            [1, 1],
-            False,
-            [0, 0],
-            1,
-            ctx.needs_input_grad[:3],
-        )
+        total, of_weight, of_bias = _backward(gradient, x, weight, ctx.needs_input_grad[:3])
         if total is not None:
             total = torch.ops.aten.leaky_relu_backward(total, x, ctx.slope_before, True)
         return total, of_weight, of_bias, None

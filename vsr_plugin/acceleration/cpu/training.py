@@ -17,17 +17,53 @@ from vsr_plugin.models.upsampling import enlarged
 _SLOPE = 0.1
 
 
-class CPUTraining:
-    """Branches and upsampling, mixed into a network over its own."""
+class _Trained:
+    """Keeps what was prepared of weights, which must not change any more: it is made for one forward pass."""
 
-    #: What was prepared of weights, which must not change any more: the network is made for one forward pass.
     prepared: dict[nn.Conv2d, TrainedConv]
+
+    @classmethod
+    def of(cls, plain: nn.Module) -> nn.Module:
+        """A module that shares all parameters with a plain one."""
+        module = mixed(plain, cls)
+        module.prepared = {}
+        return module
 
     def trained(self, conv: nn.Conv2d, weight: Tensor, bias: Tensor | None, **settings: Any) -> TrainedConv:
         """The convolution with a weight that is all or a part of that of ``conv``, the same at every call."""
         if conv not in self.prepared:
             self.prepared[conv] = TrainedConv(weight, bias, **settings)
         return self.prepared[conv]
+
+
+class _TrainedFlow(_Trained):
+    """Flow, mixed into :class:`SPyNet` over its own."""
+
+    def residue(self, level: int, x: Tensor) -> Tensor:
+        """See :meth:`SPyNet.residue`."""
+        *convs, last = (layer.conv for layer in self.basic_module[level].basic_module)
+        few = FewChannelsConv.suits(last.weight, tuple(last.padding))
+        if not (few and all(_pays(x, conv) for conv in convs)):
+            return super().residue(level, x)
+        slope = None
+        for conv in convs:
+            x = self.trained(conv, conv.weight, conv.bias, slope=0.0, slope_before=slope)(x)
+            slope = 0.0
+        return last_conv(x, last.weight, last.bias, slope)
+
+
+class CPUTraining(_Trained):
+    """Flow, branches and upsampling, mixed into a network over its own."""
+
+    def estimate_flows(self, lrs: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`VSRNet.estimate_flows`."""
+        if not self.alignment.needs_flow:
+            return super().estimate_flows(lrs)
+        return self.trained_flow().neighbour_flows(self.flow_frames(lrs))
+
+    def trained_flow(self) -> nn.Module:
+        """The flow network, for this forward pass."""
+        return _TrainedFlow.of(self.spynet)
 
     def run_branch(self, resblocks: nn.Module, lr: Tensor, *seen: Tensor) -> Tensor:
         """See :meth:`VSRNet.run_branch`."""
@@ -71,17 +107,10 @@ class CPUTraining:
 
 
 def _suits(weight: Tensor) -> bool:
-    """Whether a 3x3 convolution of stride 1 can be computed by kernels, as its gradients can."""
-    return weight.dtype == torch.float32 and WinogradConv.suits(weight, (1, 1), (1, 1))
+    """Whether a convolution of stride 1 that keeps the size can be computed by kernels, as its gradients can."""
+    return weight.dtype == torch.float32 and WinogradConv.suits(weight, (weight.size(2) // 2,) * 2, (1, 1))
 
 
 def _pays(x: Tensor, conv: nn.Conv2d) -> bool:
     """Whether a convolution is left to kernels, for images of this size."""
     return x.dtype == torch.float32 and _suits(conv.weight) and kernels_pay(x, conv.weight, training=True)
-
-
-def convert(net: nn.Module) -> nn.Module:
-    """A network that shares all parameters with ``net`` and computes one forward pass, and its gradients."""
-    other = mixed(net, CPUTraining)
-    other.prepared = {}
-    return other

@@ -153,6 +153,7 @@ def _engine(task: str, parameters: tuple[int, ...]) -> Any:
     return engine
 
 
+@functools.cache
 def compiled(task: str, *parameters: int) -> int:
     """The address of a task's function ``run``, compiled in half a second if no earlier process has.
 

@@ -82,8 +82,8 @@ class WinogradGradientArgs(ctypes.Structure):
     _fields_ = _integers(
         "source",  # address of features, whose channels lie side by side
         "target",
-        "sums",  # address of `sums_floats` for each task: products, and behind them sums over all pixels
-        "sums_floats",
+        "result",  # address of `result_floats` for each task: its share of the filters, and behind that of the bias
+        "result_floats",
         "scratch",  # address of `scratch_floats` for each task
         "scratch_floats",
         "source_image",  # strides
@@ -169,9 +169,9 @@ def winograd_scratch(algorithm: Winograd, channels_in: int) -> int:
 
 
 def winograd_gradient_scratch(algorithm: Winograd, channels_in: int, channels_out: int) -> int:
-    """Floats that a task needs for data of both images, and for patches at the borders."""
-    n = algorithm.patch
-    return n * n * (BLOCK * (channels_in + channels_out) + 2 * GAP + max(channels_in, channels_out))
+    """Floats that a task needs for data of both images, patches at borders, and sums; ``channels_out`` is padded."""
+    n, both = algorithm.patch, channels_in + channels_out
+    return n * n * (BLOCK * both + 2 * GAP + max(channels_in, channels_out) + channels_in * channels_out)
 
 
 def few_channels_scratch(taps: int, outputs: int, channels_in: int) -> int:

@@ -1,6 +1,4 @@
-"""The gradient of a convolution's weights by Winograd's method: launching, and what comes after all tasks."""
-
-import functools
+"""The gradient of a convolution's weights by Winograd's method: launching."""
 
 import torch
 from torch import Tensor
@@ -14,12 +12,6 @@ from vsr_plugin.acceleration.cpu.kernels.kernel_args import (
     winograd_gradient_scratch,
 )
 from vsr_plugin.acceleration.cpu.kernels.winograd import ALGORITHMS
-
-
-@functools.cache
-def _filter_transform(taps: int) -> Tensor:
-    """The transpose of what transforms filters, ``(r^2, n^2)``."""
-    return torch.from_numpy(ALGORITHMS[taps].filter_transform.T).float()
 
 
 def weight_gradient(x: Tensor, gradient: Tensor, taps: int) -> tuple[Tensor, Tensor]:
@@ -50,14 +42,14 @@ def weight_gradient(x: Tensor, gradient: Tensor, taps: int) -> tuple[Tensor, Ten
     blocks = -(-tiles // BLOCK)
     threads = max(1, min(torch.get_num_threads(), blocks))
     padded = c_out + -c_out % (2 * lanes)
-    products = algorithm.patch**2 * padded * c_in
-    sums = torch.empty(threads, products + c_out)
-    floats = winograd_gradient_scratch(algorithm, c_in, c_out)
+    filters = taps**2 * padded * c_in
+    result = torch.empty(threads, filters + c_out, dtype=torch.float32, device="cpu")
+    floats = winograd_gradient_scratch(algorithm, c_in, padded)
     call = WinogradGradientArgs(
         source=x.data_ptr(),
         target=gradient.data_ptr(),
-        sums=sums.data_ptr(),
-        sums_floats=sums.size(1),
+        result=result.data_ptr(),
+        result_floats=result.size(1),
         scratch=scratch(threads * floats).data_ptr(),
         scratch_floats=floats,
         source_image=x.stride(0),
@@ -81,7 +73,6 @@ def weight_gradient(x: Tensor, gradient: Tensor, taps: int) -> tuple[Tensor, Ten
     )
     rows = 8 if jit.host()[0].registers == 32 and c_in % 8 == 0 else 4
     parallel.run(jit.compiled("winograd_gradient", taps, lanes, rows), call, threads)
-    total = sums.sum(0) if threads > 1 else sums[0]
-    filters = _filter_transform(taps) @ total[:products].view(algorithm.patch**2, -1)
-    by_panel = filters.view(taps, taps, -1, c_in, 2 * lanes).permute(2, 4, 3, 0, 1)
-    return by_panel.flatten(0, 1)[:c_out], total[products:]
+    total = result.sum(0) if threads > 1 else result[0]
+    by_tap = total[:filters].view(taps, taps, c_in, padded)
+    return by_tap[..., :c_out].permute(3, 2, 0, 1), total[filters:]
