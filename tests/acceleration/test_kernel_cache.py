@@ -96,7 +96,7 @@ def test_cpu_kernels_are_kept(monkeypatch):
     monkeypatch.setattr(jit, "_object_file", refuse)
     assert jit._engine.__wrapped__("few_channels", parameters).get_function_address("run")
     for owner, name, other in (
-        (jit, "_processor", lambda: ("another", "+features")),
+        (jit, "processor", lambda: ("another", "+features")),
         (kernel_cache, "digest", lambda kernels: "other sources"),
     ):
         with monkeypatch.context() as changed:
