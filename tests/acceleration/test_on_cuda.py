@@ -14,8 +14,8 @@ from vsr_plugin.acceleration.cuda.kernels.self_test import comparisons, kernels_
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
-from vsr_plugin.inference.transfers import Download
 from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet, SPyNet
+from vsr_plugin.ops.frames import Download
 
 pytestmark = [
     pytest.mark.gpu,

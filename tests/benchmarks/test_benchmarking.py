@@ -9,8 +9,7 @@ from vsr_plugin.acceleration import precision
 from vsr_plugin.benchmarks import implementations as contenders
 from vsr_plugin.benchmarks import profiling, speed
 from vsr_plugin.benchmarks.implementations import USUAL, Setting, computable
-from vsr_plugin.benchmarks.json_report import as_json
-from vsr_plugin.benchmarks.machine import describe_machine
+from vsr_plugin.benchmarks.machine import as_json, describe_machine
 from vsr_plugin.data.sample_clips import sample_clip
 from vsr_plugin.errors import MediaError, VSRError
 from vsr_plugin.models import BasicVSRNet, IconVSRNet

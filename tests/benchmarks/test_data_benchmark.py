@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from vsr_plugin.benchmarks import data
-from vsr_plugin.benchmarks.json_report import as_json
-from vsr_plugin.data.seeding import seeded
+from vsr_plugin.benchmarks.machine import as_json
+from vsr_plugin.data.sampling import seeded
 
 WORKLOAD = data.Workload(clips=2, clip_frames=6, size=(64, 96), frames=5, gt_size=32)
 

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from vsr_plugin.benchmarks.drift import Course, measure_drift, table
+from vsr_plugin.benchmarks.quality import Course, drift_table, measure_drift
 from vsr_plugin.models import BasicVSRNet
 
 
 def test_stretches_are_means_and_the_last_is_shorter():
-    lines = list(table([Course("bicubic", np.array([30.0, 32.0, 34.0, 36.0, 40.0]))], 2))
+    lines = list(drift_table([Course("bicubic", np.array([30.0, 32.0, 34.0, 36.0, 40.0]))], 2))
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert rows[0] == ["", "0 to 1", "2 to 3", "4 to 4", "all"]
     assert rows[2] == ["bicubic", "31.00", "35.00", "40.00", "34.40"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vsr_plugin.benchmarks.film import FilmCost, FilmSetting, make_film, measure_film, table
-from vsr_plugin.benchmarks.json_report import as_json
+from vsr_plugin.benchmarks.machine import as_json
 from vsr_plugin.media import Encoding, open_source
 from vsr_plugin.models import BasicVSRNet
 

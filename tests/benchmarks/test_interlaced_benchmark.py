@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from vsr_plugin.benchmarks.interlaced import measure_interlaced
+from vsr_plugin.benchmarks.quality import measure_interlaced
 from vsr_plugin.models import BasicVSRNet
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from vsr_plugin.benchmarks.sizes import measure_sizes
+from vsr_plugin.benchmarks.quality import measure_sizes
 from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import BasicVSRNet

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from vsr_plugin.benchmarks import training
-from vsr_plugin.benchmarks.json_report import as_json
+from vsr_plugin.benchmarks.machine import as_json
 from vsr_plugin.benchmarks.training import Result, TrainSetting
 from vsr_plugin.errors import VSRError
 

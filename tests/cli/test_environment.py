@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from vsr_plugin import __main__
-from vsr_plugin.cli import environment
-from vsr_plugin.cli.environment import Conflict, Environment, describe, find_conflicts
+from vsr_plugin.cli import env
+from vsr_plugin.cli.env import Conflict, Environment, describe, find_conflicts
 from vsr_plugin.errors import VSRError
 from vsr_plugin.mmagic_host import Absence
 
@@ -104,7 +104,7 @@ def test_command_fails_where_the_plugin_is_unusable(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = Environment(installed={}, conflicts=[Conflict("no PyTorch", "pip install torch", fatal=True)])
-    monkeypatch.setattr(environment, "collect", lambda: broken)
+    monkeypatch.setattr(env, "collect", lambda: broken)
     assert __main__.main(["env"]) == 1
     assert "error: no PyTorch" in capsys.readouterr().out
 
@@ -114,9 +114,9 @@ def test_command_fails_where_the_plugin_is_unusable(
 def test_what_fails_to_import_becomes_a_conflict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(environment, "installed_versions", lambda: {**FITTING, "torchvision": "0.28.0"})
+    monkeypatch.setattr(env, "installed_versions", lambda: {**FITTING, "torchvision": "0.28.0"})
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
-    here = environment.collect()
+    here = env.collect()
     assert here.usable
     assert any("torchvision::nms does not exist" in conflict.fault for conflict in here.conflicts)
     assert here.absences["torchvision"].reason
@@ -126,7 +126,7 @@ def test_person_gets_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     def fail() -> None:
         raise VSRError("this went wrong; do that")
 
-    monkeypatch.setattr(environment, "collect", fail)
+    monkeypatch.setattr(env, "collect", fail)
     assert __main__.main(["env"]) == 1
     assert capsys.readouterr().err == "error: this went wrong; do that\n"
 
@@ -148,8 +148,8 @@ def test_devices_say_which_kernels_they_run(monkeypatch):
     )
     monkeypatch.setattr(flow_by_kernels, "flow_obstacle", lambda device: "they are for Hopper GPUs")
     monkeypatch.setattr(acceleration, "cpu_paths", lambda: {"fp32": "oneDNN", "bf16": "refused"})
-    assert environment._describe_kernels(torch, None) == []
-    assert environment._describe_kernels(torch, acceleration) == [
+    assert env._describe_kernels(torch, None) == []
+    assert env._describe_kernels(torch, acceleration) == [
         "cpu: fp32: oneDNN",
         "cpu: bf16: refused",
         "cuda:0: kernels of our own: fp16 yes, bf16 yes, flow no (they are for Hopper GPUs)",

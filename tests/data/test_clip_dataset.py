@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from vsr_plugin.data import ConcatClips, ResumableSampler
 from vsr_plugin.data.degradations import DEGRADATIONS, blur_downsample
-from vsr_plugin.data.seeding import SeededIndex
+from vsr_plugin.data.sampling import SeededIndex
 from vsr_plugin.errors import DataError
 from vsr_plugin.ops.resize import bicubic_downsample
 from vsr_plugin.registry import DATASETS

@@ -12,7 +12,7 @@ from vsr_plugin.data.footage.noise import JPEG, GaussianNoise, PoissonNoise
 from vsr_plugin.data.footage.optics import Blur, Resize, Ringing, Sharpening, blur_kernel, sinc_kernel
 from vsr_plugin.data.footage.step import InOrder, OneOf, Sometimes, Step, walk
 from vsr_plugin.data.footage.tape import InterlacingLeftOver, Tape
-from vsr_plugin.data.seeding import SeededIndex
+from vsr_plugin.data.sampling import SeededIndex
 from vsr_plugin.data.transforms import DegradeFootage
 from vsr_plugin.errors import MediaError
 from vsr_plugin.ops.resize import bicubic_downsample

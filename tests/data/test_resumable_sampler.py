@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch.utils.data import ConcatDataset, Dataset
 
-from vsr_plugin.data.resumable_sampler import ResumableSampler
-from vsr_plugin.data.seeding import SeededIndex, mixed_seed, seeded
+from vsr_plugin.data.sampling import ResumableSampler, SeededIndex, mixed_seed, seeded
 
 
 def first(sampler: ResumableSampler, n: int) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import BaseDataElement
 
 from vsr_plugin.errors import VSRError
-from vsr_plugin.evaluation import ClipQuality, perceptual, report_table
+from vsr_plugin.evaluation import ClipQuality, extra_metrics, report_table
 
 
 def as_tensor(frames: np.ndarray) -> torch.Tensor:
@@ -75,9 +75,9 @@ def test_lpips_is_asked_for_where_it_is_absent():
 @pytest.fixture
 def forget_network():
     """Neither a network of before nor one of this test is used again."""
-    perceptual._network.cache_clear()
+    extra_metrics._network.cache_clear()
     yield
-    perceptual._network.cache_clear()
+    extra_metrics._network.cache_clear()
 
 
 class MeanDistance(torch.nn.Module):
@@ -100,9 +100,9 @@ def test_what_the_package_is_given_and_where_its_figure_stands(clip, monkeypatch
     restored = clip.copy()
     restored[1] = 255 - clip[1]
     figures = evaluate(metric, clip, restored)
-    given = perceptual._network().given
-    assert perceptual._network().net == "alex"
-    assert not perceptual._network().training
+    given = extra_metrics._network().given
+    assert extra_metrics._network().net == "alex"
+    assert not extra_metrics._network().training
     assert all(frame.shape == (1, 3, 24, 32) for frame in given)
     # Frames are scored at the same time, so in no order.
     values = torch.from_numpy(clip).permute(0, 3, 1, 2)[:, None] / 127.5 - 1
@@ -119,8 +119,8 @@ def test_the_package_itself_with_random_features(clip, monkeypatch):
     torch.manual_seed(0)
     monkeypatch.setattr(lpips, "LPIPS", functools.partial(lpips.LPIPS, pnet_rand=True))
     frame = np.kron(clip[0], np.ones((3, 3, 1), np.uint8))
-    assert perceptual.lpips_distance(frame, frame) == 0
-    assert perceptual.lpips_distance(255 - frame, frame) > 0
+    assert extra_metrics.lpips_distance(frame, frame) == 0
+    assert extra_metrics.lpips_distance(255 - frame, frame) > 0
 
 
 @pytest.mark.usefixtures("forget_network")

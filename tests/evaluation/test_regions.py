@@ -8,7 +8,7 @@ import pytest
 
 from vsr_plugin.evaluation import ClipQuality, Protocol, frame_quality
 from vsr_plugin.evaluation.extra_metrics import extra_figures
-from vsr_plugin.evaluation.regions import REGIONS, label_regions, region_psnr
+from vsr_plugin.evaluation.temporal import REGIONS, label_regions, region_psnr
 
 H, W, SIDE = 96, 160, 32
 

@@ -4,8 +4,15 @@ import cv2
 import numpy as np
 import pytest
 
-from vsr_plugin.evaluation.optical_flow import dis_flow, farneback_flow, is_occluded, leaves_image, warp
-from vsr_plugin.evaluation.temporal import tof, warping_errors
+from vsr_plugin.evaluation.temporal import (
+    dis_flow,
+    farneback_flow,
+    is_occluded,
+    leaves_image,
+    tof,
+    warp,
+    warping_errors,
+)
 
 
 def pan(shift: tuple[float, float], frames: int = 2, size: tuple[int, int] = (96, 128)) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ import pytest
 
 from vsr_plugin.data.degraded_clip import read_frames
 from vsr_plugin.errors import VSRError
-from vsr_plugin.evaluation import vmaf
+from vsr_plugin.evaluation import extra_metrics
 
 #: Stands for FFmpeg: compares the two raw files, and answers as libvmaf does.
 STAND_IN = """#!{python}
@@ -30,9 +30,9 @@ def ffmpeg(tmp_path, monkeypatch):
     """A folder at the front of the path, empty at first, and no package that brings an FFmpeg."""
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     monkeypatch.setenv("PATH", str(tmp_path))
-    vmaf._ffmpeg.cache_clear()
+    extra_metrics._ffmpeg.cache_clear()
     yield tmp_path / "ffmpeg"
-    vmaf._ffmpeg.cache_clear()
+    extra_metrics._ffmpeg.cache_clear()
 
 
 def write(path, text):
@@ -43,9 +43,9 @@ def write(path, text):
 def test_frames_and_result(ffmpeg):
     write(ffmpeg, STAND_IN.format(python=sys.executable))
     gt = np.full((2, 16, 24, 3), 100, np.uint8)
-    assert vmaf.clip_vmaf(gt + 7, gt) == 93
+    assert extra_metrics.clip_vmaf(gt + 7, gt) == 93
     with pytest.raises(VSRError, match=r"fails on frames of 8x8 \(frames are too small\); leave vmaf out"):
-        vmaf.clip_vmaf(gt[:, :8, :8], gt[:, :8, :8])
+        extra_metrics.clip_vmaf(gt[:, :8, :8], gt[:, :8, :8])
 
 
 @pytest.mark.parametrize("text", [None, "#!/bin/sh\necho ' .. scale V->V'\n"])
@@ -53,13 +53,13 @@ def test_no_ffmpeg_has_it(ffmpeg, text):
     if text is not None:
         write(ffmpeg, text)
     with pytest.raises(VSRError, match="pip install imageio-ffmpeg"):
-        vmaf.check_vmaf()
+        extra_metrics.check_vmaf()
 
 
 def test_real_ffmpeg():
     pytest.importorskip("imageio_ffmpeg")
-    vmaf._ffmpeg.cache_clear()
+    extra_metrics._ffmpeg.cache_clear()
     gt = np.stack([frame[:128, :192] for frame in read_frames("bikes", start=30, num_frames=3)])
     worse = gt // 24 * 24
-    assert vmaf.clip_vmaf(gt, gt) > 95
-    assert vmaf.clip_vmaf(worse, gt) < vmaf.clip_vmaf(gt, gt) - 5
+    assert extra_metrics.clip_vmaf(gt, gt) > 95
+    assert extra_metrics.clip_vmaf(worse, gt) < extra_metrics.clip_vmaf(gt, gt) - 5

@@ -25,7 +25,7 @@ from vsr_plugin.weights import load_net
 
 @pytest.mark.parametrize("padding", [0, 2, 3])
 def test_the_keyframes_in_the_graph_are_those_of_the_networks(padding: int) -> None:
-    from vsr_plugin.export.sequence import keyframe_plan
+    from vsr_plugin.export.whole_graph import keyframe_plan
 
     for t in range(1, 17):
         for stride in (1, 3, 5, 20):
@@ -88,9 +88,9 @@ def test_forgetting_is_in_the_file(tmp_path, small, run_whole) -> None:
 def test_steps_take_any_batch_and_size(small, exported) -> None:
     import onnxruntime
 
-    from vsr_plugin.export.onnx_layers import exportable_copy
+    from vsr_plugin.export.exporter import difference
     from vsr_plugin.export.steps import example_inputs, make_parts
-    from vsr_plugin.export.verify import difference
+    from vsr_plugin.export.tracing import exportable_copy
 
     for name, part in make_parts(exportable_copy(small[0], "GridSample")).items():
         session = onnxruntime.InferenceSession(str(exported["steps"] / f"{name}.onnx"))
@@ -257,8 +257,8 @@ def test_steps_of_an_earlier_version(exported, load_model, tmp_path: Path) -> No
 
 
 def test_schedules_and_frames_with_features_go_over_unchanged(small) -> None:
-    from vsr_plugin.export.onnx_layers import feature_plan
     from vsr_plugin.export.schedule import read_schedule, write_schedule
+    from vsr_plugin.export.tracing import feature_plan
 
     net = small[0]
     schedule = read_schedule(write_schedule(net.propagation))

@@ -31,7 +31,7 @@ one_network = pytest.mark.parametrize("small", ["basicvsr"], indirect=True)
 
 
 def pictures(t: int, h: int, w: int) -> list[np.ndarray]:
-    from vsr_plugin.export.verify import moving_pattern
+    from vsr_plugin.export.exporter import moving_pattern
 
     frames = (moving_pattern(t, h, w)[0] * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
     return list(frames.numpy())

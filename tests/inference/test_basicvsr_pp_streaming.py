@@ -14,8 +14,7 @@ from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.engine import restore_piece
 from vsr_plugin.inference.planning import MemoryModel, Plan
 from vsr_plugin.inference.sequence import restore_sequence
-from vsr_plugin.inference.spilling import needed_bytes
-from vsr_plugin.inference.state_store import DiskCache, MemoryCache
+from vsr_plugin.inference.storage import DiskCache, MemoryCache, needed_bytes
 from vsr_plugin.models import BasicVSRPlusPlusNet
 
 

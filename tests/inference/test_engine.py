@@ -7,7 +7,7 @@ import torch
 from vsr_plugin.acceleration.guard import FiniteGuard
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.engine import restore_piece
-from vsr_plugin.inference.state_store import DiskCache, MemoryCache
+from vsr_plugin.inference.storage import DiskCache, MemoryCache
 from vsr_plugin.models import BasicVSRNet
 
 

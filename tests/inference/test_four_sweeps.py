@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from vsr_plugin.inference.engine import restore_piece
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
-from vsr_plugin.inference.spilling import needed_bytes
-from vsr_plugin.inference.state_store import DiskCache, MemoryCache
+from vsr_plugin.inference.storage import DiskCache, MemoryCache, needed_bytes
 from vsr_plugin.models.driver import SequenceNet
 from vsr_plugin.models.propagation import Propagation, Sweep
 from vsr_plugin.ops.flow_warp import flow_warp

@@ -5,9 +5,9 @@ from branch_steps import replace_steps
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.inference.frame_store import FrameStore
 from vsr_plugin.inference.planning import MemoryModel, Plan, make_plan
 from vsr_plugin.inference.sequence import restore_sequence
+from vsr_plugin.inference.storage import FrameStore
 from vsr_plugin.models import BasicVSRNet
 from vsr_plugin.settings import memory_size
 

@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.inference import spilling
+from vsr_plugin.inference import storage
 from vsr_plugin.inference.planning import Plan
-from vsr_plugin.inference.record_file import RecordFile
 from vsr_plugin.inference.sequence import restore_sequence
-from vsr_plugin.inference.spilling import Spill, needed_bytes
+from vsr_plugin.inference.storage import RecordFile, Spill, needed_bytes
 
 Usage = namedtuple("Usage", "free")
 PLAN = Plan("exact", 4)
@@ -51,16 +50,16 @@ def test_what_is_needed_is_what_is_written(either_net, clip, tmp_path):
 @pytest.mark.parametrize(("share", "keeps"), [(1.2, True), (1.0, False), (0.6, False)])
 def test_states_are_kept_where_there_is_room(small_net, tmp_path, monkeypatch, share, keeps):
     needed = needed_bytes(small_net, 12, 64, 4, states=True)
-    monkeypatch.setattr(spilling.shutil, "disk_usage", lambda folder: Usage(share * needed))
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda folder: Usage(share * needed))
     assert Spill(tmp_path, small_net, 12, 64, 4).keeps_states() == keeps
     # A later process keeps to it, whatever is free then.
-    monkeypatch.setattr(spilling.shutil, "disk_usage", lambda folder: Usage(2 * needed))
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda folder: Usage(2 * needed))
     assert Spill(tmp_path, small_net, 12, 64, 4).keeps_states() == keeps
 
 
 def test_a_disk_without_room_is_refused_before_the_work(small_net, clip, tmp_path, monkeypatch):
     least = needed_bytes(small_net, 12, 64, 4, states=False)
-    monkeypatch.setattr(spilling.shutil, "disk_usage", lambda folder: Usage(least - 5000))
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda folder: Usage(least - 5000))
     with pytest.raises(MediaError, match=r"GiB free, of .* GiB that the exact strategy keeps .*--strategy window"):
         restored(small_net, clip, tmp_path)
 

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.inference.record_file import RecordFile
-from vsr_plugin.inference.state_store import DiskCache
+from vsr_plugin.inference.storage import DiskCache, RecordFile
 
 CPU = torch.device("cpu")
 

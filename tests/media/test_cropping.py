@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vsr_plugin.media import open_source
-from vsr_plugin.media.cropping import Cropping
+from vsr_plugin.media.display import Cropping
 
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
 

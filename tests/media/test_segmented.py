@@ -12,7 +12,7 @@ from PIL import Image
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media import Encoding, open_segmented, open_source
 from vsr_plugin.media.open import scaled_size
-from vsr_plugin.media.packet_file import reordering
+from vsr_plugin.media.video_segments import reordering
 
 VARIABLE = [(0, 20), (20, 33), (53, 7), (60, 100), (160, 41), (201, 20), (221, 33), (254, 7), (261, 97)]
 

@@ -7,8 +7,7 @@ from typing import Union
 
 import pytest
 
-from vsr_plugin.mmagic_host.missing_package import silent, stand_in
-from vsr_plugin.mmagic_host.packages import Absence
+from vsr_plugin.mmagic_host.packages import Absence, silent, stand_in
 
 LPIPS = stand_in(Absence("lpips"), "lpips")
 

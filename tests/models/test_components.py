@@ -13,7 +13,7 @@ from vsr_plugin.acceleration import accelerate
 from vsr_plugin.errors import ComponentError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.engine import restore_piece
-from vsr_plugin.inference.state_store import DiskCache
+from vsr_plugin.inference.storage import DiskCache
 from vsr_plugin.inference.tiling import MIN_TILE, tile_net
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.models.alignment import ALIGNMENTS, Alignment

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from vsr_plugin.ops import threads
-from vsr_plugin.ops.threads import FreeCores, take_free_threads
+from vsr_plugin.ops import device
+from vsr_plugin.ops.device import FreeCores, take_free_threads
 
 
 @pytest.fixture(autouse=True)
@@ -39,11 +39,11 @@ def test_cores_on_which_others_work_are_not_free(tmp_path, monkeypatch):
         lines = [f"cpu{i} 0 0 0 {ticks} 0 0" for i, ticks in enumerate((*idle, 0))]
         (tmp_path / "stat").write_text("\n".join(["cpu 9 9 9 9 9 9", *lines, "intr 5"]))
         now, own = next(clocks)
-        monkeypatch.setattr(threads.time, "monotonic", lambda: now)
-        monkeypatch.setattr(threads.time, "process_time", lambda: own)
+        monkeypatch.setattr(device.time, "monotonic", lambda: now)
+        monkeypatch.setattr(device.time, "process_time", lambda: own)
 
-    monkeypatch.setattr(threads, "_STAT", tmp_path / "stat")
-    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(device, "_STAT", tmp_path / "stat")
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     tick((1000, 5000))
     cores = FreeCores()
     tick((1900, 5200))
@@ -51,5 +51,5 @@ def test_cores_on_which_others_work_are_not_free(tmp_path, monkeypatch):
 
 
 def test_where_nothing_is_known(tmp_path, monkeypatch):
-    monkeypatch.setattr(threads, "_STAT", tmp_path / "absent")
+    monkeypatch.setattr(device, "_STAT", tmp_path / "absent")
     assert FreeCores().count() is None

@@ -7,7 +7,7 @@ import pytest
 
 from vsr_plugin.media import Frame, open_source
 from vsr_plugin.media.source import Entry, Notes
-from vsr_plugin.restoration.reading import RangeReader
+from vsr_plugin.restoration.shots import RangeReader
 
 
 class Source:

@@ -22,7 +22,7 @@ from torch import Tensor
 from unformatted_configs import leave_configs_unformatted
 
 from vsr_plugin.cli.train import choose_threads
-from vsr_plugin.ops.threads import FreeCores
+from vsr_plugin.ops.device import FreeCores
 from vsr_plugin.training.checkpoint_files import latest_checkpoint, training_meta
 from vsr_plugin.weights import load_net
 

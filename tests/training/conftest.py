@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from unformatted_configs import leave_configs_unformatted
 
 import vsr_plugin  # noqa: F401
-from vsr_plugin.data.seeding import SeededIndex, seeded
+from vsr_plugin.data.sampling import SeededIndex, seeded
 from vsr_plugin.registry import DATASETS
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from vsr_plugin.errors import WeightsError
 from vsr_plugin.models import SPyNet
 from vsr_plugin.training import PerceptualLoss
-from vsr_plugin.training.perceptual_loss import load_vgg19
+from vsr_plugin.training.losses import load_vgg19
 
 
 def torchvision_layers() -> nn.Sequential:

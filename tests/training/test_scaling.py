@@ -12,7 +12,7 @@ from small_experiments import CONFIGS, make_sets, shrink
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.training.launching import build_runner, read_config, read_experiment
-from vsr_plugin.training.scaling import scale_of, set_scale
+from vsr_plugin.training.shared_settings import scale_of, set_scale
 
 
 def read(name: str, scale: int) -> Config:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vsr_plugin.visualization.flow_colours import colour_wheel, flow_to_colour
+from vsr_plugin.visualization.flow_picture import colour_wheel, flow_to_colour
 
 
 def colour(x: float, y: float, longest: float = 1.0) -> list[int]:

@@ -13,8 +13,7 @@ from torch import nn
 from vsr_plugin.errors import WeightsError
 from vsr_plugin.models import BasicVSRNet, EDVRFeatureExtractor
 from vsr_plugin.weights import load_net, read_checkpoint
-from vsr_plugin.weights.architectures import recognise
-from vsr_plugin.weights.layouts import normalise
+from vsr_plugin.weights.recognition import normalise, recognise
 
 
 def test_official_files_load_by_name_and_by_path(official: tuple[str, Path], check_same: Callable) -> None:

@@ -3,10 +3,8 @@
 Importing this package also makes the models of this package known to MMagic's own ``MMagicInferencer`` by name.
 """
 
-from vsr_plugin.apis.mmagic_inferencer import MMagicInferencer
-from vsr_plugin.apis.named_models import NAMED_MODELS, NamedModel
-from vsr_plugin.apis.restored_frames import RestoredFrames
-from vsr_plugin.apis.vsr_inferencer import InferenceResult, VSRInferencer
+from vsr_plugin.apis.mmagic_inferencer import NAMED_MODELS, MMagicInferencer, NamedModel
+from vsr_plugin.apis.vsr_inferencer import InferenceResult, RestoredFrames, VSRInferencer
 
 __all__ = [
     "NAMED_MODELS",

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
+from pathlib import Path
+from types import TracebackType
 from typing import Any, TypedDict
 
+import numpy as np
 import torch
 import torch.nn as nn
 from mmengine.config import Config
 
-from vsr_plugin.apis.restored_frames import RestoredFrames
 from vsr_plugin.errors import VSRError
+from vsr_plugin.media import open_source
+from vsr_plugin.media.image_file import read_image
 from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.ops.device import pick_device
 from vsr_plugin.progress import frame_progress
@@ -24,6 +31,53 @@ from vsr_plugin.restoration.outputs import pair_outputs
 from vsr_plugin.shipped import find_config
 from vsr_plugin.training.launching import load_config
 from vsr_plugin.weights import load_into, load_net
+
+
+class RestoredFrames(Sequence[np.ndarray]):
+    """Frames like a list of RGB arrays ``(H, W, 3)``, on disk instead of in memory, since a minute of 4K is 36 GB.
+
+    They lie in a temporary folder, losslessly, for as long as this object lives; ``close()``, or leaving a ``with``,
+    removes them earlier.
+
+    Attributes:
+        folder: where they are to be written, as images, before the first is read.
+    """
+
+    def __init__(self) -> None:
+        # What is beside the frames while they are made, or is left when that fails, goes with them.
+        parent = Path(tempfile.mkdtemp(prefix="vsr_plugin-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, parent, ignore_errors=True)
+        self._files: list[Path] | None = None
+        self.folder = parent / "frames"
+
+    @property
+    def files(self) -> list[Path]:
+        """The images, in order."""
+        if self._files is None:
+            with open_source(self.folder) as source:
+                self._files = source.files
+        return self._files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        return read_image(self.files[index]).rgb
+
+    def close(self) -> None:
+        """Remove the frames from the disk."""
+        self._remove()
+
+    def __enter__(self) -> RestoredFrames:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
 
 PathLike = str | os.PathLike
 

@@ -20,7 +20,7 @@ from vsr_plugin.data.clip_dataset import ClipDataset
 from vsr_plugin.data.preparation.prepare import prepare
 from vsr_plugin.data.preparation.products import PNGWriter, Request
 from vsr_plugin.data.sample_clips import sample_clip
-from vsr_plugin.data.seeding import seeded
+from vsr_plugin.data.sampling import seeded
 from vsr_plugin.media import open_source
 from vsr_plugin.mmagic_host import import_quietly
 from vsr_plugin.report import table_text

@@ -11,10 +11,8 @@ import numpy as np
 
 from vsr_plugin.data.footage.codecs import CODINGS, through_codec
 from vsr_plugin.errors import VSRError
-from vsr_plugin.evaluation.extra_metrics import extra_figures
-from vsr_plugin.evaluation.naturalness import niqe
+from vsr_plugin.evaluation.extra_metrics import clip_vmaf, extra_figures, niqe
 from vsr_plugin.evaluation.quality import Protocol, frame_quality
-from vsr_plugin.evaluation.vmaf import clip_vmaf
 from vsr_plugin.ops.frames import Frame
 from vsr_plugin.ops.resize import bicubic_downsample, bicubic_upsample
 from vsr_plugin.report import table_lines

@@ -1,12 +1,15 @@
-"""The machine under a benchmark: what it is, and its clocks and memory."""
+"""The machine under a benchmark: what it is, its clocks and memory; and a report of figures measured on it."""
 
+import dataclasses
+import json
 import os
 import platform
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -54,3 +57,21 @@ def timed(device: str) -> Iterator[dict[str, float]]:
     yield figures
     synchronise(device)
     figures.update(seconds=time.perf_counter() - wall, cpu_seconds=time.process_time() - cpu)
+
+
+def as_json(results: Sequence[Any], machine: dict[str, str], setting: Any, protocol: str) -> str:
+    """Everything that was measured, for a file.
+
+    Args:
+        results: dataclasses with a ``median``.
+        machine: what they were measured on.
+        setting: a dataclass: what all contenders were given alike.
+        protocol: how, in words.
+    """
+    document = dict(
+        machine=machine,
+        protocol=protocol,
+        setting=dataclasses.asdict(setting),
+        results=[dataclasses.asdict(result) | dict(median=result.median) for result in results],
+    )
+    return json.dumps(document, indent=2) + "\n"

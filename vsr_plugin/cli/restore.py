@@ -146,7 +146,7 @@ def run(args: argparse.Namespace, devices: list[torch.device], executor: Executo
 
     from vsr_plugin.models.iconvsr_net import IconVSRNet
     from vsr_plugin.models.vsr_net import VSRNet
-    from vsr_plugin.ops.threads import FreeCores, take_free_threads
+    from vsr_plugin.ops.device import FreeCores, take_free_threads
     from vsr_plugin.progress import SeveralProgress
     from vsr_plugin.restoration.outputs import is_done, pair_outputs, with_videos_of_folders
     from vsr_plugin.weights import load_net

@@ -16,7 +16,7 @@ from vsr_plugin.evaluation import report_table
 from vsr_plugin.evaluation.extra_metrics import DEFINITIONS, check_metrics
 from vsr_plugin.ops.device import pick_device
 from vsr_plugin.training.launching import add_config_arguments, build_runner, forget_pretrained, read_config
-from vsr_plugin.training.scaling import scale_of, set_scale
+from vsr_plugin.training.shared_settings import scale_of, set_scale
 from vsr_plugin.training.testing import choose_test_sets, quality_metrics
 from vsr_plugin.weights import load_into
 from vsr_plugin.weights.loading import load_architecture

@@ -16,7 +16,7 @@ from vsr_plugin.acceleration.precision import feature_dtype
 from vsr_plugin.cli.command import HelpFormatter
 from vsr_plugin.errors import TrainingError, VSRError, give_hint
 from vsr_plugin.models.upsampling import SHUFFLES
-from vsr_plugin.ops.threads import FreeCores, take_free_threads
+from vsr_plugin.ops.device import FreeCores, take_free_threads
 from vsr_plugin.training.checkpoint_files import is_whole, latest_checkpoint, training_meta
 from vsr_plugin.training.launching import (
     PRESETS,

@@ -1,4 +1,4 @@
-"""Clips of any kind as samples for training, or whole for evaluation."""
+"""Clips of any kind as samples for training, or whole for evaluation; several data sets as one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 from mmengine.dataset import Compose
 from mmengine.logging import print_log
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset
 
-from vsr_plugin.data.clip_pair import ClipPair
+from vsr_plugin.data.clip_pair import ClipPair, find_pairs
 from vsr_plugin.data.clips import VideoClip, Window
 from vsr_plugin.data.degradations import BY_PIPELINE, DEGRADATIONS
-from vsr_plugin.data.find_pairs import find_pairs
-from vsr_plugin.data.seeding import seeded
+from vsr_plugin.data.sampling import seeded
 from vsr_plugin.errors import DataError
 from vsr_plugin.registry import DATASETS, TRANSFORMS
 
@@ -193,3 +192,21 @@ class ClipDataset(Dataset):
     @staticmethod
     def _say(line: str, level: int = logging.INFO) -> None:
         print_log(line, logger="current", level=level)
+
+
+@DATASETS.register_module()
+class ConcatClips(ConcatDataset):
+    """Data sets one after the other, such as the two folders that the official REDS training clips stand in.
+
+    Args:
+        datasets: their configs.
+        times: how often each counts, so that a small one is seen more often; once by default.
+    """
+
+    #: Nothing beyond the items; mmengine's loops ask for it.
+    metainfo: dict = {}  # noqa: RUF012
+
+    def __init__(self, datasets: Sequence[dict], times: Sequence[int] | None = None):
+        built = [DATASETS.build(dataset) for dataset in datasets]
+        counts = [1] * len(built) if times is None else times
+        super().__init__([dataset for dataset, count in zip(built, counts, strict=True) for _ in range(count)])

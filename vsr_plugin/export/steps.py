@@ -7,9 +7,8 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.export.onnx_layers import counts_states, feature_plan, has_keyframes
 from vsr_plugin.export.schedule import feat_name, numbered, step_name
-from vsr_plugin.export.tracing import TRACE_SIZE, Part
+from vsr_plugin.export.tracing import TRACE_SIZE, Part, counts_states, feature_plan, has_keyframes
 from vsr_plugin.models.driver import StepInputs, Sweep
 from vsr_plugin.models.vsr_net import VSRNet
 
@@ -49,7 +48,7 @@ def run_step(net: VSRNet, sweep: Sweep, given: Mapping[str, Tensor]) -> Tensor:
     """State of a sweep at a frame, from tensors by name.
 
     Args:
-        net: a copy by :func:`vsr_plugin.export.onnx_layers.exportable_copy`.
+        net: a copy by :func:`vsr_plugin.export.tracing.exportable_copy`.
         sweep: whose step it is.
         given: what :func:`step_names` names.
     """
@@ -182,7 +181,7 @@ def make_parts(net: VSRNet) -> dict[str, Part]:
     sweep such as ``backward_step``, ``reconstruct``.
 
     Args:
-        net: a copy by :func:`vsr_plugin.export.onnx_layers.exportable_copy`.
+        net: a copy by :func:`vsr_plugin.export.tracing.exportable_copy`.
     """
     examples = example_inputs(net, *TRACE_SIZE, n=2)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vsr_plugin.inference.record_file import RecordFile
+from vsr_plugin.inference.storage import RecordFile
 from vsr_plugin.models.cleaning import Cleaning
 from vsr_plugin.ops.frames import Frame, frame_to_tensor
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vsr_plugin.acceleration.guard import FiniteGuard, NotFiniteError
 from vsr_plugin.files import write_text
-from vsr_plugin.inference.state_store import ALL_SWEPT, SWEPT, DiskCache, TensorCache
+from vsr_plugin.inference.storage import ALL_SWEPT, SWEPT, DiskCache, TensorCache
 from vsr_plugin.ops.frames import Frame, frame_to_tensor
 from vsr_plugin.ops.padding import pad_to_multiple
 from vsr_plugin.ops.sweeps import Carried, Store, Sweep, begin_frames, delayed, half_way, run_sweeps

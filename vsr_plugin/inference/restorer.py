@@ -11,18 +11,18 @@ import torch.nn as nn
 from torch import Tensor
 
 from vsr_plugin.acceleration import PRECISIONS, accelerate_with_fallback, decided
-from vsr_plugin.inference.frame_store import FrameStore
 from vsr_plugin.inference.output_size import OutputSize
 from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
 from vsr_plugin.inference.scene_cuts import split_shots
 from vsr_plugin.inference.sequence import restore_sequence
-from vsr_plugin.inference.transfers import downloaded
+from vsr_plugin.inference.storage import FrameStore
 from vsr_plugin.inference.windows import blend, contribution
 from vsr_plugin.models.cleaning import clean_by
 from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.ops.frames import (
     Frame,
     check_same_kind,
+    downloaded,
     frame_to_rgb,
     frame_to_tensor,
     shrink_frame,

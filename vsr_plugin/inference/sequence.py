@@ -19,11 +19,9 @@ from vsr_plugin.inference.cleaning import clean_sequence
 from vsr_plugin.inference.engine import border_kind, restore_piece
 from vsr_plugin.inference.output_size import fitted
 from vsr_plugin.inference.planning import Plan
-from vsr_plugin.inference.spilling import Spill
-from vsr_plugin.inference.state_store import DiskCache, MemoryCache, TensorCache
+from vsr_plugin.inference.storage import DiskCache, MemoryCache, Spill, TensorCache
 from vsr_plugin.inference.tiling import tile_net
-from vsr_plugin.inference.transfers import Download
-from vsr_plugin.ops.frames import Frame, frame_to_tensor
+from vsr_plugin.ops.frames import Download, Frame, frame_to_tensor
 from vsr_plugin.ops.resize import bicubic_resize
 from vsr_plugin.ops.sweeps import Sweep
 

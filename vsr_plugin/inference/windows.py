@@ -8,9 +8,8 @@ from torch import Tensor
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.files import partial_path, publish
-from vsr_plugin.inference.record_file import RecordFile
-from vsr_plugin.inference.transfers import FrameDownload
-from vsr_plugin.ops.frames import Frame
+from vsr_plugin.inference.storage import RecordFile
+from vsr_plugin.ops.frames import Frame, FrameDownload
 from vsr_plugin.ops.windows import TOP, blend_values
 
 #: Contributions are kept finer than 8 bits, since what is rounded twice is rounded worse.

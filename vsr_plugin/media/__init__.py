@@ -3,10 +3,10 @@
 Nothing here prints; sources and sinks collect ``notes`` for the caller.
 """
 
+from vsr_plugin.media.display import Orientation
 from vsr_plugin.media.encoding import Encoding
 from vsr_plugin.media.images.image_folder import IMAGE_SUFFIXES, ImageFolderSource, natural_key
 from vsr_plugin.media.open import VIDEO_SUFFIXES, open_segmented, open_sink, open_source
-from vsr_plugin.media.orientation import Orientation
 from vsr_plugin.media.segmented import FrameSink
 from vsr_plugin.media.source import Frame, FrameSource
 from vsr_plugin.media.video_reader import VideoSource

@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.colour import Colour
-from vsr_plugin.media.orientation import Orientation
+from vsr_plugin.media.display import Orientation
 from vsr_plugin.media.source import Frame
 
 _EXIF_ORIENTATION = 274

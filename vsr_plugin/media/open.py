@@ -10,8 +10,7 @@ from vsr_plugin.errors import MediaError
 from vsr_plugin.files import hidden_place
 from vsr_plugin.media.deinterlacing import DEINTERLACE
 from vsr_plugin.media.encoding import Encoding
-from vsr_plugin.media.images.animation import AnimationSource, is_animated
-from vsr_plugin.media.images.image_folder import IMAGE_SUFFIXES, ImageFolderSource
+from vsr_plugin.media.images.image_folder import IMAGE_SUFFIXES, AnimationSource, ImageFolderSource, is_animated
 from vsr_plugin.media.images.image_segments import PNGFile, PNGSegments
 from vsr_plugin.media.segmented import FrameSink, SegmentedOutput
 from vsr_plugin.media.source import FrameSource

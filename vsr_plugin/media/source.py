@@ -13,7 +13,7 @@ import numpy as np
 
 from vsr_plugin.errors import MediaError, printable
 from vsr_plugin.media.colour import Colour
-from vsr_plugin.media.orientation import Orientation
+from vsr_plugin.media.display import Orientation
 
 
 class Notes(list[str]):

@@ -10,7 +10,7 @@ import av
 from av.codec.context import Flags
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.media.orientation import scale_display_matrix
+from vsr_plugin.media.display import scale_display_matrix
 from vsr_plugin.media.source import Notes
 from vsr_plugin.media.stream_copy import StreamCopier, rehearse, subtitles_left_out
 from vsr_plugin.media.video_file import MEDIA_FAULTS, file_url, open_input, reason

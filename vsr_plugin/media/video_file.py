@@ -13,7 +13,7 @@ import av
 from av.error import FFmpegError
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.media.orientation import Orientation
+from vsr_plugin.media.display import Orientation
 
 #: What PyAV raises for a fault of the file, the disk or the codec.
 MEDIA_FAULTS = (FFmpegError, OSError, ValueError)

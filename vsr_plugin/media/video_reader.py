@@ -20,9 +20,8 @@ from av.video.frame import PictureType
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.clock import Clock, PictureTimes, file_start, has_clock, known_rate, survey_timing
 from vsr_plugin.media.colour import ToRGB, describe
-from vsr_plugin.media.cropping import read_cropping
 from vsr_plugin.media.deinterlacing import DEINTERLACE, whole_frames
-from vsr_plugin.media.orientation import Orientation
+from vsr_plugin.media.display import Orientation, read_cropping
 from vsr_plugin.media.source import Entry, Frame, FrameSource, Notes
 from vsr_plugin.media.video_file import (
     display_matrix,

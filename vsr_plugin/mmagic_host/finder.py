@@ -17,8 +17,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from vsr_plugin.mmagic_host.missing_package import silent, stand_in
-from vsr_plugin.mmagic_host.packages import COMPILED_OPS, Absence, absence_from_error, listed_package
+from vsr_plugin.mmagic_host.packages import COMPILED_OPS, Absence, absence_from_error, listed_package, silent, stand_in
 from vsr_plugin.mmagic_host.resume import allow_resume
 
 HOSTED = "mmagic"

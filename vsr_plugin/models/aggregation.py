@@ -11,8 +11,8 @@ from torch import Tensor
 from vsr_plugin.models.component import VSRModule, pretrained
 from vsr_plugin.models.layers import ConvModule, ResidualBlockNoBN
 from vsr_plugin.models.propagation import Propagation
-from vsr_plugin.ops.batching import batch_pixels
 from vsr_plugin.ops.deform_conv import ModulatedDCNPack
+from vsr_plugin.ops.device import batch_pixels
 from vsr_plugin.ops.indices import keyframe_indices, neighbourhood_indices
 from vsr_plugin.ops.padding import pad_to_multiple
 from vsr_plugin.registry import MODELS

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vsr_plugin.models.component import VSRModule
 from vsr_plugin.models.layers import ConvModule
-from vsr_plugin.ops.batching import batch_pixels
+from vsr_plugin.ops.device import batch_pixels
 from vsr_plugin.ops.flow_warp import flow_warp
 from vsr_plugin.registry import MODELS
 

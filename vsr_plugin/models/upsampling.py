@@ -6,7 +6,7 @@ from torch import Tensor
 
 from vsr_plugin.errors import ComponentError
 from vsr_plugin.models.layers import scaled_kaiming_
-from vsr_plugin.weights.architectures import SHUFFLES
+from vsr_plugin.weights.recognition import SHUFFLES
 
 
 class PixelShufflePack(nn.Module):

@@ -18,7 +18,7 @@ from PIL import Image
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.files import LOCK_NAME, NewFile, locked, write_text
-from vsr_plugin.inference.state_store import ALL_SWEPT, SWEPT
+from vsr_plugin.inference.storage import ALL_SWEPT, SWEPT
 from vsr_plugin.media.segmented import Segment
 
 _JOB, _RESOURCES, _COMPLETE = "job.json", "resources.json", "complete.json"

@@ -25,7 +25,7 @@ import torch.nn as nn
 from vsr_plugin.acceleration import PRECISIONS, decided
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.planning import MemoryModel, default_budget, make_plan
-from vsr_plugin.inference.spilling import needed_bytes
+from vsr_plugin.inference.storage import needed_bytes
 from vsr_plugin.media import FrameSource, open_source
 from vsr_plugin.media.open import check_target
 from vsr_plugin.models.cleaning import clean_by

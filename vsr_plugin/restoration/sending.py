@@ -21,7 +21,7 @@ from vsr_plugin.media.excerpt import VideoExcerpts, write_excerpt
 from vsr_plugin.media.source import Entry
 from vsr_plugin.media.video_reader import VideoSource
 from vsr_plugin.restoration.pipeline import until
-from vsr_plugin.restoration.reading import RangeReader
+from vsr_plugin.restoration.shots import RangeReader
 
 #: Bytes that are sent as one object.
 _PART_BYTES = 16 * 2**20

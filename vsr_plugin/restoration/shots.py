@@ -1,12 +1,14 @@
-"""The shots of an input: one scan finds them, and writes them down as it goes on, as ``shots.json`` of the job.
+"""The shots of an input: one scan finds them, and lists them in ``shots.json`` of the job; and their frames.
 
 Where the cuts are depends on the frames and the plan alone: not on what was done before, nor on how many workers there
 are.
 """
 
+import copy
 import json
 import time
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ import numpy as np
 from vsr_plugin.files import write_text
 from vsr_plugin.inference.scene_cuts import split_shots
 from vsr_plugin.media import Frame, FrameSource
-from vsr_plugin.media.source import Entry
+from vsr_plugin.media.source import Entry, Notes
 from vsr_plugin.ops.windows import Window, cut_windows
 from vsr_plugin.restoration.pipeline import until
 
@@ -234,3 +236,73 @@ class Scan:
         elif frames := list(scene):
             keep = range(len(frames))
             yield Window(frames, 0, keep, keep[:0], keep[:0], is_part=False)
+
+
+class RangeReader:
+    """Reads run after run of a source and decodes no frame again that it need not.
+
+    It goes on where it is, and enters a video anew only to get ahead or back. So a video that cannot be entered in the
+    middle is decoded once, not once for every shot.
+
+    Args:
+        source: stays as it is; its notes are those of the scan.
+        start: its frame that has the number 0 here.
+        keep: so many of the last frames are held, for runs that overlap.
+
+    Attributes:
+        entered: frames come from an entry into the middle of a video, not from its beginning.
+    """
+
+    def __init__(self, source: FrameSource, start: int, keep: int = 0) -> None:
+        self._source = copy.copy(source)
+        self._source.notes = Notes()
+        self._start = start
+        self._held: deque[Frame] = deque(maxlen=keep)
+        self._frames: Iterator[Frame] | None = None
+        self._next = 0  # number of the frame that comes next
+        self.entered = False
+
+    def read(self, first: int, count: int, entry: Entry | None = None) -> Iterator[Frame]:
+        """Yield ``count`` frames from ``first`` on, or as many as there are.
+
+        Args:
+            entry: where decoding can begin for ``first``.
+
+        Raises:
+            MediaError: see :meth:`vsr_plugin.media.FrameSource.frames`.
+        """
+        self._go_to(first, entry)
+        for number in range(first, first + count):
+            held = number - self._next + len(self._held)
+            if held < len(self._held):
+                yield self._held[held]
+            elif (frame := self._decode()) is not None:
+                yield frame
+            else:
+                return
+
+    def _go_to(self, first: int, entry: Entry | None) -> None:
+        if self._frames is not None and self._next - len(self._held) <= first:
+            # Images are read one by one, and a video may be entered nearer to the frame.
+            nearer = self._source.kind == "folder" or (entry is not None and entry.number > self._start + self._next)
+            if first <= self._next or not nearer:
+                while self._next < first and self._decode() is not None:
+                    pass
+                return
+        self.close()
+        self._frames, self._next = self._source.frames(self._start + first, entry=entry), first
+        self.entered = entry is not None
+
+    def _decode(self) -> Frame | None:
+        frame = next(self._frames, None)
+        if frame is not None:
+            self._held.append(frame)
+            self._next += 1
+        return frame
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._frames is not None:
+            self._frames.close()
+            self._frames = None
+        self._held.clear()

@@ -15,20 +15,17 @@ import torch.nn as nn
 
 from vsr_plugin.acceleration import PRECISIONS, accelerate_with_fallback
 from vsr_plugin.errors import MediaError
-from vsr_plugin.inference.frame_store import FrameStore
 from vsr_plugin.inference.planning import MemoryModel, Plan, make_plan
 from vsr_plugin.inference.sequence import restore_sequence
-from vsr_plugin.inference.spilling import needed_bytes
-from vsr_plugin.inference.transfers import FrameDownload
+from vsr_plugin.inference.storage import FrameStore, needed_bytes
 from vsr_plugin.inference.windows import ContributionFile, contribution
 from vsr_plugin.media import Frame
 from vsr_plugin.models.propagation import with_forgetting
-from vsr_plugin.ops.frames import shrink_frame, shrunk_sides
+from vsr_plugin.ops.frames import FrameDownload, shrink_frame, shrunk_sides
 from vsr_plugin.restoration.pipeline import BackgroundWriter, until
 from vsr_plugin.restoration.quality import ends_before
-from vsr_plugin.restoration.reading import RangeReader
 from vsr_plugin.restoration.segments import Joint, OpenSegment, Work
-from vsr_plugin.restoration.shots import Shot, checksum, combined
+from vsr_plugin.restoration.shots import RangeReader, Shot, checksum, combined
 
 #: Beyond so many bytes, or so many frames, the frames of a shot go to the disk.
 _MEMORY_BYTES, _MEMORY_FRAMES = 128 * 2**20, 256

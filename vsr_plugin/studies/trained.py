@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from scipy.stats import ttest_ind
 
-from vsr_plugin.evaluation.regions import REGIONS
+from vsr_plugin.evaluation.temporal import REGIONS
 from vsr_plugin.registry import MODELS
 from vsr_plugin.studies.study import Part, Report, Study, Table, describe_clip
 from vsr_plugin.studies.training import Training

@@ -21,7 +21,7 @@ import vsr_plugin
 from vsr_plugin.data.clips.packed import PackedWriter
 from vsr_plugin.data.degraded_clip import clip_path, crop, read_frames
 from vsr_plugin.errors import TrainingError, VSRError
-from vsr_plugin.evaluation.regions import REGIONS
+from vsr_plugin.evaluation.temporal import REGIONS
 from vsr_plugin.files import locked
 from vsr_plugin.shipped import shipped
 from vsr_plugin.studies.study import StudyOptions

@@ -1,6 +1,6 @@
 """Training and testing through the OpenMMLab runner: loops, optimiser steps, hooks, checkpoint files."""
 
-from vsr_plugin.training.checkpoint_files import AtomicBackend
+from vsr_plugin.training.checkpoint_files import AtomicBackend, load_from_published
 from vsr_plugin.training.cleaning_restorer import CleaningRestorer, SharpenedPreprocessor
 from vsr_plugin.training.hooks import (
     DataOnlyCheckpoints,
@@ -9,13 +9,11 @@ from vsr_plugin.training.hooks import (
     TrainingCurve,
     ValidationPictures,
 )
+from vsr_plugin.training.losses import PerceptualLoss, PSNRLoss
 from vsr_plugin.training.optim_wrapper import GuardedOptimWrapper, PartsConstructor
-from vsr_plugin.training.perceptual_loss import PerceptualLoss
-from vsr_plugin.training.psnr_loss import PSNRLoss
 from vsr_plugin.training.step_train_loop import StepTrainLoop
 from vsr_plugin.training.testing import MultiSetTestLoop
 from vsr_plugin.training.video_restorer import SequencePreprocessor, VideoRestorer
-from vsr_plugin.weights.mmengine_names import load_from_published
 
 __all__ = [
     "AtomicBackend",

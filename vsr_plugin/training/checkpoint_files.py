@@ -1,4 +1,4 @@
-"""Checkpoint files that are whole or not there."""
+"""Checkpoints of mmengine: published names and safetensors are read as well, and files are whole or not there."""
 
 import os
 import pickle
@@ -8,9 +8,37 @@ from pathlib import Path
 
 import torch
 from mmengine.fileio import LocalBackend, register_backend
+from mmengine.runner import CheckpointLoader
 
 from vsr_plugin.errors import TrainingError
 from vsr_plugin.files import NewFile
+from vsr_plugin.weights.loading import read_checkpoint, resolve
+from vsr_plugin.weights.zoo import PUBLISHED, SHIPPED
+
+
+# mmengine takes prefixes for patterns. The whole name has to match, so that no file beside it is meant.
+@CheckpointLoader.register_scheme(prefixes=[f"{name}$" for name in (*PUBLISHED, *SHIPPED)])
+def load_from_published(name: str, _map_location: object = None) -> object:
+    """Read published weights to the CPU, from where mmengine copies them into the model.
+
+    Args:
+        name: one of :data:`vsr_plugin.weights.PUBLISHED`.
+
+    Raises:
+        WeightsError: they are not on this machine and cannot be fetched.
+    """
+    return read_checkpoint(resolve(name))
+
+
+@CheckpointLoader.register_scheme(prefixes=[r".*\.safetensors$"])
+def load_from_safetensors(path: str, _map_location: object = None) -> object:
+    """Read a file of safetensors to the CPU.
+
+    Raises:
+        WeightsError: it cannot be read, or is none.
+    """
+    return read_checkpoint(resolve(path))
+
 
 #: Name of the storage backend that configs give to mmengine's ``CheckpointHook`` (``backend_args``).
 ATOMIC = "vsr_plugin_atomic"

@@ -54,7 +54,7 @@ class CleaningRestorer(VideoRestorer):
         pixel_loss: config of the loss between restored sequence and ground truth.
         cleaning_loss: config of that between cleaned frames and ground truth reduced by area.
         perceptual_loss: config of that between features of both, such as
-            :class:`~vsr_plugin.training.perceptual_loss.PerceptualLoss`.
+            :class:`~vsr_plugin.training.losses.PerceptualLoss`.
         gan_loss: config of MMagic's ``GANLoss``; its weight is the generator's only.
         discriminator: config of the discriminator, which gets frames ``(n, 3, h, w)``; with ``gan_loss``.
         data_preprocessor: config of the preprocessor; by default :class:`SharpenedPreprocessor`.

@@ -17,8 +17,7 @@ from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.mmagic_host import import_quietly
 from vsr_plugin.shipped import find_config, shipped
 from vsr_plugin.training.checked_runner import CheckedRunner, building
-from vsr_plugin.training.scaling import check_scale, scale_of, set_scale
-from vsr_plugin.training.shared_settings import follow_file, follow_options
+from vsr_plugin.training.shared_settings import check_scale, follow_file, follow_options, scale_of, set_scale
 from vsr_plugin.training.step_train_loop import check_count
 
 #: Files that change a few settings of any experiment.

@@ -7,8 +7,7 @@ from mmengine.dist import all_reduce_dict, get_rank
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
-from vsr_plugin.data.resumable_sampler import ResumableSampler
-from vsr_plugin.data.seeding import mixed_seed, seed_everything
+from vsr_plugin.data.sampling import ResumableSampler, mixed_seed, seed_everything
 from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.registry import LOOPS
 

@@ -17,8 +17,7 @@ from vsr_plugin.models.alignment import DeformableAlignment
 from vsr_plugin.models.driver import Sweep
 from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.visualization.error_map import error_colours
-from vsr_plugin.visualization.flow_colours import flow_to_colour
-from vsr_plugin.visualization.flow_picture import beside_legend
+from vsr_plugin.visualization.flow_picture import beside_legend, flow_to_colour
 from vsr_plugin.visualization.panels import GAP, LABEL_HEIGHT, Panel, enlarged, fitting_factor, panel_rows, write
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vsr_plugin.acceleration.conversion import mixed
 from vsr_plugin.errors import VSRError
-from vsr_plugin.evaluation.optical_flow import is_occluded, leaves_image
+from vsr_plugin.evaluation.temporal import is_occluded, leaves_image
 from vsr_plugin.visualization.error_map import error_colours
 from vsr_plugin.visualization.panels import GAP, LABEL_HEIGHT, Panel, enlarged, fitting_factor, panel_rows, write
 

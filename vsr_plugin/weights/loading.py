@@ -11,9 +11,16 @@ import torch.nn as nn
 
 from vsr_plugin.errors import WeightsError
 from vsr_plugin.registry import MODELS
-from vsr_plugin.weights.architectures import PARTS, Architecture, recognise, scale_of, with_residue_magnitude
-from vsr_plugin.weights.layouts import normalise
-from vsr_plugin.weights.training_config import own_alignment, residue_magnitude
+from vsr_plugin.weights.recognition import (
+    PARTS,
+    Architecture,
+    normalise,
+    own_alignment,
+    recognise,
+    residue_magnitude,
+    scale_of,
+    with_residue_magnitude,
+)
 from vsr_plugin.weights.zoo import PUBLISHED, SHIPPED, fetch
 
 #: Buffers with fixed values, which some published files leave out.
@@ -107,7 +114,7 @@ def load_architecture(name_or_path: str | os.PathLike) -> Architecture:
 
     Raises:
         WeightsError: see :func:`resolve`, :func:`read_checkpoint` and
-            :func:`vsr_plugin.weights.architectures.recognise`.
+            :func:`vsr_plugin.weights.recognition.recognise`.
     """
     path = resolve(name_or_path)
     checkpoint = read_checkpoint(path)

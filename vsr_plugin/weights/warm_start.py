@@ -8,8 +8,8 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from vsr_plugin.errors import WeightsError
-from vsr_plugin.weights.architectures import BASICVSR, Architecture
 from vsr_plugin.weights.loading import OPTIONAL, load_architecture
+from vsr_plugin.weights.recognition import BASICVSR, Architecture
 
 #: What IconVSR has and BasicVSR has not.
 _REFILL = ("edvr.", "backward_fusion.", "forward_fusion.")

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from vsr_plugin.benchmarks import data, speed, training
 from vsr_plugin.benchmarks.implementations import CONTENDERS, USUAL, computable
-from vsr_plugin.benchmarks.json_report import as_json
-from vsr_plugin.benchmarks.machine import describe_machine
+from vsr_plugin.benchmarks.machine import as_json, describe_machine
 from vsr_plugin.cli.benchmark.arguments import add_setting, add_weights, read_device, read_setting, size
 from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
 

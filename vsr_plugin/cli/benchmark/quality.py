@@ -7,19 +7,16 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from vsr_plugin.benchmarks import drift, footage
+from vsr_plugin.benchmarks import footage
 from vsr_plugin.benchmarks.inputs import load_gt
-from vsr_plugin.benchmarks.interlaced import measure_interlaced
-from vsr_plugin.benchmarks.sizes import measure_sizes
-from vsr_plugin.benchmarks.windows import measure_windows
+from vsr_plugin.benchmarks.quality import drift_table, measure_drift, measure_interlaced, measure_sizes, measure_windows
 from vsr_plugin.cli.benchmark.arguments import size
 from vsr_plugin.data.degraded_clip import degraded_clip
 from vsr_plugin.data.footage.codecs import CODINGS
 from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
 from vsr_plugin.defaults import USUAL_RATE, USUAL_WEIGHTS
 from vsr_plugin.errors import VSRError
-from vsr_plugin.evaluation import vmaf
-from vsr_plugin.evaluation.extra_metrics import DEFINITIONS, check_metrics, definitions_of
+from vsr_plugin.evaluation.extra_metrics import DEFINITIONS, VMAF, check_metrics, check_vmaf, definitions_of
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models.cleaning import clean_by
 from vsr_plugin.models.propagation import with_forgetting
@@ -116,7 +113,7 @@ def run_drift(args: argparse.Namespace) -> None:
             gt = load_gt(clip, args.frames, *args.crop, net.scale)
             shown = f"{len(gt)} frames"
         print(f"\n{clip}, {shown}, {gt[0].shape[1]}x{gt[0].shape[0]}\n")
-        for line in drift.table(drift.measure_drift(net, gt, args.rates, args.strategies), args.stretch):
+        for line in drift_table(measure_drift(net, gt, args.rates, args.strategies), args.stretch):
             print(line, flush=True)
 
 
@@ -156,7 +153,7 @@ def run_footage(args: argparse.Namespace) -> None:
     codings = [footage.Coding.parse(text) for text in args.codings]
     check_metrics([name for name in args.metrics if name != "vmaf"])
     if "vmaf" in args.metrics:
-        vmaf.check_vmaf()
+        check_vmaf()
     if args.as_it_is and (args.metrics or args.picture):
         raise VSRError("--as-it-is measures NIQE alone, since there is no truth; leave --metrics and --picture out")
     net = load_net(args.weights)
@@ -190,6 +187,6 @@ def run_footage(args: argparse.Namespace) -> None:
     for definition in definitions_of(scores[0].figures):
         print(definition)
     if "vmaf" in args.metrics:
-        print(vmaf.DEFINITION)
+        print(VMAF)
     if args.picture:
         footage.draw_gains(scores, args.picture)

@@ -14,8 +14,7 @@ from vsr_plugin.acceleration.precision import PRECISIONS
 from vsr_plugin.benchmarks import film, gpu_report, profiling
 from vsr_plugin.benchmarks.implementations import build, plain_net
 from vsr_plugin.benchmarks.inputs import load_sequence
-from vsr_plugin.benchmarks.json_report import as_json
-from vsr_plugin.benchmarks.machine import describe_machine
+from vsr_plugin.benchmarks.machine import as_json, describe_machine
 from vsr_plugin.cli.benchmark.arguments import add_setting, add_weights, read_device, read_setting, size
 from vsr_plugin.defaults import USUAL_WEIGHTS
 from vsr_plugin.errors import VSRError

@@ -7,10 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from vsr_plugin.data.clips.clip import Clip
-from vsr_plugin.data.clips.image_clip import ImageClip, is_image
+from vsr_plugin.data.clips.clip import Clip, ImageClip, VideoClip, is_image
 from vsr_plugin.data.clips.packed import PackedClip
-from vsr_plugin.data.clips.video import VideoClip
 from vsr_plugin.errors import DataError
 from vsr_plugin.media import VIDEO_SUFFIXES, natural_key
 

@@ -17,9 +17,8 @@ import cv2
 import numpy as np
 
 from vsr_plugin.data.clips import VideoClip, find_clips
-from vsr_plugin.data.clips.image_clip import is_image
+from vsr_plugin.data.clips.clip import frames_in_order, is_image
 from vsr_plugin.data.clips.packed import PackedWriter
-from vsr_plugin.data.clips.video import frames_in_order
 from vsr_plugin.errors import DataError, MediaError
 from vsr_plugin.media.image_file import read_image
 from vsr_plugin.ops.frames import to_uint8

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from vsr_plugin.data.clips import Clip, ImageClip, PackedClip
+from vsr_plugin.data.clips.clip import frames_in_order
 from vsr_plugin.data.clips.packed import PackedWriter, packed_bytes
-from vsr_plugin.data.clips.video import frames_in_order
 from vsr_plugin.data.degradations import DEGRADATIONS
 from vsr_plugin.data.preparation.checks import SCALE, Findings
 from vsr_plugin.data.preparation.processes import Tick
