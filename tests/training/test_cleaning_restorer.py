@@ -233,6 +233,15 @@ def test_tests_use_the_average(stage: Callable[..., Config], tmp_path: Path) -> 
     assert not torch.equal(latest, average)
 
 
+def test_an_average_that_nothing_keeps_is_refused(stage: Callable[..., Config]) -> None:
+    cfg = stage(1)
+    cfg.custom_hooks = [dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=0.1)]
+    with pytest.raises(
+        VSRError, match=r"no hook keeps the moving average 'generator_ema', .*ExponentialMovingAverageH"
+    ):
+        train(cfg, "unkept")
+
+
 def test_micro_batches_and_a_moving_average_take_one_step_an_iteration(stage: Callable[..., Config]) -> None:
     runner = train(stage(2, **{"train_cfg.micro_batch_size": 1, "train_cfg.max_iters": 2}), "micro")
     steps = {int(state["step"]) for state in runner.optim_wrapper.optimizer.state.values()}

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from vsr_plugin.errors import VSRError, WeightsError
@@ -130,6 +131,23 @@ class CheckedRunner(Runner):
                         f"{self.cfg.filename}: default_hooks or custom_hooks cannot be built: CheckpointHook has no "
                         f"argument {min(unknown)!r}; correct the name"
                     )
+
+    def train(self) -> torch.nn.Module:
+        """Train.
+
+        Raises:
+            VSRError: a moving average, which a model validates and saves in place of its network, is kept by no hook.
+        """
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        kept = {name for hook in self.hooks for name in getattr(hook, "module_keys", ())}
+        for name, _ in model.named_children():
+            if name.endswith("_ema") and name not in kept:
+                raise VSRError(
+                    f"{self.cfg.filename}: no hook keeps the moving average {name!r}, so {type(model).__name__} would "
+                    "validate and save the weights that it began with; add to custom_hooks: "
+                    f"dict(type='ExponentialMovingAverageHook', module_keys={name!r}, interval=1)"
+                )
+        return super().train()
 
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict:
         """Load a checkpoint into the model.

@@ -47,7 +47,7 @@ class CleaningRestorer(VideoRestorer):
     and accumulate as with any other model. The price is memory: both graphs are there at once.
 
     Tests use the moving average of the generator, which MMagic's ``ExponentialMovingAverageHook`` keeps
-    (``module_keys='generator_ema'``).
+    (``module_keys='generator_ema'``); this package's runner trains no such model without it.
 
     Args:
         generator: config of the network, one with a ``cleaning``.
