@@ -289,3 +289,9 @@ class PartialFolder:
     def discard(self) -> None:
         """Remove what was written; nothing appears under the final name."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def check_picture_name(path: str | os.PathLike) -> None:
+    """Raise ``MediaError`` unless ``path`` is the name of a PNG file."""
+    if Path(path).suffix.lower() != ".png":
+        raise MediaError(f"{path}: pictures are PNG files; choose a name that ends so")

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from vsr_plugin.__main__ import main
-from vsr_plugin.mmagic_host.mmagic_tools import tools_folder
+from vsr_plugin.cli.mmagic import tools_folder
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from jobs_of_shots import moving_basicvsr_pp
 from torch import Tensor, nn
 
 from vsr_plugin.inference import restore_frames
@@ -24,13 +25,7 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module", params=[True, False], ids=["x4", "x1"])
 def net(request: pytest.FixtureRequest) -> nn.Module:
-    """A small network whose displacements leave the pixel."""
-    torch.manual_seed(0)
-    net = BasicVSRPlusPlusNet(8, 1, is_low_res_input=request.param, spynet_width=4).eval().requires_grad_(False)
-    for name, parameter in net.named_parameters():
-        if "conv_offset.6" in name:
-            parameter.normal_(std=0.3)
-    return net
+    return moving_basicvsr_pp(is_low_res_input=request.param)
 
 
 def clip_of(t: int, h: int = 13, w: int = 18) -> list[Tensor]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import jobs_of_shots
 import numpy as np
 import pytest
 import torch
+from jobs_of_shots import moving_basicvsr_pp, one_thread, pictures
 from torch import nn
 
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import BasicVSRPlusPlusNet
 from vsr_plugin.restoration import RestoreOptions, restore_video
-from vsr_plugin.restoration.executors import ThisProcess, WorkerProcesses
+from vsr_plugin.restoration.executors import WorkerProcesses
 
+SIZE = (17, 22)
 SWEEPS = ("backward_1", "forward_1", "backward_2", "forward_2")
 
 
@@ -25,39 +28,10 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module", params=[True, False], ids=["x4", "x1"])
 def net(request: pytest.FixtureRequest) -> nn.Module:
-    """A small network whose displacements leave the pixel."""
-    torch.manual_seed(0)
-    net = BasicVSRPlusPlusNet(8, 1, is_low_res_input=request.param, spynet_width=4).eval().requires_grad_(False)
-    for name, parameter in net.named_parameters():
-        if "conv_offset.6" in name:
-            parameter.normal_(std=0.3)
-    return net
+    return moving_basicvsr_pp(is_low_res_input=request.param)
 
 
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    """Of which each of two workers takes one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(threads)
-
-
-def one_thread() -> ThisProcess:
-    """This process as one worker of two."""
-    executor = ThisProcess()
-    executor.default_threads = lambda: 1
-    return executor
-
-
-def shots(*lengths: int) -> list[list[np.ndarray]]:
-    """Pictures of 17 x 22 that pan, those of each shot apart."""
-    found = []
-    for seed, length in enumerate(lengths):
-        blocks = np.random.default_rng(seed).integers(0, 256, (4, 24, 3), np.uint8)
-        wide = cv2.resize(blocks, (22 + length, 17), interpolation=cv2.INTER_CUBIC)
-        found.append([np.ascontiguousarray(wide[:, i : i + 22]) for i in range(length)])
-    return found
+two_threads = pytest.fixture(jobs_of_shots.two_threads)
 
 
 @pytest.fixture
@@ -65,7 +39,7 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
     def write(*lengths: int) -> Path:
         path = tmp_path / "in"
         path.mkdir()
-        for i, frame in enumerate(frame for shot in shots(*lengths) for frame in shot):
+        for i, frame in enumerate(pictures(*lengths, size=SIZE)):
             cv2.imwrite(str(path / f"{i:03d}.png"), frame[..., ::-1])
         return path
 
@@ -78,8 +52,9 @@ def images(path: Path) -> list[np.ndarray]:
 
 def test_propagation_restarts_where_shots_begin(net: nn.Module, folder: Callable, tmp_path: Path) -> None:
     restore_video(folder(9, 11), tmp_path / "out", net, RestoreOptions(scene_cuts="on"))
-    apart = [hr for shot in shots(9, 11) for hr in restore_frames(net, shot)]
-    together = list(restore_frames(net, [frame for shot in shots(9, 11) for frame in shot]))
+    frames = pictures(9, 11, size=SIZE)
+    apart = [hr for shot in (frames[:9], frames[9:]) for hr in restore_frames(net, shot)]
+    together = list(restore_frames(net, frames))
     found = images(tmp_path / "out")
     np.testing.assert_array_equal(found, apart)
     assert not np.array_equal(found, together)

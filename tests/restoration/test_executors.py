@@ -2,17 +2,18 @@
 
 import os
 import signal
-import threading
 
 import cv2
+import jobs_of_shots
 import numpy as np
 import pytest
 import torch
+from jobs_of_shots import at_once, one_thread, pictures
 
 from vsr_plugin.errors import VSRError, hint_of
 from vsr_plugin.models import BasicVSRNet
 from vsr_plugin.restoration import RestoreOptions, restore_video
-from vsr_plugin.restoration.executors import ThisProcess, WorkerProcesses
+from vsr_plugin.restoration.executors import WorkerProcesses
 
 WINDOWS = dict(strategy="window", window=12, overlap=5)
 
@@ -23,20 +24,7 @@ def net():
     return BasicVSRNet(mid_channels=4, num_blocks=1, spynet_width=4).eval()
 
 
-@pytest.fixture(autouse=True, scope="module")
-def two_threads():
-    """Of which each of two workers takes one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(threads)
-
-
-def one_thread():
-    """This process as one worker of two."""
-    executor = ThisProcess()
-    executor.default_threads = lambda: 1
-    return executor
+two_threads = pytest.fixture(autouse=True, scope="module")(jobs_of_shots.two_threads)
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +39,6 @@ def workers():
     with WorkerProcesses([torch.device("cpu")] * 2) as workers:
         yield workers
     assert not any(handler.is_alive() for handler in workers._handlers)
-
-
-def pictures(*lengths: int) -> list[np.ndarray]:
-    found = []
-    for seed, length in enumerate(lengths):
-        blocks = np.random.default_rng(seed).integers(0, 256, (4, 24, 3), np.uint8)
-        wide = cv2.resize(blocks, (24 + length, 16), interpolation=cv2.INTER_CUBIC)
-        found += [np.ascontiguousarray(wide[:, i : i + 24]) for i in range(length)]
-    return found
 
 
 @pytest.fixture
@@ -113,19 +92,9 @@ def test_several_inputs_at_a_time(net, pair, clip, media, tmp_path):
     single = media.make_clip(tmp_path / "single.mp4", n=7, size=(16, 24))
     for path in (clip, single):
         restore_video(path, tmp_path / f"one-{path.name}", net, executor=one_thread())
-    errors = {}
-
-    def restore(path):
-        try:
-            restore_video(path, tmp_path / f"two-{path.name}", net, executor=pair)
-        except VSRError as error:
-            errors[path.name] = str(error)
-
-    threads = [threading.Thread(target=restore, args=(path,)) for path in (clip, broken, single)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
+    errors = at_once(
+        (clip, broken, single), lambda path: restore_video(path, tmp_path / f"two-{path.name}", net, executor=pair), 120
+    )
     assert list(errors) == ["broken"]
     assert images[5].name in errors["broken"]
     for path in (clip, single):

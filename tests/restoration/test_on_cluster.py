@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from jobs_of_shots import at_once, one_thread, pictures
 
-from vsr_plugin.errors import VSRError
 from vsr_plugin.models import BasicVSRNet
 from vsr_plugin.restoration import RestoreOptions, restore_video, sending
 from vsr_plugin.restoration.executors import ThisProcess
@@ -64,19 +63,7 @@ def elsewhere(monkeypatch):
 
 def alone(path, output, net, options=RestoreOptions()):
     """What one process with one thread, as a task on the cluster has it, makes of it."""
-    executor = ThisProcess()
-    executor.default_threads = lambda: 1
-    return restore_video(path, output, net, options, executor=executor)
-
-
-def pictures(*lengths: int, size=(16, 24)) -> list[np.ndarray]:
-    found = []
-    for seed, length in enumerate(lengths):
-        height, width = size
-        blocks = np.random.default_rng(seed).integers(0, 256, (4, 24, 3), np.uint8)
-        wide = cv2.resize(blocks, (width + length, height), interpolation=cv2.INTER_CUBIC)
-        found += [np.ascontiguousarray(wide[:, i : i + width]) for i in range(length)]
-    return found
+    return restore_video(path, output, net, options, executor=one_thread())
 
 
 @pytest.fixture
@@ -168,19 +155,11 @@ def test_two_videos_one_of_them_damaged(net, executor, clip, media, tmp_path):
     single = media.make_clip(tmp_path / "single.mp4", n=7, size=(16, 24))
     for path in (clip, single):
         alone(path, tmp_path / f"one-{path.name}", net)
-    errors = {}
-
-    def restore(path):
-        try:
-            restore_video(path, tmp_path / f"two-{path.name}", net, executor=executor)
-        except VSRError as error:
-            errors[path.name] = str(error)
-
-    threads = [threading.Thread(target=restore, args=(path,)) for path in (clip, broken, single)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(GUARD)
+    errors = at_once(
+        (clip, broken, single),
+        lambda path: restore_video(path, tmp_path / f"two-{path.name}", net, executor=executor),
+        GUARD,
+    )
     assert list(errors) == ["broken"]
     assert errors["broken"].startswith(f"{files[5]}: ")
     for path in (clip, single):

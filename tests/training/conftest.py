@@ -1,6 +1,6 @@
 """Trainings of seconds: a small network, and clips of moving noise made on the spot."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from unformatted_configs import leave_configs_unformatted
 
 import vsr_plugin  # noqa: F401
 from vsr_plugin.data.sampling import SeededIndex, seeded
+from vsr_plugin.media import open_source
 from vsr_plugin.registry import DATASETS
 
 
@@ -48,6 +49,33 @@ class MovingNoise(Dataset):
 @pytest.fixture(autouse=True)
 def unformatted_configs(monkeypatch: pytest.MonkeyPatch) -> None:
     leave_configs_unformatted(monkeypatch.setattr)
+
+
+@pytest.fixture
+def crops(real_clip: Callable[[str], Path]) -> Callable[..., Iterator[np.ndarray]]:
+    """Return a function that yields batches ``(2, 3, 32, 32, 3)`` of ``uint8``, crops of a real clip, as asked for."""
+    with open_source(real_clip("carphone_pristine")) as source:
+        clip = np.stack([frame.rgb for frame in source.frames(num_frames=20)])
+
+    def draw(rng: np.random.Generator, batches: int, n: int = 2, t: int = 3, side: int = 32) -> Iterator[np.ndarray]:
+        for _ in range(batches):
+            gts = []
+            for _ in range(n):
+                start = rng.integers(len(clip) - t + 1)
+                top, left = (4 * rng.integers((length - side) // 4 + 1) for length in clip.shape[1:3])
+                gts.append(clip[start : start + t, top : top + side, left : left + side])
+            yield np.stack(gts)
+
+    return draw
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Let sums be taken in the same order in both of two networks."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

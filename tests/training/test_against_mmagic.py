@@ -1,7 +1,6 @@
 """The same training as MMagic's own model: same weights, same batches, same optimiser, frozen for as long."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 from mmagic.structures import DataSample
 from mmengine.optim import build_optim_wrapper
 
-from vsr_plugin.media import open_source
 from vsr_plugin.mmagic_host import import_quietly
 from vsr_plugin.ops.resize import bicubic_downsample
 from vsr_plugin.registry import MODELS
@@ -19,34 +17,14 @@ from vsr_plugin.training import FreezeModules, PartsConstructor
 NET = dict(mid_channels=8, num_blocks=2)
 LOSS = dict(type="CharbonnierLoss", loss_weight=1.0, reduction="mean")
 ADAM = dict(type="Adam", lr=2e-4, betas=(0.9, 0.99))
-STEPS, FROZEN, BATCH, FRAMES, SIZE = 6, 3, 2, 3, 32
+STEPS, FROZEN = 6, 3
 
 
 @pytest.fixture
-def batches(real_clip: Callable[[str], Path]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def batches(crops: Callable[..., Iterator[np.ndarray]]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return LR and GT in [0, 1] for every step, crops of a real clip."""
-    with open_source(real_clip("carphone_pristine")) as source:
-        clip = np.stack([frame.rgb for frame in source.frames(num_frames=20)])
-    rng = np.random.default_rng(0)
-    made = []
-    for _ in range(STEPS):
-        gts = []
-        for _ in range(BATCH):
-            start = rng.integers(len(clip) - FRAMES + 1)
-            top, left = (4 * rng.integers((side - SIZE) // 4 + 1) for side in clip.shape[1:3])
-            gts.append(clip[start : start + FRAMES, top : top + SIZE, left : left + SIZE])
-        pair = bicubic_downsample(np.stack(gts)), np.stack(gts)
-        made.append(tuple(torch.from_numpy(frames).permute(0, 1, 4, 2, 3).float() / 255 for frames in pair))
-    return made
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Let sums be taken in the same order in both networks."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    pairs = ((bicubic_downsample(gts), gts) for gts in crops(np.random.default_rng(0), STEPS))
+    return [tuple(torch.from_numpy(x).permute(0, 1, 4, 2, 3).float() / 255 for x in pair) for pair in pairs]
 
 
 # Adam divides by the size of a gradient, so in float32 differences in the last bit grow with the steps.

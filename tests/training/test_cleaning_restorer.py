@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from vsr_plugin.errors import VSRError, WeightsError
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.media import open_source
 from vsr_plugin.mmagic_host import import_quietly
 from vsr_plugin.models import RealBasicVSRNet
 from vsr_plugin.ops.resize import bicubic_downsample
@@ -36,7 +35,6 @@ STAGE_2 = dict(
     gan_loss=dict(type="GANLoss", gan_type="vanilla", loss_weight=5e-2, real_label_val=1.0, fake_label_val=0),
     discriminator=dict(type="UNetDiscriminatorWithSpectralNorm", in_channels=3, mid_channels=4),
 )
-STEPS, BATCH, FRAMES, SIZE = 10, 2, 3, 32
 
 
 class AsItIs(BaseDataPreprocessor):
@@ -45,33 +43,16 @@ class AsItIs(BaseDataPreprocessor):
 
 
 @pytest.fixture
-def batches(real_clip: Callable[[str], Path]) -> list[tuple[Tensor, Tensor, Tensor]]:
+def batches(crops: Callable[..., Iterator[np.ndarray]]) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Return LR, sharpened and plain ground truth in [0, 1] for every step, crops of a real clip."""
-    with open_source(real_clip("carphone_pristine")) as source:
-        clip = np.stack([frame.rgb for frame in source.frames(num_frames=20)])
     rng = np.random.default_rng(0)
     made = []
-    for _ in range(STEPS):
-        gts = []
-        for _ in range(BATCH):
-            start = rng.integers(len(clip) - FRAMES + 1)
-            top, left = (4 * rng.integers((side - SIZE) // 4 + 1) for side in clip.shape[1:3])
-            gts.append(clip[start : start + FRAMES, top : top + SIZE, left : left + SIZE])
-        gts = np.stack(gts)
-        noisy = bicubic_downsample(gts).astype(float) + rng.normal(0, 8, (BATCH, FRAMES, SIZE // 4, SIZE // 4, 3))
+    for gts in crops(rng, 10):
+        lrs = bicubic_downsample(gts).astype(float)
         sharp = np.clip(1.2 * gts.astype(float) - 20, 0, 255)
-        three = (torch.from_numpy(np.float32(frames)).permute(0, 1, 4, 2, 3) / 255 for frames in (noisy, sharp, gts))
-        made.append(tuple(three))
+        three = (lrs + rng.normal(0, 8, lrs.shape), sharp, gts)
+        made.append(tuple(torch.from_numpy(np.float32(frames)).permute(0, 1, 4, 2, 3) / 255 for frames in three))
     return made
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Let sums be taken in the same order in both networks."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # Adam divides by the size of a gradient, so in float32 differences in the last bit grow with the steps.

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from vsr_plugin.app import parts
-from vsr_plugin.app.choices import Choice, OptionsForm, choices, weights_here
+from vsr_plugin.app.choices import Choice, choices, weights_here
+from vsr_plugin.app.form import OptionsForm
 from vsr_plugin.app.previews import Previews, Shown
 from vsr_plugin.app.queue import Job, JobQueue, State
 from vsr_plugin.app.roots import Roots

@@ -14,7 +14,7 @@ from vsr_plugin.data.degraded_clip import DegradedClip, degraded_clip
 from vsr_plugin.defaults import USUAL_RATE
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import frame_quality
-from vsr_plugin.files import write_whole
+from vsr_plugin.files import check_picture_name, write_whole
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import IconVSRNet
 from vsr_plugin.models.vsr_net import VSRNet
@@ -26,7 +26,6 @@ from vsr_plugin.visualization.comparison import comparison_picture
 from vsr_plugin.visualization.error_map import error_picture
 from vsr_plugin.visualization.flow_picture import flow_picture
 from vsr_plugin.visualization.panels import Panel, enlarged, fitting_factor, panel_rows
-from vsr_plugin.visualization.picture_name import check_picture_name
 from vsr_plugin.visualization.refill_picture import refill_picture, refill_stages
 from vsr_plugin.visualization.temporal_profile import busiest_row, profile_picture
 from vsr_plugin.weights import load_net, locate_published

@@ -216,7 +216,7 @@ def show_beforehand(
     from vsr_plugin.progress import frame_progress
     from vsr_plugin.restoration.outputs import preview_path
     from vsr_plugin.restoration.preview import FRAMES, in_hours, preview
-    from vsr_plugin.visualization import comparison_picture
+    from vsr_plugin.visualization.comparison import comparison_picture
 
     options = from_arguments(RestoreOptions, args)
     if options.gt is not None or options.comparison is not None:

@@ -11,9 +11,8 @@ What holds everywhere: a package that can be imported is used; a stand-in that i
 never touched.
 """
 
-from vsr_plugin.mmagic_host.finder import install
+from vsr_plugin.mmagic_host.finder import import_quietly, install
 from vsr_plugin.mmagic_host.packages import Absence, absent_packages
-from vsr_plugin.mmagic_host.quiet import import_quietly
 from vsr_plugin.mmagic_host.resume import allow_resume
 
 __all__ = ["Absence", "absent_packages", "allow_resume", "import_quietly", "install"]

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import functools
 import importlib
+import io
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -214,3 +218,19 @@ def _adapted(module: ModuleType, name: str, importer: str | None) -> ModuleType:
     elif (importer, name) == ("mmagic.utils.setup_env", "importlib"):
         return _Facade(module, import_module=_hosted_import_module)
     return module
+
+
+# Standard output is one for all threads: two that replaced it at once could leave it replaced.
+_alone = threading.RLock()
+
+
+def import_quietly(module: str) -> ModuleType:
+    """Import a module and swallow its output and warnings; errors pass.
+
+    MMagic prints a line on standard output about the compiled operators that its StyleGAN would use.
+    """
+    if module in sys.modules:
+        return importlib.import_module(module)
+    with _alone, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module(module)

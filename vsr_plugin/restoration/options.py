@@ -214,7 +214,7 @@ class RestoreOptions:
         _ = self.output_size, self.budget
         check_windows(self.window, self.overlap)
         if self.comparison is not None:
-            from vsr_plugin.visualization.picture_name import check_picture_name
+            from vsr_plugin.files import check_picture_name
 
             check_picture_name(self.comparison)
 

@@ -35,7 +35,7 @@ from vsr_plugin.restoration.quality import QualityLog, check_ground_truth, surpl
 from vsr_plugin.restoration.segments import Joint, Work
 from vsr_plugin.restoration.shots import Scan, Shot, ShotPlan
 from vsr_plugin.restoration.worker import plan_shot, shot_is_done
-from vsr_plugin.visualization import comparison_picture
+from vsr_plugin.visualization.comparison import comparison_picture
 
 #: What a disk can do wrong; what writes results says so by itself.
 _DISK_FAULTS = {

@@ -20,7 +20,7 @@ from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.files import write_whole
 from vsr_plugin.ops.resize import bicubic_upsample
 from vsr_plugin.registry import HOOKS
-from vsr_plugin.visualization import comparison_picture
+from vsr_plugin.visualization.comparison import comparison_picture
 from vsr_plugin.visualization.training_curve import plot_training
 
 #: Frame of each clip that is shown by default.
