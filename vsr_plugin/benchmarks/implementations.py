@@ -15,7 +15,7 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.mmagic_host import import_quietly
-from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet
+from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet, RealBasicVSRNet
 from vsr_plugin.weights import load_into, load_net, warm_start
 
 #: How a network can be run: MMagic's own, ours as it trains, ours accelerated.
@@ -29,7 +29,12 @@ CONTENDERS = {
     "exact": "as fp32, in bounded memory by the exact strategy",
 }
 #: Networks that are compared, by the name that ``--model`` takes.
-MODELS = {"basicvsr": BasicVSRNet, "iconvsr": IconVSRNet, "basicvsr_pp": BasicVSRPlusPlusNet}
+MODELS = {
+    "basicvsr": BasicVSRNet,
+    "iconvsr": IconVSRNet,
+    "basicvsr_pp": BasicVSRPlusPlusNet,
+    "realbasicvsr": RealBasicVSRNet,
+}
 #: What is compared unless a person chooses, with its precision.
 USUAL = {"mmagic": "fp32", "fp32": "fp32", "int16": "int16", "bf16": "bf16"}
 
@@ -103,13 +108,25 @@ def _seeded_basicvsr_pp() -> BasicVSRPlusPlusNet:
     return net
 
 
+@torch.no_grad()
+def _seeded_real_basicvsr() -> RealBasicVSRNet:
+    torch.manual_seed(0)
+    net = RealBasicVSRNet()
+    load_into(net.spynet, "basicvsr_reds4")
+    return net
+
+
 def plain_net(setting: Setting) -> nn.Module:
     """Our network with the weights of a setting, in evaluation mode on its device.
 
     Raises:
         VSRError: the weights cannot be had, or are of another network.
     """
-    seeded = {"iconvsr": _seeded_iconvsr, "basicvsr_pp": _seeded_basicvsr_pp}
+    seeded = {
+        "iconvsr": _seeded_iconvsr,
+        "basicvsr_pp": _seeded_basicvsr_pp,
+        "realbasicvsr": _seeded_real_basicvsr,
+    }
     if setting.weights is None and setting.model in seeded:
         net = seeded[setting.model]()
     else:
@@ -152,7 +169,7 @@ class InBoundedMemory(nn.Module):
             return torch.stack([hr.cpu() for _, hr in restored])[None]
 
 
-def mmagic_twin(net: BasicVSRNet | BasicVSRPlusPlusNet | IconVSRNet) -> nn.Module:
+def mmagic_twin(net: BasicVSRNet | BasicVSRPlusPlusNet | IconVSRNet | RealBasicVSRNet) -> nn.Module:
     """MMagic's network of the same sizes, with the same weights, on the same device.
 
     Raises:
@@ -167,6 +184,13 @@ def mmagic_twin(net: BasicVSRNet | BasicVSRPlusPlusNet | IconVSRNet) -> nn.Modul
         sizes.update(max_residue_magnitude=residue, is_low_res_input=net.is_low_res_input)
         folder = "mmagic.models.editors.basicvsr_plusplus_net"
         theirs = import_quietly(f"{folder}.basicvsr_plusplus_net").BasicVSRPlusPlusNet(**sizes)
+    elif isinstance(net, RealBasicVSRNet):
+        theirs = import_quietly("mmagic.models.editors.real_basicvsr.real_basicvsr_net").RealBasicVSRNet(
+            mid_channels=net.mid_channels,
+            num_propagation_blocks=sizes["num_blocks"],
+            num_cleaning_blocks=len(getattr(net.cleaning, "0").main[2]),
+            dynamic_refine_thres=255 * net.cleaning.threshold,
+        )
     elif isinstance(net, BasicVSRNet):
         theirs = import_quietly("mmagic.models.editors.basicvsr.basicvsr_net").BasicVSRNet(**sizes)
     else:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from vsr_plugin.benchmarks.remote import remote
+from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.report import table_text
 
 
@@ -34,12 +35,16 @@ CONTENDERS = {
 USUAL = {name: CONTENDERS[name].precision for name in ("mmagic", "fp32", "fp32+cp", "bf16", "bf16+cp")}
 
 
+#: Networks that are trained, both in the sizes of BasicVSR.
+MODELS = {"basicvsr": BasicVSRNet, "iconvsr": IconVSRNet}
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainSetting:
     """What every contender is given alike.
 
     Args:
-        model: ``'basicvsr'`` or ``'iconvsr'``.
+        model: one of :data:`MODELS`.
         device: ``'cpu'`` or ``'cuda'``.
         threads: of PyTorch on the CPU; 0 for its default.
         batch: sequences in a batch.

@@ -7,10 +7,9 @@ from vsr_plugin.acceleration import accelerate_training
 from vsr_plugin.benchmarks.implementations import mmagic_twin
 from vsr_plugin.benchmarks.machine import peak_memory, synchronise, timed
 from vsr_plugin.benchmarks.remote import serve
-from vsr_plugin.benchmarks.training import CONTENDERS, TrainSetting
+from vsr_plugin.benchmarks.training import CONTENDERS, MODELS, TrainSetting
 from vsr_plugin.errors import VSRError
 from vsr_plugin.mmagic_host import import_quietly
-from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.training import GuardedOptimWrapper
 
 
@@ -27,9 +26,8 @@ class TrainingWorker:
             )
         self.device = setting.device
         torch.manual_seed(0)
-        net_class = IconVSRNet if setting.model == "iconvsr" else BasicVSRNet
         sizes = dict(mid_channels=setting.mid_channels, num_blocks=setting.num_blocks)
-        net = net_class(**sizes, with_cp=contender.with_cp).to(self.device)
+        net = MODELS[setting.model](**sizes, with_cp=contender.with_cp).to(self.device)
         self.net = (net if contender.ours else mmagic_twin(net)).train()
         self.accelerate = contender.ours and contender.accelerate
         self.loss = import_quietly("mmagic.models.losses").CharbonnierLoss()

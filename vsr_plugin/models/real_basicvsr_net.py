@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vsr_plugin.errors import ComponentError
 from vsr_plugin.models.basicvsr_net import BasicVSRNet
+from vsr_plugin.models.cleaning import ImageCleaning
 from vsr_plugin.models.driver import check_sequence
 from vsr_plugin.models.spynet import PUBLISHED_WIDTH
 from vsr_plugin.registry import MODELS
@@ -49,6 +50,8 @@ class RealBasicVSRNet(BasicVSRNet):
         >>> restored.shape, cleaned.shape
         (torch.Size([1, 2, 3, 64, 96]), torch.Size([1, 2, 3, 16, 24]))
     """
+
+    published_cleaning = ImageCleaning
 
     def __init__(
         self,

@@ -55,6 +55,7 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
     #: Of the published network of the class.
     published_propagation: type[Propagation]
     published_alignment: type[Alignment] = FeatureAlignment
+    published_cleaning: type = type(None)
     published_scale = 4
     #: The attribute that the alignment's layers are under.
     alignment_name = "alignment"
@@ -90,9 +91,9 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
 
     @property
     def has_published_components(self) -> bool:
-        """Whether the components are those of the published network, and no cleaning comes before them."""
-        chosen = type(self.propagation), type(self.alignment)
-        return chosen == (self.published_propagation, self.published_alignment) and self.cleaning is None
+        """Whether the components are those of the published network."""
+        chosen = type(self.propagation), type(self.alignment), type(self.cleaning)
+        return chosen == (self.published_propagation, self.published_alignment, self.published_cleaning)
 
     @property
     def is_published(self) -> bool:

@@ -11,7 +11,7 @@ import torch.nn as nn
 
 from vsr_plugin.acceleration import accelerate
 from vsr_plugin.benchmarks import profiling
-from vsr_plugin.benchmarks.implementations import MODELS, Setting, plain_net
+from vsr_plugin.benchmarks.implementations import Setting, plain_net
 from vsr_plugin.benchmarks.inputs import load_sequence
 from vsr_plugin.studies.study import Part, Report, Study, Table
 
@@ -64,7 +64,7 @@ class ComplexityStudy(Study):
                 _NAMES[model],
                 dict(model=model, size=[height // 4, width // 4], frames=self.options.frames or 10, machine=where),
             )
-            for model in MODELS
+            for model in _NAMES
         ]
 
     @torch.no_grad()

@@ -49,7 +49,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     part.add_argument("--num-blocks", type=int, default=training.TrainSetting.num_blocks, metavar="N")
     part.add_argument("--repetitions", type=int, default=3)
     part.add_argument("--json", type=Path, metavar="PATH", help="write all figures to this file")
-    add_setting(part)
+    add_setting(part, training.MODELS)
     part.set_defaults(run=run_train)
 
     part = commands.add_parser("data", help="loading of training samples")

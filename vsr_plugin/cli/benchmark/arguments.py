@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 
 import torch
 
@@ -20,12 +21,13 @@ size.__name__ = "size (HEIGHTxWIDTH, e.g. 180x320)"
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--weights", help="published name or path (default: basicvsr_reds4; IconVSR: random but for BasicVSR's parts)"
+        "--weights",
+        help="published name or path (default: basicvsr_reds4; the other networks: random but for BasicVSR's parts)",
     )
 
 
-def add_setting(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", choices=MODELS, default="basicvsr")
+def add_setting(parser: argparse.ArgumentParser, models: Iterable[str] = MODELS) -> None:
+    parser.add_argument("--model", choices=tuple(models), default="basicvsr")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto for a GPU if there is one")
     parser.add_argument("--threads", type=int, default=0, help="PyTorch's threads, 0 for its own choice")
 
