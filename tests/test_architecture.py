@@ -1,12 +1,18 @@
 """The rooms of the package: imports point down only, nothing imports itself in a circle, no room is a drawer."""
 
 import ast
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
+
+from vsr_plugin.models import BasicVSRNet
 
 PACKAGE = Path(__file__).parents[1] / "vsr_plugin"
 
@@ -42,6 +48,8 @@ ROOMS = (
     "__main__",
 )
 MOST_FILES = 20
+#: Files that a frame passes through from `restore_video.py` to its file, without acceleration/.
+MOST_ON_THE_WAY = 60
 
 
 def _modules() -> dict[str, Path]:
@@ -128,3 +136,34 @@ def test_no_folder_is_a_drawer():
 def test_scripts_of_others_find_what_they_import(name):
     module, _, member = name.rpartition(".")
     assert callable(getattr(import_module(module), member))
+
+
+#: Restores three frames by the command, and prints which files of the package were executed meanwhile.
+TRACE = """
+import sys, threading
+import vsr_plugin.cli.restore, vsr_plugin.restoration.preview
+from vsr_plugin.restoration import restore_video
+
+root, files = sys.argv.pop(1), set()
+
+def note(frame, event, argument):
+    if event == "call" and frame.f_code.co_filename.startswith(root):
+        files.add(frame.f_code.co_filename[len(root):])
+
+threading.setprofile(note), sys.setprofile(note)
+vsr_plugin.cli.restore.main(sys.argv[1:])
+threading.setprofile(None), sys.setprofile(None)
+print(*sorted(files), sep="\\n")
+"""
+
+
+def test_files_on_a_frames_way(tmp_path, media):
+    """docs/architecture.md says why there are so many."""
+    torch.save(BasicVSRNet(mid_channels=4, num_blocks=1, spynet_width=4).state_dict(), tmp_path / "net.pth")
+    media.make_clip(tmp_path / "in.mp4", n=3)
+    command = [sys.executable, "-c", TRACE, f"{PACKAGE}/", "in.mp4", "out.mp4", "--weights", "net.pth"]
+    environment = dict(os.environ, PYTHONPATH=str(PACKAGE.parent))
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    files = [line for line in done.stdout.splitlines() if line.endswith(".py")]
+    assert "inference/engine.py" in files
+    assert len([file for file in files if not file.startswith("acceleration/")]) <= MOST_ON_THE_WAY, "\n".join(files)

@@ -331,8 +331,8 @@ def _describe_kernels(torch: Any, acceleration: Any) -> list[str]:
             "bf16": obstacle(device, torch.bfloat16),
             "flow": flow_obstacle(device),
         }
-        told = ", ".join(f"{part} {'yes' if reason is None else f'no ({reason})'}" for part, reason in parts.items())
-        lines.append(f"cuda:{index}: kernels of our own: {told}")
+        kernels = ", ".join(f"{part} {'yes' if reason is None else f'no ({reason})'}" for part, reason in parts.items())
+        lines.append(f"cuda:{index}: kernels of our own: {kernels}")
     return lines
 
 

@@ -119,12 +119,12 @@ def measure_part(send: Send, kind: type[Study], options: Any, key: str, part: Pa
     kept = study.keeps(part)
     if kept is not None and not (kept / _LAST).exists():
         _keep_portable(have, root)
-    told = 0.0
+    reported = 0.0
 
     def progress(fraction: float) -> None:
-        nonlocal told
-        fraction = min(fraction, 1 - told)
-        told += fraction
+        nonlocal reported
+        fraction = min(fraction, 1 - reported)
+        reported += fraction
         send("progress", fraction)
 
     with _Mirror(kept, root, send):

@@ -254,7 +254,8 @@ def _behind_cleaning(found: Architecture) -> Architecture:
 
 def _basicvsr_pp(tensors: dict[str, Tensor]) -> Architecture:
     sizes = dict(mid_channels=tensors[_BASICVSR_PP].size(0), num_blocks=_count(tensors, "backbone.forward_2.main.2."))
-    tensors["deform_align.forward_2.weight"], tensors["reconstruction.main.0.weight"]  # told as missing, if they are
+    # What is missing is reported.
+    tensors["deform_align.forward_2.weight"], tensors["reconstruction.main.0.weight"]
     scale = scale_of(tensors)
     if scale == 1:
         sizes["is_low_res_input"] = False
@@ -279,7 +280,7 @@ def _cleaned_network(tensors: dict[str, Tensor]) -> Architecture:
     inner = _network({key.removeprefix(BASICVSR): tensors[key] for key in tensors if key.startswith(BASICVSR)})
     if inner.net != "BasicVSRNet":
         raise ValueError(f"{inner.net} inside RealBasicVSR")
-    tensors["image_cleaning.0.main.0.weight"]  # told as missing, if it is
+    tensors["image_cleaning.0.main.0.weight"]  # reported if missing
     sizes = dict(inner.arguments)
     sizes["num_propagation_blocks"] = sizes.pop("num_blocks")
     sizes["num_cleaning_blocks"] = _count(tensors, "image_cleaning.0.main.2.")
