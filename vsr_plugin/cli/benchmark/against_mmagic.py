@@ -19,7 +19,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     part = commands.add_parser("speed", help="speed, memory and PSNR, contenders in turn")
     part.add_argument(
         "--contenders", nargs="+", choices=CONTENDERS, default=argparse.SUPPRESS,
-        help="(default: mmagic fp32, and bf16 where the device computes in it)",
+        help="(default: mmagic fp32, and int16 and bf16 where the device computes in them)",
     )  # fmt: skip
     part.add_argument("--clips", nargs="+", choices=SAMPLE_CLIPS, default=["bigbuckbunny"])
     part.add_argument(
