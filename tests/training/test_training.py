@@ -8,6 +8,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor
 
+from vsr_plugin.acceleration import training_path
+from vsr_plugin.acceleration.cpu.kernels import jit, self_test
 from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.models.spynet import SPyNet
 from vsr_plugin.training import StepTrainLoop
@@ -70,6 +72,28 @@ def test_an_error_of_the_training_itself_is_not_taken_for_one_of_the_config(
     monkeypatch.setattr(StepTrainLoop, "run_iter", fail)
     with pytest.raises(TypeError, match="a mistake in a program"):
         train(experiment(), "mistake")
+
+
+@pytest.mark.skipif(jit.host()[0] is None, reason=f"no CPU kernels: {jit.host()[1]}")
+def test_a_run_by_kernels_resumes_to_the_same_bits(
+    experiment: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(self_test, "_WORTH_TRAINING", 0)
+    changes = {
+        "model.generator.mid_channels": 32,
+        "default_hooks.checkpoint.interval": 2,
+        "train_cfg.max_iters": 4,
+    }
+    straight = train(experiment(**changes), "straight-kernels")
+    resumed = experiment(**changes, load_from=str(tmp_path / "run" / "iter_2.pth"), resume=True)
+    resumed.work_dir = str(tmp_path / "resumed")
+    again = train(resumed, "resumed-kernels")
+    assert_same(weights(again), weights(straight))
+    assert training_path(again.model.generator).startswith("kernels of our own")
+    by_pytorch = train(
+        experiment(**changes, work_dir=str(tmp_path / "plain"), **{"model.accelerate": False}), "without-kernels"
+    )
+    assert logged(straight, "loss") == pytest.approx(logged(by_pytorch, "loss"), rel=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
