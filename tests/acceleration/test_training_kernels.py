@@ -172,7 +172,7 @@ def test_flow_of_a_level(trained_at_any_size):
     plain = SPyNet()
     ours, double = CPUTraining.of(BasicVSRNet(mid_channels=16, num_blocks=0)), copy.deepcopy(plain).double()
     ours.spynet.load_state_dict(plain.state_dict())
-    flow, calls = ours.trained_flow(), []
+    flow, calls = ours.spynet, []
     flow.trained = counting(calls, flow.trained)
     x = torch.randn(2, 8, 9, 7)
     single, precise = x.clone().requires_grad_(), x.double().requires_grad_()
@@ -232,6 +232,7 @@ NETS = {
     "no blocks": dict(mid_channels=16, num_blocks=0),
     "scale 3": dict(mid_channels=16, num_blocks=1, scale=3),
     "checkpointing": dict(mid_channels=32, num_blocks=1, with_cp=True),
+    "cleaning": dict(mid_channels=16, num_blocks=1, cleaning=dict(type="image", mid_channels=16, num_blocks=2)),
 }
 
 
@@ -300,6 +301,12 @@ def test_kernels_compute_branches_and_upsampling(trained_at_any_size, monkeypatc
     accelerate_training(net)(torch.rand(1, 2, 3, 8, 8))
     # Of each of two frames: two branches of an input convolution and two blocks, and three convolutions of upsampling.
     assert len(counted) == 2 * (2 * (1 + 2 * 2) + 3)
+    counted.clear()
+    cleaning = dict(type="image", mid_channels=16, num_blocks=3)
+    accelerate_training(BasicVSRNet(mid_channels=4, num_blocks=1, spynet_width=4, cleaning=cleaning))(
+        torch.rand(1, 2, 3, 8, 8)
+    )
+    assert len(counted) == 2 * 3  # of all frames at once
 
 
 def counting(calls, function):

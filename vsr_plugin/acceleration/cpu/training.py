@@ -1,5 +1,6 @@
 """A network's steps as they are trained fastest on a CPU: convolutions by kernels of our own, channels last."""
 
+import copy
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor
 from vsr_plugin.acceleration.conversion import mixed
 from vsr_plugin.acceleration.cpu.gradients import TrainedConv, last_conv, residual_block
 from vsr_plugin.acceleration.cpu.kernels import FewChannelsConv, WinogradConv, kernels_pay
-from vsr_plugin.models.layers import ResidualBlocksWithInputConv
+from vsr_plugin.models.layers import ResidualBlockNoBN, ResidualBlocksWithInputConv
+from vsr_plugin.models.spynet import SPyNet
 from vsr_plugin.models.upsampling import enlarged
 
 #: Of every leaky ReLU in front of residual blocks and in the upsampling.
@@ -18,15 +20,16 @@ _SLOPE = 0.1
 
 
 class _Trained:
-    """Keeps what was prepared of weights, which must not change any more: it is made for one forward pass."""
+    """Mixed into a module over its own for one forward pass: what was prepared of weights must not change any more."""
 
     prepared: dict[nn.Conv2d, TrainedConv]
 
     @classmethod
     def of(cls, plain: nn.Module) -> nn.Module:
-        """A module that shares all parameters with a plain one."""
+        """A module that shares all parameters with a plain one, and whose parts are mixed as well."""
         module = mixed(plain, cls)
         module.prepared = {}
+        module._modules = {name: _with_trained_parts(child) for name, child in plain.named_children()}
         return module
 
     def trained(self, conv: nn.Conv2d, weight: Tensor, bias: Tensor | None, **settings: Any) -> TrainedConv:
@@ -36,8 +39,30 @@ class _Trained:
         return self.prepared[conv]
 
 
+def _with_trained_parts(module: nn.Module) -> nn.Module:
+    if type(module) in _PARTS:
+        return _PARTS[type(module)].of(module)
+    if not any(True for _ in module.children()):
+        return module
+    other = copy.copy(module)
+    other._modules = {name: _with_trained_parts(child) for name, child in module.named_children()}
+    return other
+
+
+class _TrainedBlock(_Trained):
+    """Mixed into :class:`ResidualBlockNoBN`."""
+
+    def forward(self, x: Tensor, slope_before: float | None = None) -> Tensor:
+        """See :meth:`ResidualBlockNoBN.forward`; ``slope_before`` as of :class:`TrainedConv`, where kernels pay."""
+        if not _pays(x, self.conv1):
+            return super().forward(x)
+        first = self.trained(self.conv1, self.conv1.weight, self.conv1.bias, slope=0.0, slope_before=slope_before)
+        second = self.trained(self.conv2, self.conv2.weight, self.conv2.bias, slope_before=0.0)
+        return residual_block(x, first, second)
+
+
 class _TrainedFlow(_Trained):
-    """Flow, mixed into :class:`SPyNet` over its own."""
+    """Mixed into :class:`SPyNet`."""
 
     def residue(self, level: int, x: Tensor) -> Tensor:
         """See :meth:`SPyNet.residue`."""
@@ -52,26 +77,18 @@ class _TrainedFlow(_Trained):
         return last_conv(x, last.weight, last.bias, slope)
 
 
+_PARTS = {ResidualBlockNoBN: _TrainedBlock, SPyNet: _TrainedFlow}
+
+
 class CPUTraining(_Trained):
-    """Flow, branches and upsampling, mixed into a network over its own."""
-
-    def estimate_flows(self, lrs: Tensor) -> tuple[Tensor, Tensor]:
-        """See :meth:`VSRNet.estimate_flows`."""
-        if not self.alignment.needs_flow:
-            return super().estimate_flows(lrs)
-        return self.trained_flow().neighbour_flows(self.flow_frames(lrs))
-
-    def trained_flow(self) -> nn.Module:
-        """The flow network, for this forward pass."""
-        return _TrainedFlow.of(self.spynet)
+    """Mixed into a network."""
 
     def run_branch(self, resblocks: nn.Module, lr: Tensor, *seen: Tensor) -> Tensor:
         """See :meth:`VSRNet.run_branch`."""
-        if not (isinstance(resblocks, ResidualBlocksWithInputConv) and len(resblocks.main[2])):
+        blocks = list(resblocks.main[2]) if isinstance(resblocks, ResidualBlocksWithInputConv) else []
+        if not (blocks and isinstance(blocks[0], _TrainedBlock) and _pays(lr, blocks[0].conv1)):
             return super().run_branch(resblocks, lr, *seen)
-        conv, activation, blocks = resblocks.main
-        if not _pays(lr, blocks[0].conv1):
-            return super().run_branch(resblocks, lr, *seen)
+        conv, activation, _ = resblocks.main
         # Kernels want whole vectors of channels: the frame's three are convolved apart, and what they give is added.
         of_frame, weight = conv.weight.split((lr.size(1), conv.weight.size(1) - lr.size(1)), dim=1)
         slope = activation.negative_slope
@@ -81,10 +98,10 @@ class CPUTraining(_Trained):
             feat = self.trained(conv, weight, None, slope=slope)(rest, residual=frame)
         else:
             feat, slope = activation(conv(torch.cat((lr, *seen), dim=1))), None
-        for block in blocks:
-            first = self.trained(block.conv1, block.conv1.weight, block.conv1.bias, slope=0.0, slope_before=slope)
-            second = self.trained(block.conv2, block.conv2.weight, block.conv2.bias, slope_before=0.0)
-            feat, slope = residual_block(feat, first, second), None
+        first, *others = blocks
+        feat = first(feat, slope)
+        for block in others:
+            feat = block(feat)
         return feat
 
     def upsample(self, feat: Tensor, lr: Tensor) -> Tensor:
