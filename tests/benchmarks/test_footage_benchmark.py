@@ -12,10 +12,11 @@ from vsr_plugin.ops.resize import bicubic_upsample
 
 def test_codings():
     frames = np.stack([frame[:64, :96] for frame in read_frames("bikes", start=30, num_frames=3)])
-    np.testing.assert_array_equal(Coding.parse("none")(frames), frames)
+    np.testing.assert_array_equal(Coding.parse("none")(frames).frames, frames)
     assert str(Coding.parse("mpeg2:1.5M")) == "mpeg2 1.5 Mb/s"
-    good, bad = (Coding.parse(f"h264:{q}")(frames).astype(float) for q in (15, 35))
-    assert np.abs(good - frames).mean() < np.abs(bad - frames).mean()
+    good, bad = (Coding.parse(f"h264:{q}")(frames) for q in (15, 35))
+    assert np.abs(good.frames - 1.0 * frames).mean() < np.abs(bad.frames - 1.0 * frames).mean()
+    assert good.step < bad.step / 4
 
 
 @pytest.mark.parametrize("text", ["h264", "av9:20", "h264:x", "mpeg2:M", "mpeg2:-1M"])
@@ -27,7 +28,7 @@ def test_bad_codings(text):
 def test_scores_and_table(tmp_path):
     gt = [np.ascontiguousarray(frame[:64, :96]) for frame in read_frames("bikes", start=30, num_frames=2)]
     codings = [Coding.parse("none"), Coding.parse("mpeg4:8")]
-    perfect = {"truth": lambda frames: [frame // 2 * 2 for frame in gt]}
+    perfect = {"truth": lambda decoded: [frame // 2 * 2 for frame in gt]}
     scores = list(measure_footage("bikes", gt, codings, perfect, metrics=["tof"]))
     assert [(s.coding, s.method) for s in scores] == [(c, m) for c in ("none", "mpeg4 8") for m in ("bicubic", "truth")]
     from vsr_plugin.ops.resize import bicubic_downsample
@@ -46,7 +47,7 @@ def test_scores_and_table(tmp_path):
 def test_clips_without_truth():
     frames = [np.ascontiguousarray(frame[:48, :96]) for frame in read_frames("bikes", start=30, num_frames=2)]
     noise = np.random.default_rng(0).normal(0, 40, (192, 384, 3))
-    noisy = {"noisy": lambda of: ((bicubic_upsample(f, 4) + noise).clip(0, 255).astype(np.uint8) for f in of)}
+    noisy = {"noisy": lambda of: ((bicubic_upsample(f, 4) + noise).clip(0, 255).astype(np.uint8) for f in of.frames)}
     bicubic, worse = measure_as_it_is("bikes", frames, noisy)
     assert (bicubic.coding, bicubic.method, worse.method) == ("as it is", "bicubic", "noisy")
     assert bicubic.figures["niqe"] < worse.figures["niqe"]

@@ -66,7 +66,11 @@ LOSSLESS = RestoreOptions().encoding.__class__(codec="ffv1", pix_fmt="bgr0")
 def test_compressed_video_is_cleaned_by_default_and_says_so(lossy, lossless, net, tmp_path):
     given = rgb(lossy)
     cleaned, notes = restored(lossy, net, tmp_path)
-    np.testing.assert_array_equal(cleaned, list(restore_frames(net, given, clean=1.0)))
+    with open_source(lossy) as source:
+        step = source.quantiser_step
+    assert step > 20  # so there is more cleaning than was trained
+    np.testing.assert_array_equal(cleaned, list(restore_frames(clean_by(net, 1.0, step), given)))
+    assert not np.array_equal(cleaned, list(restore_frames(net, given, clean=1.0)))
     assert any("h264" in note and "--clean off" in note for note in notes)
     (tmp_path / "out.mkv").unlink()
     plain, notes = restored(lossy, net, tmp_path, clean="off")
@@ -98,15 +102,17 @@ def test_folders_stay_as_the_paper_has_them(frames, net, tmp_path):
 
 def test_what_auto_chooses(lossy, lossless):
     with open_source(lossy) as source:
-        assert cleaning_for(source, "auto", cleans_already=False)[0] == 1
-        assert cleaning_for(source, "auto", cleans_already=True) == (None, None)
-        assert cleaning_for(source, "off", cleans_already=True) == (0, None)
-        assert cleaning_for(source, 0.25, cleans_already=False) == (0.25, None)
+        chosen = cleaning_for(source, "auto", cleans_already=False)
+        assert chosen[:2] == (1, source.quantiser_step)
+        assert f"steps of {source.quantiser_step:.2g}/255" in chosen.why
+        assert cleaning_for(source, "auto", cleans_already=True) == (None, None, None)
+        assert cleaning_for(source, "off", cleans_already=True) == (0, None, None)
+        assert cleaning_for(source, 0.25, cleans_already=False) == (0.25, source.quantiser_step, None)
         source.bits_per_pixel = 6.0  # such as ProRes
-        assert cleaning_for(source, "auto", cleans_already=False) == (None, None)
+        assert cleaning_for(source, "auto", cleans_already=False) == (None, None, None)
     with open_source(lossless) as source:
         assert source.codec == "ffv1"
-        assert cleaning_for(source, "auto", cleans_already=False) == (None, None)
+        assert cleaning_for(source, "auto", cleans_already=False) == (None, None, None)
 
 
 def test_bits_per_pixel(lossy):
@@ -203,5 +209,7 @@ def test_own_cleaning_comes_before_the_shipped_one(net):
     assert own.cleaning.strength == 1
     assert half.cleaning.conv_last is own.cleaning.conv_last
     assert clean_by(own, 0).cleaning is None
+    assert clean_by(own, 0.5, step=100.0).cleaning.strength == 0.5  # what fits, its own training has decided
     assert clean_by(net, 1).cleaning.strength == 1
+    assert clean_by(net, 0.5, step=36.0).cleaning.strength == pytest.approx(0.5 * 1.35)
     assert net.cleaning is None

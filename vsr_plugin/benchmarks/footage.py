@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vsr_plugin.data.footage.codecs import CODINGS, through_codec
+from vsr_plugin.data.footage.codecs import CODINGS, Decoded, encode_and_decode
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.extra_metrics import clip_vmaf, extra_figures, niqe
 from vsr_plugin.evaluation.quality import Protocol, frame_quality
@@ -24,8 +24,8 @@ USUAL = ("none", "h264:18", "h264:23", "h264:28", "h264:33", "mpeg4:4", "mpeg4:1
 _PIXELS_480P = 720 * 480 * 25
 #: What x264 does unless it is told otherwise, and MPEG-2 on DVDs.
 _OPTIONS = {"h264": {"preset": "medium", "x264-params": "mbtree=1"}, "mpeg2": {"bf": "2"}}
-#: A way to enlarge: frames ``(h, w, 3)`` of ``uint8`` in, and enlarged ones out.
-Method = Callable[[list[Frame]], Iterable[np.ndarray]]
+#: A way to enlarge: frames ``(h, w, 3)`` of ``uint8`` in, and how coarsely they were quantised; enlarged ones out.
+Method = Callable[[Decoded], Iterable[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,14 @@ class Coding:
             f"coding {text!r}: use none, CODEC:QUALITY or CODEC:RATEM, of {known}, such as h264:23, mpeg2:3M"
         )
 
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
+    def __call__(self, frames: np.ndarray) -> Decoded:
         """Frames ``(t, h, w, 3)`` of ``uint8`` as they come out of the codec."""
         if self.codec is None:
-            return frames
+            return Decoded(frames, None)
         rate = None if self.bit_rate is None else self.bit_rate / _PIXELS_480P
         gop = 12 if self.codec == "mpeg2" else 250
         options = _OPTIONS.get(self.codec)
-        return through_codec(frames, self.codec, quality=self.quality, bit_rate=rate, gop=gop, options=options)
+        return encode_and_decode(frames, self.codec, quality=self.quality, bit_rate=rate, gop=gop, options=options)
 
     def __str__(self) -> str:
         if self.codec is None:
@@ -126,9 +126,9 @@ def measure_footage(
     """
     lrs = np.stack([bicubic_downsample(frame, scale) for frame in gt])
     for coding in codings:
-        frames = list(coding(lrs))
+        decoded = coding(lrs)
         for name, method in _with_bicubic(methods, scale).items():
-            yield FootageScore(clip, str(coding), name, _figures(list(method(frames)), gt, metrics))
+            yield FootageScore(clip, str(coding), name, _figures(list(method(decoded)), gt, metrics))
 
 
 def measure_as_it_is(
@@ -149,14 +149,14 @@ def measure_as_it_is(
         VSRError: the enlarged frames are too small for NIQE.
     """
     for name, method in _with_bicubic(methods, scale).items():
-        values = [niqe(frame) for frame in method(list(frames))]
+        values = [niqe(frame) for frame in method(Decoded(np.stack(frames), None))]
         if None in values:
             raise VSRError(f"{clip}: too small for NIQE, which looks at blocks of 96x96; take a larger --crop")
         yield FootageScore(clip, "as it is", name, dict(niqe=float(np.mean(values))))
 
 
 def _with_bicubic(methods: Mapping[str, Method], scale: int) -> dict[str, Method]:
-    return {"bicubic": lambda frames: (bicubic_upsample(frame, scale) for frame in frames), **methods}
+    return {"bicubic": lambda decoded: (bicubic_upsample(frame, scale) for frame in decoded.frames), **methods}
 
 
 def _figures(restored: Sequence[np.ndarray], gt: Sequence[np.ndarray], metrics: Sequence[str]) -> dict[str, float]:

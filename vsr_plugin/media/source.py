@@ -107,6 +107,11 @@ class FrameSource(ABC):
         self.path = path
         self.notes = Notes()
 
+    @property
+    def quantiser_step(self) -> float | None:
+        """How coarsely it was quantised, see :mod:`vsr_plugin.media.quantiser`; ``None`` when nothing tells."""
+        return None
+
     @abstractmethod
     def frames(self, start: int = 0, num_frames: int | None = None, entry: Entry | None = None) -> Iterator[Frame]:
         """Decode frame ``start`` and up to ``num_frames`` in order, one at a time.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -22,6 +23,7 @@ from vsr_plugin.media.clock import Clock, PictureTimes, file_start, has_clock, k
 from vsr_plugin.media.colour import ToRGB, describe
 from vsr_plugin.media.deinterlacing import DEINTERLACE, whole_frames
 from vsr_plugin.media.display import Orientation, read_cropping
+from vsr_plugin.media.quantiser import step_of_video
 from vsr_plugin.media.source import Entry, Frame, FrameSource, Notes
 from vsr_plugin.media.video_file import (
     display_matrix,
@@ -116,6 +118,11 @@ class VideoSource(FrameSource):
             self._read_stream(container, container.streams[self.stream_index], frame_rate)
         self._read_frame(first, assume_matrix)
         self._choose_fields(first, deinterlace)
+
+    @functools.cached_property
+    def quantiser_step(self) -> float | None:
+        """See :meth:`FrameSource.quantiser_step`."""
+        return step_of_video(self.path, self.stream_index)
 
     def _first(self, tally: _Tally) -> av.VideoFrame | None:
         with closing(self._decoded(tally)) as pictures:

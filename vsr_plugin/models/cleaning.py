@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -229,8 +230,12 @@ class FootageCleaning(Cleaning):
         return F.pixel_shuffle(self.conv_last(features), 2)[..., :h, :w].float() / _GAIN
 
 
-#: Name of its weights.
+#: Name of the weights that ship.
 SHIPPED_CLEANING = "footage_cleaning"
+#: The quantiser's step (in 255ths) of footage that is served best by what was trained, and what is added to the
+#: strength for each doubling of it: the network, which sees a patch of a few frames, changes too little in coarse
+#: footage, and in fine footage too much. And the bounds. Found on the videos among the material (docs/footage.md).
+_STEP_AS_TRAINED, _PER_DOUBLING, _LEAST, _MOST = 18.0, 0.35, 0.75, 2.0
 
 
 @functools.cache
@@ -238,13 +243,27 @@ def _loaded() -> Cleaning:
     return load_net(SHIPPED_CLEANING)
 
 
-def clean_by(net: nn.Module, strength: float | None) -> nn.Module:
+def fitting_strength(step: float | None) -> float:
+    """How strongly the cleaning that ships serves footage best whose codec quantised in steps of so many 255ths.
+
+    Example:
+        >>> [round(fitting_strength(step), 2) for step in (None, 4, 18, 36, 600)]
+        [1.0, 0.75, 1.0, 1.35, 2.0]
+    """
+    if step is None:
+        return 1.0
+    return min(max(1 + _PER_DOUBLING * math.log2(step / _STEP_AS_TRAINED), _LEAST), _MOST)
+
+
+def clean_by(net: nn.Module, strength: float | None, step: float | None = None) -> nn.Module:
     """The same network with its frames cleaned so much; it shares its parameters with ``net``, which stays as it is.
 
     Args:
         net: a ``VSRNet`` on its device.
-        strength: share of what cleaning changes: 0 for frames as they are, 1 as the cleaning was trained; ``None`` for
-            what the network does by itself. The cleaning is the network's own, or the one that ships.
+        strength: share of what cleaning changes: 0 for frames as they are, 1 for what fits them; ``None`` for what the
+            network does by itself. The cleaning is the network's own, or the one that ships.
+        step: of the quantiser of the frames' codec, in 255ths, where it is known; to the cleaning that ships it says
+            what fits.
 
     Raises:
         VSRError: the strength is not in [0, 1].
@@ -257,4 +276,5 @@ def clean_by(net: nn.Module, strength: float | None) -> nn.Module:
     own = net.cleaning
     if own is None:
         own = copy.deepcopy(_loaded()).to(next(net.parameters()).device)
+        strength *= fitting_strength(step)
     return with_cleaning(net, own.at(strength))

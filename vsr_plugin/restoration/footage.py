@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from itertools import islice
+from typing import NamedTuple
 
 from vsr_plugin.evaluation.resolution import held_factor
 from vsr_plugin.media import FrameSource
@@ -33,25 +34,40 @@ _PLENTY = 2.0
 _LOOKED_AT, _EVERY = 40, 10
 
 
-def cleaning_for(source: FrameSource, clean: str | float, *, cleans_already: bool) -> tuple[float | None, str | None]:
-    """The strength of cleaning that is meant by ``--clean`` for a source.
+class CleaningChoice(NamedTuple):
+    """How a source is cleaned.
+
+    Attributes:
+        strength, step: what :func:`vsr_plugin.models.cleaning.clean_by` takes.
+        why: a line that says it, if there was a choice.
+    """
+
+    strength: float | None
+    step: float | None = None
+    why: str | None = None
+
+
+def cleaning_for(source: FrameSource, clean: str | float, *, cleans_already: bool) -> CleaningChoice:
+    """The cleaning that is meant by ``--clean`` for a source.
 
     Args:
         source: the input.
         clean: ``'auto'``, ``'off'`` or a strength.
         cleans_already: whether the network has a cleaning of its own, or was trained to restore such frames, which
             ``'auto'`` leaves to it.
-
-    Returns:
-        What :func:`vsr_plugin.models.cleaning.clean_by` takes, and a line that says why, if there was a choice.
     """
+    if clean == "off":
+        return CleaningChoice(0.0)
     if clean != "auto":
-        return (0.0 if clean == "off" else float(clean)), None
+        return CleaningChoice(float(clean), source.quantiser_step)
     codec, bits = source.codec, source.bits_per_pixel
     if cleans_already or codec is None or codec in _LOSSLESS or (bits is not None and bits > _PLENTY):
-        return None, None
-    rate = "" if bits is None else f" at {bits:.2g} bits a pixel"
-    return 1.0, f"the video is {codec}{rate}; what that has left behind is cleaned away first (--clean off does not)"
+        return CleaningChoice(None)
+    rate, step = "" if bits is None else f" at {bits:.2g} bits a pixel", source.quantiser_step
+    if step is not None:
+        rate += f", in steps of {step:.2g}/255"
+    why = f"the video is {codec}{rate}; what that has left behind is cleaned away first (--clean off does not)"
+    return CleaningChoice(1.0, step, why)
 
 
 def shrink_hint(source: FrameSource, start: int) -> str | None:

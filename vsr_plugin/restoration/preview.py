@@ -213,9 +213,9 @@ def describe(source: FrameSource, options: RestoreOptions, net: nn.Module | None
     else:
         words.append(_counted(count, "image"))
     lines = [f"{source.path}: {', '.join(words)}", *source.notes]
-    _, cleaned = cleaning_for(source, options.clean, cleans_already=net is not None and net.cleaning is not None)
+    cleaning = cleaning_for(source, options.clean, cleans_already=net is not None and net.cleaning is not None)
     smaller = shrink_hint(source, options.start) if options.shrink == 1 else None
-    return [*lines, *filter(None, (cleaned, smaller))]
+    return [*lines, *filter(None, (cleaning.why, smaller))]
 
 
 class _Part:
@@ -290,8 +290,8 @@ class _Clock:
 def _estimate(
     source: FrameSource, net: nn.Module, options: RestoreOptions, seconds_per_frame: float, bytes_per_frame: float
 ) -> Estimate:
-    strength, _ = cleaning_for(source, options.clean, cleans_already=net.cleaning is not None)
-    net = clean_by(net, strength)
+    cleaning = cleaning_for(source, options.clean, cleans_already=net.cleaning is not None)
+    net = clean_by(net, cleaning.strength, cleaning.step)
     device = next(net.parameters()).device
     sides = shrunk_sides(source.height, source.width, options.shrink)
     size = options.output_size.of_source(source, net.scale)

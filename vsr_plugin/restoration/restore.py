@@ -178,14 +178,14 @@ class _Restoration:
     ) -> None:
         # A network that gives frames of the same size is there to clean them: of compression, blur or noise.
         cleans_already = net.cleaning is not None or net.scale == 1
-        strength, why = cleaning_for(source, options.clean, cleans_already=cleans_already)
-        net = clean_by(net, strength)
+        cleaning = cleaning_for(source, options.clean, cleans_already=cleans_already)
+        net = clean_by(net, cleaning.strength, cleaning.step)
         rate, self._forgets_from = _forgetting(source, net, options)
         self._source, self._gt, self._net = source, gt, with_forgetting(net, rate)
         self._options, self._job, self._output, self._executor = options, job, output, executor
         self._told = on_note or (lambda line: None)
         self._notes: dict[str, None] = {}  # which keep their order
-        self._cleaned = why
+        self._cleaned = cleaning.why
         self._scan: Scan | None = None
         self.joined = False
 

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from vsr_plugin.benchmarks import footage
 from vsr_plugin.benchmarks.inputs import load_gt
 from vsr_plugin.benchmarks.quality import drift_table, measure_drift, measure_interlaced, measure_sizes, measure_windows
 from vsr_plugin.cli.benchmark.arguments import size
 from vsr_plugin.data.degraded_clip import degraded_clip
-from vsr_plugin.data.footage.codecs import CODINGS
+from vsr_plugin.data.footage.codecs import CODINGS, Decoded
 from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
 from vsr_plugin.defaults import USUAL_RATE, USUAL_WEIGHTS
 from vsr_plugin.errors import VSRError
@@ -157,8 +159,12 @@ def run_footage(args: argparse.Namespace) -> None:
     if args.as_it_is and (args.metrics or args.picture):
         raise VSRError("--as-it-is measures NIQE alone, since there is no truth; leave --metrics and --picture out")
     net = load_net(args.weights)
-    ways = {"plain": net, "cleaned": clean_by(net, args.clean)}
-    methods = {name: partial(restore_frames, way, num_frames=args.frames) for name, way in ways.items()}
+
+    def restored(clean: float | None, decoded: Decoded) -> Iterator[np.ndarray]:
+        way = clean_by(net, clean, decoded.step)
+        return restore_frames(way, list(decoded.frames), num_frames=len(decoded.frames))
+
+    methods = {"plain": partial(restored, None), "cleaned": partial(restored, args.clean)}
     print(f"weights: {args.weights}, x{net.scale}; means over {args.frames} frames from frame {args.start} on\n")
     scores = []
 

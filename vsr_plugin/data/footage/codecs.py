@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from vsr_plugin.data.footage.step import Step
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.colour import MATRIX_BT601, Colour, FromRGB, ToRGB
+from vsr_plugin.media.quantiser import TELLING, usual_step
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,24 @@ CODINGS = {
 }
 
 
-def through_codec(
+class Decoded(NamedTuple):
+    """What comes out of a codec.
+
+    Attributes:
+        frames: as they went in, RGB ``(t, h, w, 3)`` of ``uint8``.
+        step: of the quantiser, see :func:`vsr_plugin.media.quantiser.usual_step`.
+    """
+
+    frames: np.ndarray
+    step: float | None
+
+
+def through_codec(frames: np.ndarray, codec: str, **asked: Any) -> np.ndarray:
+    """The frames that :func:`encode_and_decode` gives."""
+    return encode_and_decode(frames, codec, **asked).frames
+
+
+def encode_and_decode(
     frames: np.ndarray,
     codec: str,
     *,
@@ -69,7 +88,7 @@ def through_codec(
     gop: int = 250,
     options: Mapping[str, str] | None = None,
     frame_rate: int = 25,
-) -> np.ndarray:
+) -> Decoded:
     """Encode a clip and decode it again.
 
     Args:
@@ -82,7 +101,7 @@ def through_codec(
         frame_rate: of which the encoder thinks.
 
     Returns:
-        The same shape and dtype.
+        Frames of the same shape and dtype, and how coarsely they were quantised.
 
     Raises:
         MediaError: this FFmpeg lacks the encoder, or it fails.
@@ -118,12 +137,12 @@ def through_codec(
         asked = {"maxrate": str(rate), "bufsize": str(max(1000, rate // 4))} if "qmin" in coding.by_quality else {}
     encoder.options = {**dict(coding.options), **asked, **dict(options or {})}
     try:
-        decoded = _decode(coding, _encode(encoder, padded, coding), encoder)
+        decoded, step = _decode(coding, _encode(encoder, padded, coding), encoder)
     except av.FFmpegError as error:
         raise MediaError(f"codec {codec}: {coding.encoder} fails at {w}x{h} ({error})") from error
     if len(decoded) != len(frames):
         raise MediaError(f"codec {codec}: {len(decoded)} of {len(frames)} frames came back from {coding.encoder}")
-    return np.stack(decoded)[:, :h, :w]
+    return Decoded(np.stack(decoded)[:, :h, :w], step)
 
 
 def _colour(coding: Coding) -> Colour:
@@ -140,15 +159,17 @@ def _encode(encoder: av.CodecContext, frames: np.ndarray, coding: Coding) -> lis
     return packets + encoder.encode(None)
 
 
-def _decode(coding: Coding, packets: list[av.Packet], encoder: av.CodecContext) -> list[np.ndarray]:
+def _decode(coding: Coding, packets: list[av.Packet], encoder: av.CodecContext) -> tuple[list, float | None]:
     decoder = av.CodecContext.create(coding.decoder, "r")
     decoder.thread_count = 1
+    decoder.options = dict(TELLING)
     if encoder.extradata:
         decoder.extradata = encoder.extradata
     decoder.height, decoder.width = encoder.height, encoder.width
     to_rgb = ToRGB(_colour(coding), 8)
     frames = [frame for packet in [*packets, None] for frame in decoder.decode(packet)]
-    return [frame.to_ndarray(format="rgb24") if "rgb" in frame.format.name else to_rgb(frame) for frame in frames]
+    rgb = [frame.to_ndarray(format="rgb24") if "rgb" in frame.format.name else to_rgb(frame) for frame in frames]
+    return rgb, usual_step(frames)
 
 
 @dataclass(frozen=True)
