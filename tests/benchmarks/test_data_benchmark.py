@@ -1,4 +1,4 @@
-"""The benchmark of loading: every contender gives the same kind of sample, ours the same one from every storage."""
+"""The benchmark of loading: every implementation gives the same kind of sample, ours the same from every storage."""
 
 import json
 
@@ -20,14 +20,14 @@ def folder(real_clip, tmp_path_factory):
     return path
 
 
-def load(folder, contender, seed):
+def load(folder, implementation, seed):
     with seeded(seed):
-        return data.build(contender, folder, WORKLOAD)[seed % 2]
+        return data.build(implementation, folder, WORKLOAD)[seed % 2]
 
 
-@pytest.mark.parametrize("contender", data.CONTENDERS)
-def test_samples(folder, contender):
-    sample = load(folder, contender, 0)
+@pytest.mark.parametrize("implementation", data.IMPLEMENTATIONS)
+def test_samples(folder, implementation):
+    sample = load(folder, implementation, 0)
     assert sample["inputs"].shape == (5, 3, 8, 8)
     assert sample["data_samples"].gt_img.shape == (5, 3, 32, 32)
     assert sample["inputs"].dtype == sample["data_samples"].gt_img.dtype == torch.uint8
@@ -36,8 +36,8 @@ def test_samples(folder, contender):
 @pytest.mark.parametrize("seed", range(4))
 def test_storage_does_not_change_the_sample(folder, seed):
     expected = load(folder, "png", seed)
-    for contender in ("packed", "packed-BI"):
-        sample = load(folder, contender, seed)
+    for implementation in ("packed", "packed-BI"):
+        sample = load(folder, implementation, seed)
         torch.testing.assert_close(sample["inputs"], expected["inputs"], rtol=0, atol=0)
         torch.testing.assert_close(sample["data_samples"].gt_img, expected["data_samples"].gt_img, rtol=0, atol=0)
 
@@ -45,7 +45,7 @@ def test_storage_does_not_change_the_sample(folder, seed):
 def test_results(folder):
     lines = []
     results = data.measure(["mmagic", "packed"], folder, WORKLOAD, dict(warm=2, cold=1), lines.append)
-    assert [(r.contender, r.cache, len(r.seconds)) for r in results] == [
+    assert [(r.implementation, r.cache, len(r.seconds)) for r in results] == [
         ("mmagic", "warm", 2),
         ("packed", "warm", 2),
         ("mmagic", "cold", 1),

@@ -17,7 +17,7 @@ def cells(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
 
 
-def test_table_compares_with_the_first_contender():
+def test_table_compares_with_the_first_implementation():
     theirs = Result("mmagic", [4.0, 3.0, 8.0], [6.0, 6.0, 6.0], memory_mb=2000, losses=[0.5, 0.4])
     ours = Result("bf16+cp", [2.0, 2.0, 1.0], [3.0, 2.0, 4.0], memory_mb=500, losses=[0.5, 0.404])
     rows = cells(training.table([theirs, ours]))
@@ -33,7 +33,7 @@ def test_table_compares_with_the_first_contender():
         pytest.param("iconvsr", ["mmagic", "fp32+cp"], marks=pytest.mark.slow),
     ],
 )
-def test_all_contenders_train_alike(model, names, monkeypatch):
+def test_all_implementations_train_alike(model, names, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     # MMagic's IconVSR has no other width.
     setting = dataclasses.replace(TINY, model=model, mid_channels=64 if model == "iconvsr" else 4)
@@ -45,7 +45,7 @@ def test_all_contenders_train_alike(model, names, monkeypatch):
     assert ours[0].losses == pytest.approx(theirs.losses, rel=1e-4)
     assert ours[-1].losses == pytest.approx(theirs.losses, rel=2e-2)
     document = json.loads(as_json([theirs, *ours], {}, setting, training.protocol(setting, 2)))
-    assert document["results"][0]["contender"] == "mmagic"
+    assert document["results"][0]["implementation"] == "mmagic"
     assert document["setting"]["frames"] == 3
     assert "run in turn" in document["protocol"]
 
@@ -55,6 +55,6 @@ def test_a_process_that_ends_is_named():
         training.measure(["fp32"], TrainSetting(num_blocks=-1, mid_channels=-1), 1)
 
 
-def test_a_contender_that_cannot_be_built_says_why():
+def test_an_implementation_that_cannot_be_built_says_why():
     with pytest.raises(VSRError, match="MMagic's IconVSRNet works with 64 channels only"):
         training.measure(["mmagic"], dataclasses.replace(TINY, model="iconvsr"), 1)

@@ -88,7 +88,7 @@ def test_the_benchmarks_twin_is_mmagics_network(lr_frames: Callable) -> None:
     assert type(twin).__module__.startswith("mmagic.")
     assert twin.dynamic_refine_thres == pytest.approx(5 / 255)
     torch.testing.assert_close(ours(lr_frames(2, 12, 14)), twin(lr_frames(2, 12, 14)), rtol=0, atol=2e-5)
-    with pytest.raises(VSRError, match="leave its contender out"):
+    with pytest.raises(VSRError, match="leave its implementation out"):
         mmagic_twin(small())
 
 

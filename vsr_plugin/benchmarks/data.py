@@ -25,8 +25,8 @@ from vsr_plugin.media import open_source
 from vsr_plugin.mmagic_host import import_quietly
 from vsr_plugin.report import table_text
 
-#: Contenders: what they are, and where they read ground truth and LR (``None``: made while reading).
-CONTENDERS: dict[str, tuple[str, str, str | None]] = {
+#: Implementations: what they are, and where they read ground truth and LR (``None``: made while reading).
+IMPLEMENTATIONS: dict[str, tuple[str, str, str | None]] = {
     "mmagic": ("MMagic's pipeline, PNG files", "GT", "BIx4"),
     "png": ("ClipDataset, PNG files", "GT", "BIx4"),
     "packed": ("ClipDataset, packed ground truth and LR", "packed/GT", "packed/BIx4"),
@@ -62,9 +62,9 @@ class Workload:
 
 @dataclasses.dataclass
 class Result:
-    """Seconds per sample of one contender, of the wall clock and of the processor, one entry per sample."""
+    """Seconds per sample of one implementation, of the wall clock and of the processor, one entry per sample."""
 
-    contender: str
+    implementation: str
     cache: str
     seconds: list[float] = dataclasses.field(default_factory=list)
     cpu_seconds: list[float] = dataclasses.field(default_factory=list)
@@ -99,15 +99,15 @@ def make_data(folder: Path, workload: Workload) -> None:
         prepare("folder", folder, Request(folder, ("BI", "BD"), pack), report=lambda line: None)
 
 
-def build(contender: str, folder: Path, workload: Workload) -> Dataset:
-    """The data set of one of :data:`CONTENDERS`, as a training would use it."""
-    _, gt, lq = CONTENDERS[contender]
-    if contender == "mmagic":
+def build(implementation: str, folder: Path, workload: Workload) -> Dataset:
+    """The data set of one of :data:`IMPLEMENTATIONS`, as a training would use it."""
+    _, gt, lq = IMPLEMENTATIONS[implementation]
+    if implementation == "mmagic":
         return _build_mmagic(folder, workload)
     return ClipDataset(
         gt_root=folder / gt,
         lq_root=None if lq is None else folder / lq,
-        degradation=contender.partition("-")[2] or None,
+        degradation=implementation.partition("-")[2] or None,
         num_input_frames=workload.frames,
         gt_size=workload.gt_size,
         pipeline=_AUGMENTATION,
@@ -145,43 +145,43 @@ def protocol(workload: Workload, repetitions: Mapping[str, int]) -> str:
     return (
         f"{workload.frames} frames of {workload.gt_size}x{workload.gt_size} with LR of a quarter, from "
         f"{workload.clips} clips of bigbuckbunny with {workload.clip_frames} frames of {width}x{height}; one process, "
-        "one thread; contenders in turn, sample by sample, with the same random numbers; one sample to warm up, then "
-        + " and ".join(f"{number} with {states[cache]}" for cache, number in repetitions.items())
+        "one thread; implementations in turn, sample by sample, with the same random numbers; one sample to warm up, "
+        "then " + " and ".join(f"{number} with {states[cache]}" for cache, number in repetitions.items())
     )
 
 
 def measure(
-    contenders: Sequence[str],
+    implementations: Sequence[str],
     folder: Path,
     workload: Workload,
     repetitions: Mapping[str, int],
     report: Callable[[str], None] = lambda line: None,
 ) -> list[Result]:
-    """Load samples, one of each contender in turn; the first is what the others are compared with.
+    """Load samples, one of each implementation in turn; the first is what the others are compared with.
 
     Args:
-        contenders: names from :data:`CONTENDERS`.
+        implementations: names from :data:`IMPLEMENTATIONS`.
         folder: what :func:`make_data` made.
         workload: the same.
-        repetitions: samples per contender by state of the page cache, ``'warm'`` and ``'cold'``; cold: everything is
-            thrown out of it before each sample.
+        repetitions: samples per implementation by state of the page cache, ``'warm'`` and ``'cold'``; cold: everything
+            is thrown out of it before each sample.
         report: is given a line per round.
     """
     with _one_thread():
-        datasets = {name: build(name, folder, workload) for name in contenders}
+        datasets = {name: build(name, folder, workload) for name in implementations}
         for dataset in datasets.values():
             _load(dataset, 0)
         results = []
         for cache, number in repetitions.items():
-            of_cache = [Result(name, cache) for name in contenders]
+            of_cache = [Result(name, cache) for name in implementations]
             for k in range(number):
                 for result in of_cache:
                     if cache == "cold":
                         _evict(folder)
-                    seconds, cpu_seconds = _load(datasets[result.contender], k)
+                    seconds, cpu_seconds = _load(datasets[result.implementation], k)
                     result.seconds.append(seconds)
                     result.cpu_seconds.append(cpu_seconds)
-                times = ", ".join(f"{result.contender} {1e3 * result.seconds[-1]:.1f}" for result in of_cache)
+                times = ", ".join(f"{result.implementation} {1e3 * result.seconds[-1]:.1f}" for result in of_cache)
                 report(f"{cache} {k + 1}/{number}: {times} ms")
             results += of_cache
     return results
@@ -220,10 +220,10 @@ def _evict(folder: Path) -> None:
 def table(results: Sequence[Result]) -> str:
     """A table in Markdown.
 
-    ``times`` is how many times as fast as the first contender with the same cache, by medians; ``by CPU time`` the same
-    by the processor's time, which other processes on the machine disturb less.
+    ``times`` is how many times as fast as the first implementation with the same cache, by medians; ``by CPU time`` the
+    same by the processor's time, which other processes on the machine disturb less.
     """
-    titles = "page cache | contender | ms/sample | 10 % to 90 % | times | CPU ms | by CPU time"
+    titles = "page cache | implementation | ms/sample | 10 % to 90 % | times | CPU ms | by CPU time"
     rows = []
     first: Result | None = None
     for result in results:
@@ -233,7 +233,7 @@ def table(results: Sequence[Result]) -> str:
         rows.append(
             [
                 result.cache,
-                CONTENDERS[result.contender][0],
+                IMPLEMENTATIONS[result.implementation][0],
                 f"{1e3 * result.median:.1f}",
                 f"{1e3 * low:.1f} to {1e3 * high:.1f}",
                 f"{first.median / result.median:.1f}",

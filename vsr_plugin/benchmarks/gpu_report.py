@@ -19,7 +19,7 @@ PARTS: dict[str, list[str]] = {
     **{
         f"speed of {name}": [
             *(*_BENCHMARK, "speed", "--model", name, "--device", "cuda", "--json", "JSON"),
-            *("--contenders", "mmagic", "fp32", "bf16", "fp16", "--frames", "30"),
+            *("--implementations", "mmagic", "fp32", "bf16", "fp16", "--frames", "30"),
             *("--sizes", "180x320", "270x480", "540x960"),
         ]
         for name in _NETWORKS
@@ -45,7 +45,8 @@ PARTS: dict[str, list[str]] = {
     "data for training": [*_BENCHMARK, "data", "--json", "JSON"],
     **{
         f"profile of {name}": [
-            *(*_BENCHMARK, "profile", "--model", name, "--device", "cuda", "--contender", "fp16", "--frames", "30"),
+            *(*_BENCHMARK, "profile", "--model", name, "--device", "cuda"),
+            *("--implementation", "fp16", "--frames", "30"),
         ]
         for name in _NETWORKS
     },

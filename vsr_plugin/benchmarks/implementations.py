@@ -19,7 +19,7 @@ from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet, Real
 from vsr_plugin.weights import load_into, load_net, warm_start
 
 #: How a network can be run: MMagic's own, ours as it trains, ours accelerated.
-CONTENDERS = {
+IMPLEMENTATIONS = {
     "mmagic": "MMagic's network, eager, float32",
     "plain": "our network as it trains, eager, float32",
     "fp32": "ours, accelerated, float32",
@@ -40,10 +40,10 @@ USUAL = {"mmagic": "fp32", "fp32": "fp32", "int16": "int16", "bf16": "bf16"}
 
 
 def computable(precisions: Mapping[str, str], device: str) -> tuple[list[str], list[str]]:
-    """Contenders that a device can compute.
+    """Implementations that a device can compute.
 
     Args:
-        precisions: of each contender.
+        precisions: of each implementation.
         device: ``'cpu'`` or ``'cuda'``.
 
     Returns:
@@ -61,7 +61,7 @@ def computable(precisions: Mapping[str, str], device: str) -> tuple[list[str], l
 
 @dataclass(frozen=True)
 class Setting:
-    """What every contender is given alike.
+    """What every implementation is given alike.
 
     Args:
         model: one of :data:`MODELS`.
@@ -138,7 +138,7 @@ def plain_net(setting: Setting) -> nn.Module:
 
 
 def build(name: str, setting: Setting) -> nn.Module:
-    """One of :data:`CONTENDERS`, all with the same weights.
+    """One of :data:`IMPLEMENTATIONS`, all with the same weights.
 
     Raises:
         VSRError: the weights cannot be had, or the device lacks the precision.
@@ -176,7 +176,7 @@ def mmagic_twin(net: BasicVSRNet | BasicVSRPlusPlusNet | IconVSRNet | RealBasicV
         VSRError: the network has components that MMagic does not have.
     """
     if not net.is_published:
-        raise VSRError(f"MMagic has no {type(net).__name__} with {net.components}; leave its contender out")
+        raise VSRError(f"MMagic has no {type(net).__name__} with {net.components}; leave its implementation out")
     branch, *_ = net.branches().values()
     sizes = dict(mid_channels=net.mid_channels, num_blocks=len(branch.main[2]))
     if isinstance(net, BasicVSRPlusPlusNet):

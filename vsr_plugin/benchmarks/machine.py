@@ -65,7 +65,7 @@ def as_json(results: Sequence[Any], machine: dict[str, str], setting: Any, proto
     Args:
         results: dataclasses with a ``median``.
         machine: what they were measured on.
-        setting: a dataclass: what all contenders were given alike.
+        setting: a dataclass: what all implementations were given alike.
         protocol: how, in words.
     """
     document = dict(

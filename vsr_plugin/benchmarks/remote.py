@@ -1,6 +1,6 @@
-"""A process that holds one contender and runs it when told to: both of its ends.
+"""A process that holds one implementation and runs it when told to: both of its ends.
 
-Requests and answers are lines of JSON on standard input and output: so the contenders can take turns without
+Requests and answers are lines of JSON on standard input and output: so the implementations can take turns without
 sharing an allocator, threads or a warmed cache of kernels.
 """
 
@@ -21,7 +21,7 @@ class Remote:
     """The asking end.
 
     Attributes:
-        name: of the contender.
+        name: of the implementation.
     """
 
     def __init__(self, process: subprocess.Popen, name: str):
@@ -39,7 +39,7 @@ class Remote:
         return answer
 
     def wait_until_ready(self) -> None:
-        """Wait for the contender to be built.
+        """Wait for the implementation to be built.
 
         Raises:
             VSRError: it cannot be.
@@ -52,7 +52,7 @@ class Remote:
         """Call a method of the other end and return its answer.
 
         Raises:
-            VSRError: what the method raised, that the contender cannot be built, or that the process ended.
+            VSRError: what the method raised, that the implementation cannot be built, or that the process ended.
         """
         self.wait_until_ready()
         print(json.dumps(dict(do=do, **arguments)), file=self._process.stdin, flush=True)
@@ -61,12 +61,12 @@ class Remote:
 
 @contextmanager
 def remote(worker: str, name: str, setting: Any) -> Iterator[Remote]:
-    """Start a process, without waiting for it: those of several contenders get ready side by side.
+    """Start a process, without waiting for it: those of several implementations get ready side by side.
 
     Args:
         worker: module of this package that calls :func:`serve`.
-        name: of the contender.
-        setting: a dataclass, what every contender is given alike.
+        name: of the implementation.
+        setting: a dataclass, what every implementation is given alike.
     """
     command = [sys.executable, "-m", f"{__package__}.{worker}", name, json.dumps(dataclasses.asdict(setting))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -82,8 +82,8 @@ def serve(build: Callable[[str, dict], Any]) -> None:
     """Be the answering end until standard input ends.
 
     Args:
-        build: from the name of the contender and the setting's fields to an object, whose methods are called by name
-            and return what JSON can hold.
+        build: from the name of the implementation and the setting's fields to an object, whose methods are called by
+            name and return what JSON can hold.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("name")

@@ -1,4 +1,4 @@
-"""Speed, memory and quality of several contenders on the same input, run in turn."""
+"""Speed, memory and quality of several implementations on the same input, run in turn."""
 
 import dataclasses
 import statistics
@@ -28,9 +28,9 @@ class Case:
 
 @dataclasses.dataclass
 class Result:
-    """Figures of one contender on one case; seconds are per frame, one entry per repetition."""
+    """Figures of one implementation on one case; seconds are per frame, one entry per repetition."""
 
-    contender: str
+    implementation: str
     case: Case
     seconds: list[float] = dataclasses.field(default_factory=list)
     cpu_seconds: list[float] = dataclasses.field(default_factory=list)
@@ -46,13 +46,13 @@ class Result:
 
 
 def measure(
-    contenders: Sequence[str],
+    implementations: Sequence[str],
     cases: Sequence[Case],
     setting: Setting,
     repetitions: int,
     report: Callable[[str], None] = lambda line: None,
 ) -> list[Result]:
-    """Time contenders on every case, one repetition of each in turn; the first is the reference of the outputs.
+    """Time implementations on every case, one repetition of each in turn; the first is the reference of the outputs.
 
     Raises:
         VSRError: weights or clips are missing, or a worker ended.
@@ -60,7 +60,7 @@ def measure(
     results = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        workers = [stack.enter_context(remote("worker", name, setting)) for name in contenders]
+        workers = [stack.enter_context(remote("worker", name, setting)) for name in implementations]
         for worker in workers:
             worker.wait_until_ready()
         for case in cases:
@@ -87,12 +87,11 @@ def measure(
 def table(results: Sequence[Result]) -> str:
     """A table in Markdown.
 
-    ``times`` is how many times as fast as the first contender of the same case, by medians; ``by CPU time`` the same
-    by the least processor time, which other processes on the machine disturb less.
+    ``times`` is how many times as fast as the first implementation of the same case, by medians; ``by CPU time`` the
+    same by the least processor time, which other processes on the machine disturb less.
     """
-    titles = (
-        "input | contender | s/frame | spread | times | CPU s | by CPU time | MB | PSNR-Y | max diff. | dB to first"
-    )
+    titles = "input | implementation | s/frame | spread | times | CPU s | by CPU time | MB"
+    titles += " | PSNR-Y | max diff. | dB to first"
     rows = []
 
     def shown(value: float | None, form: str) -> str:
@@ -105,7 +104,7 @@ def table(results: Sequence[Result]) -> str:
         rows.append(
             [
                 str(result.case),
-                result.contender,
+                result.implementation,
                 f"{result.median:#.4g}",
                 f"{min(result.seconds):#.4g} to {max(result.seconds):#.4g}",
                 f"{first.median / result.median:.2f}",

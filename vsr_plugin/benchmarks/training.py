@@ -1,4 +1,4 @@
-"""Time and memory of one training step of several contenders on the same batch, run in turn."""
+"""Time and memory of one training step of several implementations on the same batch, run in turn."""
 
 import dataclasses
 import statistics
@@ -11,7 +11,7 @@ from vsr_plugin.report import table_text
 
 
 @dataclasses.dataclass(frozen=True)
-class Contender:
+class Implementation:
     """How a network is trained: MMagic's or ours, in which precision, with checkpointing, with kernels of our own."""
 
     words: str
@@ -21,18 +21,18 @@ class Contender:
     accelerate: bool = True
 
 
-CONTENDERS = {
-    "mmagic": Contender("MMagic's network, float32", ours=False),
-    "plain": Contender("ours, float32, PyTorch's operators", accelerate=False),
-    "fp32": Contender("ours, float32"),
-    "fp32+cp": Contender("ours, float32, gradient checkpointing", with_cp=True),
-    "bf16": Contender("ours, mixed precision with bfloat16", "bf16"),
-    "bf16+cp": Contender("ours, mixed precision with bfloat16, gradient checkpointing", "bf16", with_cp=True),
-    "fp16": Contender("ours, mixed precision with float16", "fp16"),
-    "fp16+cp": Contender("ours, mixed precision with float16, gradient checkpointing", "fp16", with_cp=True),
+IMPLEMENTATIONS = {
+    "mmagic": Implementation("MMagic's network, float32", ours=False),
+    "plain": Implementation("ours, float32, PyTorch's operators", accelerate=False),
+    "fp32": Implementation("ours, float32"),
+    "fp32+cp": Implementation("ours, float32, gradient checkpointing", with_cp=True),
+    "bf16": Implementation("ours, mixed precision with bfloat16", "bf16"),
+    "bf16+cp": Implementation("ours, mixed precision with bfloat16, gradient checkpointing", "bf16", with_cp=True),
+    "fp16": Implementation("ours, mixed precision with float16", "fp16"),
+    "fp16+cp": Implementation("ours, mixed precision with float16, gradient checkpointing", "fp16", with_cp=True),
 }
 #: What is compared unless a person chooses, with its precision.
-USUAL = {name: CONTENDERS[name].precision for name in ("mmagic", "fp32", "fp32+cp", "bf16", "bf16+cp")}
+USUAL = {name: IMPLEMENTATIONS[name].precision for name in ("mmagic", "fp32", "fp32+cp", "bf16", "bf16+cp")}
 
 
 #: Networks that are trained, both in the sizes of BasicVSR.
@@ -41,7 +41,7 @@ MODELS = {"basicvsr": BasicVSRNet, "iconvsr": IconVSRNet}
 
 @dataclasses.dataclass(frozen=True)
 class TrainSetting:
-    """What every contender is given alike.
+    """What every implementation is given alike.
 
     Args:
         model: one of :data:`MODELS`.
@@ -71,13 +71,13 @@ class TrainSetting:
 
 @dataclasses.dataclass
 class Result:
-    """Figures of one contender; seconds are per training step, one entry per repetition.
+    """Figures of one implementation; seconds are per training step, one entry per repetition.
 
     Attributes:
         losses: of the steps, the one to warm up first.
     """
 
-    contender: str
+    implementation: str
     seconds: list[float] = dataclasses.field(default_factory=list)
     cpu_seconds: list[float] = dataclasses.field(default_factory=list)
     memory_mb: float = 0.0
@@ -98,7 +98,7 @@ def protocol(setting: TrainSetting, repetitions: int) -> str:
         else "peak memory of tensors on the GPU, all included"
     )
     return (
-        "each contender in a process of its own, run in turn; forward, Charbonnier loss, backward and Adam on one "
+        "each implementation in a process of its own, run in turn; forward, Charbonnier loss, backward and Adam on one "
         f"random batch, from the same random weights; {taken} {repetitions} timed steps"
         + ("" if setting.device == "cpu" else ", synchronised before and after")
         + f"; median and spread; {memory}"
@@ -106,18 +106,18 @@ def protocol(setting: TrainSetting, repetitions: int) -> str:
 
 
 def measure(
-    contenders: Sequence[str],
+    implementations: Sequence[str],
     setting: TrainSetting,
     repetitions: int,
     report: Callable[[str], None] = lambda line: None,
 ) -> list[Result]:
-    """Time contenders, one step of each in turn.
+    """Time implementations, one step of each in turn.
 
     Raises:
         VSRError: a worker ended, for want of memory perhaps.
     """
     with ExitStack() as stack:
-        workers = [stack.enter_context(remote("training_worker", name, setting)) for name in contenders]
+        workers = [stack.enter_context(remote("training_worker", name, setting)) for name in implementations]
         results = [Result(worker.name) for worker in workers]
         for worker, result in zip(workers, results, strict=True):
             result.losses.append(worker.ask("warm_up")["loss"])
@@ -136,17 +136,17 @@ def measure(
 def table(results: Sequence[Result]) -> str:
     """A table in Markdown.
 
-    ``times``, ``by CPU time`` and ``of its memory`` compare with the first contender; ``loss`` is that of the first
-    step, and ``rel. diff.`` the largest difference of any step's loss from the first contender's.
+    ``times``, ``by CPU time`` and ``of its memory`` compare with the first implementation; ``loss`` is that of the
+    first step, and ``rel. diff.`` the largest difference of any step's loss from the first implementation's.
     """
-    titles = "contender | s/step | spread | times | CPU s | by CPU time | MB | of its memory | loss | rel. diff."
+    titles = "implementation | s/step | spread | times | CPU s | by CPU time | MB | of its memory | loss | rel. diff."
     rows = []
     first = results[0]
     for result in results:
         differences = (abs(a - b) / abs(b) for a, b in zip(result.losses, first.losses, strict=True))
         rows.append(
             [
-                CONTENDERS[result.contender].words,
+                IMPLEMENTATIONS[result.implementation].words,
                 f"{result.median:.3f}",
                 f"{min(result.seconds):.3f} to {max(result.seconds):.3f}",
                 f"{first.median / result.median:.2f}",

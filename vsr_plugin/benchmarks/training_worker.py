@@ -1,4 +1,4 @@
-"""The process of one contender that trains."""
+"""The process of one implementation that trains."""
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -7,7 +7,7 @@ from vsr_plugin.acceleration import accelerate_training
 from vsr_plugin.benchmarks.implementations import mmagic_twin
 from vsr_plugin.benchmarks.machine import peak_memory, synchronise, timed
 from vsr_plugin.benchmarks.remote import serve
-from vsr_plugin.benchmarks.training import CONTENDERS, MODELS, TrainSetting
+from vsr_plugin.benchmarks.training import IMPLEMENTATIONS, MODELS, TrainSetting
 from vsr_plugin.errors import VSRError
 from vsr_plugin.mmagic_host import import_quietly
 from vsr_plugin.training import GuardedOptimWrapper
@@ -19,21 +19,21 @@ class TrainingWorker:
     def __init__(self, name: str, setting: TrainSetting):
         if setting.threads:
             torch.set_num_threads(setting.threads)
-        contender = CONTENDERS[name]
-        if not contender.ours and setting.model == "iconvsr" and setting.mid_channels != 64:
+        implementation = IMPLEMENTATIONS[name]
+        if not implementation.ours and setting.model == "iconvsr" and setting.mid_channels != 64:
             raise VSRError(
-                "MMagic's IconVSRNet works with 64 channels only; leave --mid-channels, or the contender, out"
+                "MMagic's IconVSRNet works with 64 channels only; leave --mid-channels, or the implementation, out"
             )
         self.device = setting.device
         torch.manual_seed(0)
         sizes = dict(mid_channels=setting.mid_channels, num_blocks=setting.num_blocks)
-        net = MODELS[setting.model](**sizes, with_cp=contender.with_cp).to(self.device)
-        self.net = (net if contender.ours else mmagic_twin(net)).train()
-        self.accelerate = contender.ours and contender.accelerate
+        net = MODELS[setting.model](**sizes, with_cp=implementation.with_cp).to(self.device)
+        self.net = (net if implementation.ours else mmagic_twin(net)).train()
+        self.accelerate = implementation.ours and implementation.accelerate
         self.loss = import_quietly("mmagic.models.losses").CharbonnierLoss()
         optimizer = torch.optim.Adam(self.net.parameters(), lr=2e-4, betas=(0.9, 0.99))
         self.optimization = (
-            GuardedOptimWrapper(optimizer, contender.precision) if contender.ours else OptimWrapper(optimizer)
+            GuardedOptimWrapper(optimizer, implementation.precision) if implementation.ours else OptimWrapper(optimizer)
         )
         # Building MMagic's network has drawn numbers of its own.
         torch.manual_seed(1)

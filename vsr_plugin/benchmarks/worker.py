@@ -1,4 +1,4 @@
-"""The process of one contender that restores a sequence."""
+"""The process of one implementation that restores a sequence."""
 
 import torch
 

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from vsr_plugin.benchmarks import data, speed, training
-from vsr_plugin.benchmarks.implementations import CONTENDERS, USUAL, computable
+from vsr_plugin.benchmarks.implementations import IMPLEMENTATIONS, USUAL, computable
 from vsr_plugin.benchmarks.machine import as_json, describe_machine
 from vsr_plugin.cli.benchmark.arguments import add_setting, add_weights, read_device, read_setting, size
 from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
@@ -16,9 +16,9 @@ from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add them to the command."""
-    part = commands.add_parser("speed", help="speed, memory and PSNR, contenders in turn")
+    part = commands.add_parser("speed", help="speed, memory and PSNR, implementations in turn")
     part.add_argument(
-        "--contenders", nargs="+", choices=CONTENDERS, default=argparse.SUPPRESS,
+        "--implementations", "--contenders", nargs="+", choices=IMPLEMENTATIONS, default=argparse.SUPPRESS,
         help="(default: mmagic fp32, and int16 and bf16 where the device computes in them)",
     )  # fmt: skip
     part.add_argument("--clips", nargs="+", choices=SAMPLE_CLIPS, default=["bigbuckbunny"])
@@ -38,7 +38,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
     part = commands.add_parser("train", help="time and memory of a training step")
     part.add_argument(
-        "--contenders", nargs="+", choices=training.CONTENDERS, default=argparse.SUPPRESS,
+        "--implementations", "--contenders", nargs="+", choices=training.IMPLEMENTATIONS, default=argparse.SUPPRESS,
         help="cp: gradient checkpointing (default: mmagic fp32 fp32+cp, and bf16 bf16+cp if the device can)",
     )  # fmt: skip
     for field, words in (("batch", "sequences"), ("frames", "length of the sequences"), ("patch", "LR side")):
@@ -53,7 +53,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     part.set_defaults(run=run_train)
 
     part = commands.add_parser("data", help="loading of training samples")
-    part.add_argument("--contenders", nargs="+", choices=data.CONTENDERS, default=list(data.CONTENDERS))
+    part.add_argument("--implementations", nargs="+", choices=data.IMPLEMENTATIONS, default=list(data.IMPLEMENTATIONS))
     part.add_argument("--size", type=size, default=data.Workload.size, metavar="HxW", help="of ground truth")
     part.add_argument("--clips", type=int, default=data.Workload.clips, metavar="N", help="clips to load from")
     part.add_argument("--clip-frames", type=int, default=data.Workload.clip_frames, metavar="N", help="length of each")
@@ -66,10 +66,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     part.set_defaults(run=run_data)
 
 
-def choose_contenders(args: argparse.Namespace, usual: dict[str, str], device: str) -> list[str]:
-    contenders, left_out = (args.contenders, []) if "contenders" in args else computable(usual, device)
+def choose_implementations(args: argparse.Namespace, usual: dict[str, str], device: str) -> list[str]:
+    implementations, left_out = (args.implementations, []) if "implementations" in args else computable(usual, device)
     print(*left_out, "", sep="\n", flush=True)
-    return contenders
+    return implementations
 
 
 def run_speed(args: argparse.Namespace) -> None:
@@ -81,16 +81,16 @@ def run_speed(args: argparse.Namespace) -> None:
     if setting.device != "cpu":
         warm_up = "the whole sequence twice"
     protocol = (
-        f"each contender in a process of its own, all held ready and run in turn; {warm_up} to warm up, then "
+        f"each implementation in a process of its own, all held ready and run in turn; {warm_up} to warm up, then "
         f"{args.repetitions} repetitions of the whole sequence, no gradients"
         + (", synchronised before and after" if setting.device != "cpu" else "")
         + "; median and spread of seconds per frame; memory: highest beyond what was in use before the first run"
     )
     print(*(f"{key}: {value}" for key, value in machine.items()), f"model: {setting.model}", sep="\n")
     print(f"protocol: {protocol}")
-    contenders = choose_contenders(args, USUAL, setting.device)
+    implementations = choose_implementations(args, USUAL, setting.device)
     results = speed.measure(
-        contenders, cases, setting, args.repetitions, report=lambda line: print(line, file=sys.stderr)
+        implementations, cases, setting, args.repetitions, report=lambda line: print(line, file=sys.stderr)
     )
     print(speed.table(results))
     if args.json:
@@ -106,8 +106,10 @@ def run_train(args: argparse.Namespace) -> None:
     protocol = training.protocol(setting, args.repetitions)
     print(*(f"{key}: {value}" for key, value in machine.items()), f"model: {setting}", sep="\n")
     print(f"protocol: {protocol}")
-    contenders = choose_contenders(args, training.USUAL, setting.device)
-    results = training.measure(contenders, setting, args.repetitions, report=lambda line: print(line, file=sys.stderr))
+    implementations = choose_implementations(args, training.USUAL, setting.device)
+    results = training.measure(
+        implementations, setting, args.repetitions, report=lambda line: print(line, file=sys.stderr)
+    )
     print(training.table(results))
     if args.json:
         args.json.write_text(as_json(results, machine, setting, protocol))
@@ -126,7 +128,7 @@ def run_data(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         report("making the data")
         data.make_data(Path(folder), workload)
-        results = data.measure(args.contenders, Path(folder), workload, repetitions, report)
+        results = data.measure(args.implementations, Path(folder), workload, repetitions, report)
     print(data.table(results))
     if args.json:
         args.json.write_text(as_json(results, machine, workload, protocol))

@@ -26,7 +26,7 @@ from vsr_plugin.weights import load_net
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add them to the command."""
     part = commands.add_parser("profile", help="time and GFLOP/s of each component")
-    part.add_argument("--contender", choices=["plain", *PRECISIONS], default="fp32")
+    part.add_argument("--implementation", "--contender", choices=["plain", *PRECISIONS], default="fp32")
     part.add_argument("--size", type=size, default=(180, 320), metavar="HxW")
     part.add_argument("--frames", type=int, default=8)
     part.add_argument("--repetitions", type=int, default=3)
@@ -77,12 +77,12 @@ def run_profile(args: argparse.Namespace) -> None:
     print(*(f"{key}: {value}" for key, value in describe_machine(setting.device, setting.threads).items()), sep="\n")
     lrs = load_sequence("bigbuckbunny", args.frames, args.size).lrs.to(setting.device)
     work = profiling.count_work(plain_net(setting), lrs)
-    net = build(args.contender, setting)
-    dtype = PRECISIONS.get(args.contender, torch.float32)
+    net = build(args.implementation, setting)
+    dtype = PRECISIONS.get(args.implementation, torch.float32)
     peaks = [profiling.arithmetic_peak(lrs.device, dtype)]
     shares = profiling.profile(net, lrs, work, args.repetitions)
     peaks.append(profiling.arithmetic_peak(lrs.device, dtype))
-    print(f"{setting.model}, {args.contender}, {args.size[0]}x{args.size[1]}, {args.frames} frames\n")
+    print(f"{setting.model}, {args.implementation}, {args.size[0]}x{args.size[1]}, {args.frames} frames\n")
     print(profiling.table(shares, max(peaks)))
 
 
