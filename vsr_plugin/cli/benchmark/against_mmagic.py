@@ -53,7 +53,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     part.set_defaults(run=run_train)
 
     part = commands.add_parser("data", help="loading of training samples")
-    part.add_argument("--implementations", nargs="+", choices=data.IMPLEMENTATIONS, default=list(data.IMPLEMENTATIONS))
+    part.add_argument(
+        "--implementations", "--contenders", nargs="+", choices=data.IMPLEMENTATIONS, default=list(data.IMPLEMENTATIONS)
+    )
     part.add_argument("--size", type=size, default=data.Workload.size, metavar="HxW", help="of ground truth")
     part.add_argument("--clips", type=int, default=data.Workload.clips, metavar="N", help="clips to load from")
     part.add_argument("--clip-frames", type=int, default=data.Workload.clip_frames, metavar="N", help="length of each")
