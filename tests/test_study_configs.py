@@ -148,7 +148,7 @@ def test_bad_recipes_are_one_line(config: str, recipe: str | None, message: str)
     [
         (
             dict(propagation="both"),
-            "`propagation` 'both' does not exist; choose one of bidirectional, coupled, grid, second_order_grid, lo",
+            "`propagation` 'both' does not exist; choose one of bidirectional, coupled, grid, local, second",
         ),
         (dict(alignment="none"), "NoAlignment uses no optical flow; leave `spynet_pretrained` out, got 'x'"),
         (dict(segments=0), "`segments` must be at least 1, got 0"),

@@ -29,7 +29,8 @@ def test_table_compares_with_the_first_implementation():
 @pytest.mark.parametrize(
     ("model", "names"),
     [
-        ("basicvsr", ["mmagic", "fp32+cp", "bf16"]),
+        ("basicvsr", ["mmagic", "fp32+cp"]),
+        pytest.param("basicvsr", ["mmagic", "fp32+cp", "bf16"], marks=pytest.mark.slow),
         pytest.param("iconvsr", ["mmagic", "fp32+cp"], marks=pytest.mark.slow),
     ],
 )
