@@ -5,8 +5,8 @@ import pytest
 
 from vsr_plugin.data.degraded_clip import read_frames
 from vsr_plugin.data.footage.codecs import through_codec
-from vsr_plugin.evaluation.resolution import held_factor
 from vsr_plugin.ops.resize import bicubic_resize
+from vsr_plugin.restoration.footage import held_factor
 
 
 @pytest.mark.parametrize(
