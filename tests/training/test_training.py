@@ -93,7 +93,7 @@ def test_a_run_by_kernels_resumes_to_the_same_bits(
     by_pytorch = train(
         experiment(**changes, work_dir=str(tmp_path / "plain"), **{"model.accelerate": False}), "without-kernels"
     )
-    assert logged(straight, "loss") == pytest.approx(logged(by_pytorch, "loss"), rel=1e-5)
+    assert logged(straight, "loss") == pytest.approx(logged(by_pytorch, "loss"), rel=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
