@@ -11,7 +11,7 @@ from torch import Tensor
 from vsr_plugin.acceleration.conversion import mixed
 from vsr_plugin.acceleration.cpu.gradients import TrainedConv, last_conv, residual_block
 from vsr_plugin.acceleration.cpu.kernels import FewChannelsConv, WinogradConv, kernels_pay
-from vsr_plugin.models.layers import ResidualBlockNoBN, ResidualBlocksWithInputConv
+from vsr_plugin.models.layers import ConvModule, ResidualBlockNoBN, ResidualBlocksWithInputConv
 from vsr_plugin.models.spynet import SPyNet
 from vsr_plugin.models.upsampling import enlarged
 
@@ -61,6 +61,17 @@ class _TrainedBlock(_Trained):
         return residual_block(x, first, second)
 
 
+class _TrainedConvModule(_Trained):
+    """Mixed into :class:`ConvModule`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See :meth:`ConvModule.forward`."""
+        if not _pays(x, self.conv):
+            return super().forward(x)
+        x = self.trained(self.conv, self.conv.weight, self.conv.bias)(x)
+        return x if self.slope is None else self.activate(x)
+
+
 class _TrainedFlow(_Trained):
     """Mixed into :class:`SPyNet`."""
 
@@ -77,7 +88,7 @@ class _TrainedFlow(_Trained):
         return last_conv(x, last.weight, last.bias, slope)
 
 
-_PARTS = {ResidualBlockNoBN: _TrainedBlock, SPyNet: _TrainedFlow}
+_PARTS = {ResidualBlockNoBN: _TrainedBlock, ConvModule: _TrainedConvModule, SPyNet: _TrainedFlow}
 
 
 class CPUTraining(_Trained):
@@ -130,4 +141,5 @@ def _suits(weight: Tensor) -> bool:
 
 def _pays(x: Tensor, conv: nn.Conv2d) -> bool:
     """Whether a convolution is left to kernels, for images of this size."""
-    return x.dtype == torch.float32 and _suits(conv.weight) and kernels_pay(x, conv.weight, training=True)
+    known = conv.stride == (1, 1) and conv.padding == (conv.kernel_size[0] // 2,) * 2 and conv.dilation == (1, 1)
+    return known and x.dtype == torch.float32 and _suits(conv.weight) and kernels_pay(x, conv.weight, training=True)

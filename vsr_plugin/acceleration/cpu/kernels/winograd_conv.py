@@ -127,8 +127,9 @@ class WinogradConv:
         n, c_in, h, w = x.shape
         rows, c_out = h + above + below - self.taps + 1, self.channels[1] // shuffle**2
         if into is None or into.shape != (n, c_out, shuffle * rows, shuffle * w):
-            shape = n, shuffle * rows, shuffle * w, c_out
-            into = torch.empty(shape, dtype=torch.float32, device="cpu").permute(0, 3, 1, 2)
+            shape = n, c_out, shuffle * rows, shuffle * w
+            # No view, which autograd would not let be written to.
+            into = torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=torch.channels_last)
         if not x.numel() or not into.numel():
             return into.zero_()
         if into.stride(1) != 1 or into.dtype != torch.float32:
