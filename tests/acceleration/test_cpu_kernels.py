@@ -268,7 +268,7 @@ def root_mean_square(x):
 
 @pytest.mark.usefixtures("integers")
 @pytest.mark.parametrize("size", [(1, 1), (5, 1), (13, 22)])
-@pytest.mark.parametrize(("c_in", "c_out"), [(64, 64), (16, 40), (128, 72)])
+@pytest.mark.parametrize(("c_in", "c_out"), [(64, 64), (16, 40), (24, 12), (128, 72)])
 def test_integers(size, c_in, c_out):
     x, residual = features(2, c_in, *size), features(2, c_out, *size)
     weight, bias = torch.randn(c_out, c_in, 3, 3) / (3 * c_in**0.5), torch.randn(c_out)

@@ -238,6 +238,20 @@ def test_int16_where_nothing_multiplies_it(monkeypatch, forgotten):
         feature_dtype("int16", torch.device("cuda"))
 
 
+@works
+@pytest.mark.parametrize(
+    ("integers", "matrix_unit", "advised"), [(jit.VNNI, False, True), (jit.VNNI, True, False), (0, False, False)]
+)
+def test_what_is_faster_than_bf16_is_said(monkeypatch, forgotten, integers, matrix_unit, advised):
+    llvm = pytest.importorskip("llvmlite.binding")
+    monkeypatch.setattr(jit, "host", lambda: (jit.Host(16, 32, integers), None))
+    monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: {"amx-bf16": matrix_unit})
+    net = BasicVSRNet(mid_channels=8, num_blocks=1)
+    line = "on this processor int16 is faster than bf16 and closer to fp32; auto finds out which is fastest"
+    assert missing_kernels(net, "bf16") == (line if advised else None)
+    assert missing_kernels(net, "int16") is None
+
+
 def test_int16_without_llvmlite(monkeypatch, forgotten):
     monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
     with pytest.raises(VSRError, match="'int16': llvmlite is not installed; pip install llvmlite; use fp32"):
