@@ -198,11 +198,12 @@ class JobQueue:
             command = self._command_of(job)
             fault = None
             try:
+                # Of an earlier server it may run still, or have come to its end alone. Once it has, its log is whole.
+                running = command.is_running
                 report = command.report()
                 begun = job.begun or report.pid is not None
                 self._keep(replace(job, state=State.RUNNING, begun=begun))
-                # Of an earlier server it may run still, or have come to its end alone.
-                if not command.is_running and report.output is None:
+                if not running and report.output is None:
                     resume = ["--resume"] if begun else []
                     command.start([*self._command, *job.command(), "--progress", "json", *resume])
                 self._wait(command)
