@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 from unformatted_configs import leave_configs_unformatted
 
-from vsr_plugin.cli.train import choose_threads
+from vsr_plugin.cli import train
 from vsr_plugin.ops.device import FreeCores
 from vsr_plugin.training.checkpoint_files import latest_checkpoint, training_meta
 from vsr_plugin.weights import load_net
@@ -193,6 +193,27 @@ def test_an_interrupted_run_of_several_processes_names_its_script(straight: Path
     assert hinted_command(output) == [*map(str, command), "--resume"]
 
 
+def test_a_process_that_misses_a_stopped_one_before_it_is_stopped_itself_is_interrupted(monkeypatch) -> None:
+    def stop(*_: object) -> None:
+        raise SystemExit(143)
+
+    missed = RuntimeError("Connection closed by peer")
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        monkeypatch.setattr(train, "get_world_size", lambda: 2)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        monkeypatch.setattr(train, "_HEARS_OF_IT", 60.0)
+        assert train.interruption(missed).code == 143
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    monkeypatch.setattr(train, "_HEARS_OF_IT", 0.0)
+    assert train.interruption(missed) is None
+    monkeypatch.setattr(train, "get_world_size", lambda: 1)
+    monkeypatch.setattr(train, "_HEARS_OF_IT", 60.0)  # one process alone waits for nothing
+    assert train.interruption(missed) is None
+
+
 @pytest.mark.parametrize("typed", [[], ["--resume"]])
 def test_a_run_interrupted_before_its_first_checkpoint_claims_none(load_tool, monkeypatch, tmp_path, typed) -> None:
     monkeypatch.setattr(sys, "argv", ["tools/train.py", "a.py", *typed, "--work-dir", str(tmp_path)])
@@ -282,7 +303,7 @@ def test_a_resumed_run_computes_with_as_many_threads(straight: Path, monkeypatch
     before = torch.get_num_threads()
     torch.set_num_threads(before + 1)
     try:
-        choose_threads(Config(dict(load_from=str(last), resume=True)), FreeCores())
+        train.choose_threads(Config(dict(load_from=str(last), resume=True)), FreeCores())
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)

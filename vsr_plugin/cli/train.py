@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 
 from vsr_plugin.acceleration.precision import feature_dtype
 from vsr_plugin.cli.command import HelpFormatter
@@ -32,6 +32,8 @@ from vsr_plugin.training.step_train_loop import check_count
 AUTO = "auto"
 #: The environment variable in which tools/dist_train.sh hands on how it was called, quoted for a shell.
 TYPED_COMMAND = "VSR_TYPED_COMMAND"
+#: Seconds in which a process that misses another one is itself told to end, if all are.
+_HEARS_OF_IT = 3.0
 
 #: What :func:`vsr_plugin.cli.command.run` says when the command is stopped.
 MESSAGES = dict(
@@ -185,10 +187,24 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     try:
         runner.train()
     except BaseException as error:
+        stop = interruption(error)
+        if stop is None:
+            raise
+        if is_main_process():
+            give_hint(stop, hint(args, cfg, begun))
+        raise stop from None
+
+
+def interruption(error: BaseException) -> BaseException | None:
+    """The interruption that a run ended by, if it did, whatever it ended with."""
+    try:
         # mmengine turns an interruption that comes while it formats a config into a SyntaxError.
         stop = error.__context__ if isinstance(error, SyntaxError) else error
         if isinstance(stop, KeyboardInterrupt | SystemExit):
-            if is_main_process():
-                give_hint(stop, hint(args, cfg, begun))
-            raise stop from None
-        raise
+            return stop
+        if get_world_size() > 1:
+            # Of several processes that are stopped one may miss another before it hears of it itself.
+            time.sleep(_HEARS_OF_IT)
+    except (KeyboardInterrupt, SystemExit) as late:
+        return late
+    return None
