@@ -193,25 +193,39 @@ def test_an_interrupted_run_of_several_processes_names_its_script(straight: Path
     assert hinted_command(output) == [*map(str, command), "--resume"]
 
 
-def test_a_process_that_misses_a_stopped_one_before_it_is_stopped_itself_is_interrupted(monkeypatch) -> None:
+@pytest.fixture
+def stopped_late(monkeypatch):
+    """A signal that stops comes a little later; processes wait long for it, and data loaders are watched as before."""
+
     def stop(*_: object) -> None:
         raise SystemExit(143)
 
-    missed = RuntimeError("Connection closed by peer")
-    before = signal.signal(signal.SIGALRM, stop)
-    try:
-        monkeypatch.setattr(train, "get_world_size", lambda: 2)
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        monkeypatch.setattr(train, "_HEARS_OF_IT", 60.0)
-        assert train.interruption(missed).code == 143
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    before = signal.signal(signal.SIGALRM, stop), signal.getsignal(signal.SIGCHLD)
+    monkeypatch.setattr(train, "_HEARS_OF_IT", 60.0)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in zip((signal.SIGALRM, signal.SIGCHLD), before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ("processes", "missed"), [(2, "Connection closed by peer"), (1, "DataLoader worker (pid 7) is killed by signal: T")]
+)
+def test_who_misses_a_stopped_process_before_it_is_stopped_itself_is_interrupted(
+    stopped_late, monkeypatch, processes: int, missed: str
+) -> None:
+    monkeypatch.setattr(train, "get_world_size", lambda: processes)
+    assert train.interruption(RuntimeError(missed)).code == 143
     monkeypatch.setattr(train, "_HEARS_OF_IT", 0.0)
-    assert train.interruption(missed) is None
-    monkeypatch.setattr(train, "get_world_size", lambda: 1)
-    monkeypatch.setattr(train, "_HEARS_OF_IT", 60.0)  # one process alone waits for nothing
-    assert train.interruption(missed) is None
+    assert train.interruption(RuntimeError(missed)) is None
+
+
+def test_an_error_while_a_run_is_stopped_is_the_interruption(stopped_late) -> None:
+    stop, failed = SystemExit(143), RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated.")
+    failed.__context__ = stop
+    assert train.interruption(failed) is stop
+    assert train.interruption(ValueError("of one process alone, which waits for nothing")) is None
 
 
 @pytest.mark.parametrize("typed", [[], ["--resume"]])

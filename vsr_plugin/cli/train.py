@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ from vsr_plugin.training.step_train_loop import check_count
 AUTO = "auto"
 #: The environment variable in which tools/dist_train.sh hands on how it was called, quoted for a shell.
 TYPED_COMMAND = "VSR_TYPED_COMMAND"
-#: Seconds in which a process that misses another one is itself told to end, if all are.
+#: Seconds in which a process that misses another one is itself told to end, if both are.
 _HEARS_OF_IT = 3.0
 
 #: What :func:`vsr_plugin.cli.command.run` says when the command is stopped.
@@ -187,7 +188,12 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     try:
         runner.train()
     except BaseException as error:
-        stop = interruption(error)
+        failed, stop = error, None
+        while failed is not None:
+            try:
+                stop, failed = interruption(failed), None
+            except BaseException as another:
+                failed = another
         if stop is None:
             raise
         if is_main_process():
@@ -196,15 +202,22 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 
 
 def interruption(error: BaseException) -> BaseException | None:
-    """The interruption that a run ended by, if it did, whatever it ended with."""
-    try:
-        # mmengine turns an interruption that comes while it formats a config into a SyntaxError.
-        stop = error.__context__ if isinstance(error, SyntaxError) else error
-        if isinstance(stop, KeyboardInterrupt | SystemExit):
-            return stop
-        if get_world_size() > 1:
-            # Of several processes that are stopped one may miss another before it hears of it itself.
+    """The interruption that a run ended by, if it did, whatever it ended with.
+
+    Whoever ends a run ends its data loaders and other processes as well. That these are missed may come before or
+    behind it, even while this function runs: then it is to be called with that error again.
+    """
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # at which PyTorch looks for data loaders that have ended
+    about: BaseException | None = error
+    # In the context also where mmengine is formatting a config, and makes a SyntaxError of it.
+    while about is not None:
+        if isinstance(about, KeyboardInterrupt | SystemExit):
+            return about
+        about = about.__context__
+    if get_world_size() > 1 or "killed by signal" in str(error):
+        try:
             time.sleep(_HEARS_OF_IT)
-    except (KeyboardInterrupt, SystemExit) as late:
-        return late
+        except (KeyboardInterrupt, SystemExit) as late:
+            return late
     return None
