@@ -195,18 +195,17 @@ def test_an_interrupted_run_of_several_processes_names_its_script(straight: Path
 
 @pytest.fixture
 def stopped_late(monkeypatch):
-    """A signal that stops comes a little later; processes wait long for it, and data loaders are watched as before."""
+    """A signal that stops comes a little later, and processes wait long for it."""
 
     def stop(*_: object) -> None:
         raise SystemExit(143)
 
-    before = signal.signal(signal.SIGALRM, stop), signal.getsignal(signal.SIGCHLD)
+    before = signal.signal(signal.SIGALRM, stop)
     monkeypatch.setattr(train, "_HEARS_OF_IT", 60.0)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
-    for number, handler in zip((signal.SIGALRM, signal.SIGCHLD), before, strict=True):
-        signal.signal(number, handler)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -191,7 +192,10 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         failed, stop = error, None
         while failed is not None:
             try:
-                stop, failed = interruption(failed), None
+                stop, failed = stop or interruption(failed), None
+                if stop is not None and hasattr(signal, "SIGCHLD"):
+                    with suppress(ValueError):  # in a thread, which signals do not reach
+                        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where PyTorch raises for data loaders
             except BaseException as another:
                 failed = another
         if stop is None:
@@ -207,8 +211,6 @@ def interruption(error: BaseException) -> BaseException | None:
     Whoever ends a run ends its data loaders and other processes as well. That these are missed may come before or
     behind it, even while this function runs: then it is to be called with that error again.
     """
-    if hasattr(signal, "SIGCHLD"):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # at which PyTorch looks for data loaders that have ended
     about: BaseException | None = error
     # In the context also where mmengine is formatting a config, and makes a SyntaxError of it.
     while about is not None:
