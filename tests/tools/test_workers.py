@@ -108,6 +108,20 @@ def test_an_interruption_ends_all_and_says_how_to_go_on(start, whole, clip, tmp_
     assert content(tmp_path / "out.mp4") == whole
 
 
+def test_workers_that_are_beginning_do_not_hear_an_interruption(start, whole, clip, tmp_path):
+    command = start(clip, tmp_path / "out.mp4", *PAIR)
+    wait_until(lambda: len(children(command.pid)) >= 2 or command.ended)
+    while not has_records(tmp_path / ".out.mp4.job") and not command.ended:
+        for pid in children(command.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)
+        time.sleep(0.05)
+    assert command.wait() == 0, command.log
+    assert "Traceback" not in command.log
+    assert "another one does its shot" not in command.log
+    assert content(tmp_path / "out.mp4") == whole
+
+
 def test_one_shot_cannot_be_shared_out(start, media, tmp_path):
     clip = media.make_clip(tmp_path / "in.mp4", n=6)
     command = start(clip, tmp_path / "out.mp4", *PAIR)

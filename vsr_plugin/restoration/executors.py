@@ -7,10 +7,12 @@ lies in the folder of the job. So a worker may end at any moment, and another on
 import copy
 import multiprocessing
 import pickle
+import signal
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from threading import Event
@@ -324,7 +326,8 @@ class _Handler(threading.Thread):
         context = multiprocessing.get_context("spawn")  # since CUDA does not survive a fork
         self._connection, theirs = context.Pipe()
         process = context.Process(target=serve, args=(theirs, str(self._device)), name=self.name)
-        process.start()
+        with _deaf_to_interruptions():
+            process.start()
         theirs.close()  # or its end would not be seen here
         self._process = process
 
@@ -391,3 +394,16 @@ class _Handler(threading.Thread):
         how = f"was killed by signal {-status}" if status < 0 else f"has ended with status {status}"
         other = "; another one does its shot" if self._pool.alive > 1 else ""
         return f"worker {self._number} ({self._device}) {how}{other}"
+
+
+@contextmanager
+def _deaf_to_interruptions() -> Iterator[None]:
+    """What this thread starts never hears Ctrl-C, which reaches all processes of a terminal, nor while it imports."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
