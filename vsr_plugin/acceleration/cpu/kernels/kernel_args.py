@@ -38,6 +38,26 @@ def _integers(*names: str) -> list[tuple[str, type]]:
     return [(name, ctypes.c_int64) for name in names]
 
 
+#: Where images lie, and how the target is cut into tiles.
+_TILED_IMAGES = (
+    "source_image",  # strides
+    "source_row",
+    "source_column",
+    "target_image",
+    "target_row",
+    "target_column",
+    "source_rows",  # sides
+    "source_columns",
+    "target_rows",
+    "target_columns",
+    "above",  # rows and columns of zeros before the source
+    "left",
+    "tile_rows",  # tiles in a column and in a row of an image
+    "tile_columns",
+    "tiles",  # of all images
+)
+
+
 class WinogradArgs(ctypes.Structure):
     """What `codegen.winograd` is called with."""
 
@@ -51,21 +71,7 @@ class WinogradArgs(ctypes.Structure):
         "bias",
         "scratch",  # address of `scratch_floats` for each task
         "scratch_floats",
-        "source_image",  # strides
-        "source_row",
-        "source_column",
-        "target_image",
-        "target_row",
-        "target_column",
-        "source_rows",  # sides
-        "source_columns",
-        "target_rows",
-        "target_columns",
-        "above",  # rows and columns of zeros before the source
-        "left",
-        "tile_rows",  # tiles in a column and in a row of an image
-        "tile_columns",
-        "tiles",  # of all images
+        *_TILED_IMAGES,
         "channels_in",
         "channels_out",
         "chunks",
@@ -86,21 +92,7 @@ class WinogradGradientArgs(ctypes.Structure):
         "result_floats",
         "scratch",  # address of `scratch_floats` for each task
         "scratch_floats",
-        "source_image",  # strides
-        "source_row",
-        "source_column",
-        "target_image",
-        "target_row",
-        "target_column",
-        "source_rows",  # sides
-        "source_columns",
-        "target_rows",
-        "target_columns",
-        "above",  # rows and columns of zeros before the source
-        "left",
-        "tile_rows",  # tiles in a column and in a row of an image
-        "tile_columns",
-        "tiles",  # of all images
+        *_TILED_IMAGES,
         "tiles_of_task",
         "channels_in",
         "channels_out",
