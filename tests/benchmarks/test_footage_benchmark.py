@@ -16,7 +16,7 @@ def test_codings():
     assert str(Coding.parse("mpeg2:1.5M")) == "mpeg2 1.5 Mb/s"
     good, bad = (Coding.parse(f"h264:{q}")(frames) for q in (15, 35))
     assert np.abs(good.frames - 1.0 * frames).mean() < np.abs(bad.frames - 1.0 * frames).mean()
-    assert good.step < bad.step / 4
+    assert good.quantiser_step < bad.quantiser_step / 4
 
 
 @pytest.mark.parametrize("text", ["h264", "av9:20", "h264:x", "mpeg2:M", "mpeg2:-1M"])

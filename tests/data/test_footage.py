@@ -7,13 +7,13 @@ from vsr_plugin.data.clip_dataset import ClipDataset
 from vsr_plugin.data.clips.packed import PackedWriter
 from vsr_plugin.data.degraded_clip import read_frames
 from vsr_plugin.data.footage import PRESETS, degrade_footage
-from vsr_plugin.data.footage.codecs import CODINGS, through_codec
+from vsr_plugin.data.footage.codecs import CODINGS, VideoCodec, through_codec
 from vsr_plugin.data.footage.noise import JPEG, GaussianNoise, PoissonNoise
 from vsr_plugin.data.footage.optics import Blur, Resize, Ringing, Sharpening, blur_kernel, sinc_kernel
-from vsr_plugin.data.footage.step import InOrder, OneOf, Sometimes, Step, walk
+from vsr_plugin.data.footage.step import Clip, InOrder, OneOf, Sometimes, Step, walk
 from vsr_plugin.data.footage.tape import InterlacingLeftOver, Tape
 from vsr_plugin.data.sampling import SeededIndex
-from vsr_plugin.data.transforms import DegradeFootage
+from vsr_plugin.data.transforms import DegradeFootage, PackInputs
 from vsr_plugin.errors import MediaError
 from vsr_plugin.ops.resize import bicubic_downsample
 
@@ -176,13 +176,31 @@ def test_unknown_codec(clip):
 @pytest.mark.parametrize("scale", [1, 4])
 def test_presets(preset, scale, clip):
     frames = list(clip[:3, :64, :96])
-    once, again, other = (degrade_footage(frames, preset, np.random.default_rng(s), scale=scale) for s in (5, 5, 6))
+    clips = [degrade_footage(frames, preset, np.random.default_rng(seed), scale=scale) for seed in (5, 5, 6)]
+    assert clips[0].quantiser_step == clips[1].quantiser_step
+    once, again, other = (made.frames for made in clips)
     assert len(once) == 3
     assert all(frame.shape == (64 // scale, 96 // scale, 3) and frame.dtype == np.uint8 for frame in once)
     np.testing.assert_array_equal(once, again)
     assert (preset == "clean") == np.array_equal(once, other)
     if preset == "clean" and scale == 1:
         np.testing.assert_array_equal(once, frames)
+
+
+def test_a_clip_tells_of_its_codec_only_if_that_came_last(clip):
+    frames, rng = clip[:3, :48, :64], np.random.default_rng(0)
+    mpeg = VideoCodec("mpeg2", quality=(5, 5))
+    assert mpeg.degrade(Clip(frames), rng).quantiser_step == 10
+    again = InOrder((VideoCodec("mpeg4", quality=(9, 9)), Sometimes(1.0, OneOf((mpeg,), (1,)))))
+    assert again.degrade(Clip(frames), rng).quantiser_step == 10
+    assert InOrder((mpeg, JPEG(quality=(90, 90)))).degrade(Clip(frames), rng).quantiser_step is None
+
+
+def test_transform_says_how_coarsely_frames_are_quantised(clip):
+    sample = DegradeFootage(presets="dvd", scale=1, seed=3)(dict(gt=list(clip)))
+    packed = PackInputs()(sample)["data_samples"]
+    assert packed.quantiser_step == sample["quantiser_step"] > 1
+    assert DegradeFootage(presets="clean", scale=1)(dict(gt=list(clip)))["quantiser_step"] is None
 
 
 def test_unknown_preset():

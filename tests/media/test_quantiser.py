@@ -7,7 +7,7 @@ import pytest
 from vsr_plugin.data.degraded_clip import read_frames
 from vsr_plugin.data.footage.codecs import encode_and_decode
 from vsr_plugin.media import open_source
-from vsr_plugin.media.quantiser import step_of_video
+from vsr_plugin.media.quantiser import _step_of_index, step_of_video
 
 
 def write(path, frames, codec, pix_fmt="yuv420p", quantiser=None, **options):
@@ -47,7 +47,45 @@ def test_ten_bits_count_as_eight(frames, tmp_path):
     assert step_of_video(ten, 0) == pytest.approx(step_of_video(eight, 0), rel=0.2)
 
 
-@pytest.mark.parametrize(("codec", "pix_fmt"), [("libvpx-vp9", "yuv420p"), ("ffv1", "yuv420p"), ("mjpeg", "yuvj420p")])
+def test_six_steps_of_hevc_are_a_doubling(frames, tmp_path):
+    def step(qp, pix_fmt="yuv420p"):
+        asked = f"qp={qp}:ipratio=1:pbratio=1:log-level=none"
+        return step_of_video(write(tmp_path / "in.mp4", frames, "libx265", pix_fmt, **{"x265-params": asked}), 0)
+
+    assert [step(qp) for qp in (22, 28, 34)] == pytest.approx([8, 16, 32])
+    # Ten bits say of it what eight do.
+    assert step(28, "yuv420p10le") == step(28)
+
+
+@pytest.mark.parametrize(
+    ("codec", "fixed"),
+    [
+        ("libvpx-vp9", lambda q: {"qmin": str(q), "qmax": str(q), "b": "0", "crf": str(q)}),
+        ("libsvtav1", lambda q: {"preset": "12", "qp": str(q), "svtav1-params": "rc=0:aq-mode=0"}),
+    ],
+)
+def test_indices_of_vp9_and_av1_are_looked_up(codec, fixed, frames, tmp_path):
+    frames = np.concatenate([frames] * 2)
+    # Encoders count to 63: index 116 for 29, 208 for 52.
+    steps = [step_of_video(write(tmp_path / f"{q}.mkv", frames, codec, **fixed(q)), 0) for q in (29, 52)]
+    # Frames that others depend on are quantised finer.
+    assert 8 < steps[0] < 20 < steps[1] < 95
+    assert steps[1] > 3 * steps[0]
+
+
+def test_the_table_of_vp9_and_av1():
+    # Section 8.6.1 of the VP9 specification has these among others.
+    assert [8 * _step_of_index(i) for i in (0, 10, 95, 100, 255)] == pytest.approx([4, 17, 102, 112, 1828], rel=0.01)
+    assert [8 * _step_of_index(i) for i in (160, 200, 240)] == pytest.approx([305, 633, 1396], rel=0.02)
+
+
+def test_how_much_ffmpeg_logs_stays_as_it_was(frames, tmp_path):
+    before = av.logging.get_level()
+    step_of_video(write(tmp_path / "in.mp4", frames, "libx265", **{"x265-params": "log-level=none"}), 0)
+    assert av.logging.get_level() == before
+
+
+@pytest.mark.parametrize(("codec", "pix_fmt"), [("ffv1", "yuv420p"), ("mjpeg", "yuvj420p")])
 def test_others_do_not_tell(codec, pix_fmt, frames, tmp_path):
     with open_source(write(tmp_path / "in.mkv", frames, codec, pix_fmt)) as source:
         assert source.quantiser_step is None
@@ -69,5 +107,8 @@ def test_of_a_cut_off_video_what_is_there(frames, tmp_path):
 
 
 def test_a_clip_through_a_codec_says_it_too(frames):
-    assert encode_and_decode(frames, "mpeg4", quality=7).step == 14
-    assert encode_and_decode(frames, "vp9", quality=30).step is None
+    assert encode_and_decode(frames, "mpeg4", quality=7).quantiser_step == 14
+    assert encode_and_decode(frames, "mjpeg", quality=7).quantiser_step is None
+    for codec in ("h264", "hevc", "vp9"):
+        fine, coarse = (encode_and_decode(frames, codec, quality=quality).quantiser_step for quality in (20, 38))
+        assert fine < 0.6 * coarse

@@ -68,7 +68,6 @@ def test_compressed_video_is_cleaned_by_default_and_says_so(lossy, lossless, net
     cleaned, notes = restored(lossy, net, tmp_path)
     with open_source(lossy) as source:
         step = source.quantiser_step
-    assert step > 20  # so there is more cleaning than was trained
     np.testing.assert_array_equal(cleaned, list(restore_frames(clean_by(net, 1.0, step), given)))
     assert not np.array_equal(cleaned, list(restore_frames(net, given, clean=1.0)))
     assert any("h264" in note and "--clean off" in note for note in notes)
@@ -209,7 +208,6 @@ def test_own_cleaning_comes_before_the_shipped_one(net):
     assert own.cleaning.strength == 1
     assert half.cleaning.conv_last is own.cleaning.conv_last
     assert clean_by(own, 0).cleaning is None
-    assert clean_by(own, 0.5, step=100.0).cleaning.strength == 0.5  # what fits, its own training has decided
-    assert clean_by(net, 1).cleaning.strength == 1
-    assert clean_by(net, 0.5, step=36.0).cleaning.strength == pytest.approx(0.5 * 1.35)
+    shipped = clean_by(net, 0.5, step=36.0).cleaning
+    assert (shipped.strength, shipped.quantiser_step) == (0.5, 36.0)
     assert net.cleaning is None

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vsr_plugin.data.footage.codecs import CODINGS, Decoded, encode_and_decode
+from vsr_plugin.data.footage.codecs import CODINGS, encode_and_decode
+from vsr_plugin.data.footage.step import Clip
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.extra_metrics import clip_vmaf, extra_figures, niqe
 from vsr_plugin.evaluation.quality import Protocol, frame_quality
@@ -25,7 +26,7 @@ _PIXELS_480P = 720 * 480 * 25
 #: What x264 does unless it is told otherwise, and MPEG-2 on DVDs.
 _OPTIONS = {"h264": {"preset": "medium", "x264-params": "mbtree=1"}, "mpeg2": {"bf": "2"}}
 #: A way to enlarge: frames ``(h, w, 3)`` of ``uint8`` in, and how coarsely they were quantised; enlarged ones out.
-Method = Callable[[Decoded], Iterable[np.ndarray]]
+Method = Callable[[Clip], Iterable[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ class Coding:
             f"coding {text!r}: use none, CODEC:QUALITY or CODEC:RATEM, of {known}, such as h264:23, mpeg2:3M"
         )
 
-    def __call__(self, frames: np.ndarray) -> Decoded:
+    def __call__(self, frames: np.ndarray) -> Clip:
         """Frames ``(t, h, w, 3)`` of ``uint8`` as they come out of the codec."""
         if self.codec is None:
-            return Decoded(frames, None)
+            return Clip(frames, None)
         rate = None if self.bit_rate is None else self.bit_rate / _PIXELS_480P
         gop = 12 if self.codec == "mpeg2" else 250
         options = _OPTIONS.get(self.codec)
@@ -149,7 +150,7 @@ def measure_as_it_is(
         VSRError: the enlarged frames are too small for NIQE.
     """
     for name, method in _with_bicubic(methods, scale).items():
-        values = [niqe(frame) for frame in method(Decoded(np.stack(frames), None))]
+        values = [niqe(frame) for frame in method(Clip(np.stack(frames), None))]
         if None in values:
             raise VSRError(f"{clip}: too small for NIQE, which looks at blocks of 96x96; take a larger --crop")
         yield FootageScore(clip, "as it is", name, dict(niqe=float(np.mean(values))))

@@ -70,6 +70,7 @@ class DegradeFootage(BaseTransform):
     Added Keys:
 
     - img, a list of arrays ``(h / scale, w / scale, 3)`` of ``uint8``
+    - quantiser_step, how coarsely a codec has quantised them, in 255ths, or ``None``
 
     Args:
         presets: shares of the kinds of footage, see :data:`vsr_plugin.data.footage.PRESETS`; or the name of one.
@@ -97,7 +98,8 @@ class DegradeFootage(BaseTransform):
         seed = np.random.randint(2**32, dtype=np.uint64) if self.seed is None else self.seed
         rng = np.random.default_rng(seed)
         preset = weighted_choice(rng, tuple(self.presets), tuple(self.presets.values()))
-        results["img"] = degrade_footage(results["gt"], preset, rng, scale=self.scale)
+        clip = degrade_footage(results["gt"], preset, rng, scale=self.scale)
+        results.update(img=list(clip.frames), quantiser_step=clip.quantiser_step)
         return results
 
     def __repr__(self) -> str:
@@ -172,15 +174,16 @@ class PackInputs(BaseTransform):
 
     - img, a list of arrays ``(h, w, 3)``
     - gt, the same, may be absent, and so may gt_plain, see :class:`SharpenTruth`
-    - key, name of the clip, and frames, the numbers of its frames; may be absent
+    - key, name of the clip, frames, the numbers of its frames, and quantiser_step, see :class:`DegradeFootage`; may be
+      absent
 
     Returns:
         ``dict(inputs=tensor (t, 3, h, w), data_samples=DataSample)`` in the arrays' dtype, the sample with ``gt_img``
-        ``(t, 3, H, W)``, perhaps ``gt_plain``, and ``key``, ``frames``, ``img_channel_order``, ``gt_channel_order`` as
-        meta information.
+        ``(t, 3, H, W)``, perhaps ``gt_plain``, and ``key``, ``frames``, ``quantiser_step``, ``img_channel_order``,
+        ``gt_channel_order`` as meta information.
     """
 
-    _META_KEYS = ("key", "frames", "img_channel_order", "gt_channel_order")
+    _META_KEYS = ("key", "frames", "quantiser_step", "img_channel_order", "gt_channel_order")
 
     def transform(self, results: dict) -> dict:
         """Pack."""

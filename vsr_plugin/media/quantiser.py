@@ -1,8 +1,11 @@
-"""How coarsely a video was quantised, which its decoder tells (FFmpeg's side data ``VIDEO_ENC_PARAMS``)."""
+"""How coarsely a video was quantised: what its decoder tells, or what its pictures' headers say."""
 
 from __future__ import annotations
 
+import io
+import re
 import struct
+import threading
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,37 +18,96 @@ from vsr_plugin.media.video_file import open_input
 
 #: What a decoder is to be opened with, for its frames to tell.
 TELLING = {"export_side_data": "venc_params"}
+#: Codecs whose decoders do not, and whose headers are read instead.
+IN_HEADERS = frozenset({"hevc", "av1"})
 
 #: Begin of FFmpeg's ``AVVideoEncParams``: number of blocks, where they begin, bytes of one, kind, quantiser of all;
 #: and where in a block its difference from that stands.
 _HEAD, _DELTA = "@INNii", 16
-_H264, _MPEG = 1, 2
+_VP9, _H264, _MPEG = 0, 1, 2
+#: The quantiser's step by its index in VP9 and AV1 (their table of AC coefficients), in eighths: straight lines between
+#: these.
+_INDICES = (0, 1, 95, 120, 137, 150, 170, 190, 210, 230, 255)
+_EIGHTHS = (4, 8, 102, 152, 203, 255, 366, 530, 757, 1151, 1828)
 #: Places of a video that are looked at, and frames at each.
 _PLACES, _FRAMES = 6, 8
+#: A line of FFmpeg's ``trace_headers``: bits from the beginning, name, bits, value.
+_TRACED = re.compile(r"\d+ +(init_qp_minus26|slice_qp_delta|base_q_idx) +[01]+ = (-?\d+)")
+#: How much FFmpeg logs is a setting of the whole process.
+_LOGGING = threading.Lock()
 
 
 def block_steps(frame: av.VideoFrame) -> np.ndarray:
     """The quantiser's steps of a frame's blocks, those that hold anything, in 255ths of the range of brightness.
 
-    H.264: ``2 ** ((QP - 4) / 6)``, QP as of 8 bits a sample; MPEG-1, 2 and 4: the quantiser's scale. Empty of other
-    codecs, whose decoders do not tell or count otherwise.
+    H.264: ``2 ** ((QP - 4) / 6)``, QP as of 8 bits a sample; MPEG-1, 2 and 4: the quantiser's scale; VP9: an eighth of
+    what its table has. Empty of other codecs, whose decoders do not tell or count otherwise.
     """
     for data in frame.side_data:
         if data.type.name != "VIDEO_ENC_PARAMS":
             continue
         raw = bytes(data)
         count, begin, size, kind, quantiser = struct.unpack_from(_HEAD, raw)
-        if count and kind in (_H264, _MPEG):
-            values = quantiser + np.ndarray(count, np.int32, raw, begin + _DELTA, size)
-            values = values[values > 0]  # skipped blocks of H.264 have 0
-            return 2.0 ** ((values - 4) / 6 - (frame.format.components[0].bits - 8)) if kind == _H264 else values * 1.0
+        # Of VP9 there are blocks only where they differ; skipped blocks of H.264 have 0.
+        deltas = np.ndarray(count, np.int32, raw, begin + _DELTA, size) if count else np.zeros(1, np.int32)
+        values = quantiser + deltas
+        values = values[values > 0]
+        if kind == _H264:
+            return _step_of_qp(values - 6 * (frame.format.components[0].bits - 8))
+        if kind == _VP9:
+            return _step_of_index(values)
+        if kind == _MPEG:
+            return values * 1.0
     return np.empty(0)
+
+
+def header_steps(packets: Iterable[av.Packet], stream: av.VideoStream) -> np.ndarray:
+    """The quantiser's steps that the headers of pictures begin with, in 255ths of the range of brightness.
+
+    Args:
+        packets: of ``stream``, from where decoding can begin.
+        stream: of HEVC or AV1. From its headers encoders depart by a few steps within a picture.
+    """
+    packets = [packet for packet in packets if packet.size]
+    headers = av.BitStreamFilterContext("trace_headers", stream)
+    with _LOGGING, av.logging.Capture(local=True) as lines:
+        level = av.logging.get_level()
+        av.logging.set_level(av.logging.INFO)
+        try:
+            for packet in packets:
+                headers.filter(packet)
+        finally:
+            av.logging.set_level(level)
+    base, steps = 26, []
+    for _, _, line in lines:
+        found = _TRACED.match(line)
+        if not found:
+            continue
+        value = int(found[2])
+        if found[1] == "init_qp_minus26":
+            base = 26 + value
+        else:
+            steps.append(_step_of_qp(base + value) if found[1] == "slice_qp_delta" else _step_of_index(value))
+    return np.array(steps)
+
+
+def step_of_headers(packets: Iterable[av.Packet], encoder: str) -> float | None:
+    """Median of :func:`header_steps` for packets that an encoder of this name gave."""
+    with av.open(io.BytesIO(), "w", format="null") as nowhere:
+        return _median(header_steps(packets, nowhere.add_stream(encoder)))
+
+
+def _step_of_qp(qp):
+    return 2.0 ** ((qp - 4) / 6)
+
+
+def _step_of_index(index):
+    return np.interp(index, _INDICES, _EIGHTHS) / 8
 
 
 def usual_step(frames: Iterable[av.VideoFrame]) -> float | None:
     """Median step of the blocks of some frames; ``None`` where none is known."""
-    steps = np.concatenate([np.empty(0), *map(block_steps, frames)])
-    return float(np.median(steps)) if len(steps) else None
+    return _median(np.concatenate([np.empty(0), *map(block_steps, frames)]))
 
 
 def step_of_video(path: Path, index: int) -> float | None:
@@ -61,17 +123,24 @@ def step_of_video(path: Path, index: int) -> float | None:
     try:
         with open_input(path) as container:
             stream = container.streams[index]
+            if stream.codec_context.codec.canonical_name in IN_HEADERS:
+                packets = (packet for packet in _here_and_there(container, stream, container.demux))
+                return _median(header_steps(packets, stream))
             stream.codec_context.options = dict(TELLING)
-            return usual_step(_here_and_there(container, stream))
+            return usual_step(_here_and_there(container, stream, container.decode))
     except (av.FFmpegError, MediaError):
         return None
 
 
-def _here_and_there(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    yield from islice(container.decode(stream), _FRAMES)
+def _median(steps: np.ndarray) -> float | None:
+    return float(np.median(steps)) if len(steps) else None
+
+
+def _here_and_there(container: av.container.InputContainer, stream: av.VideoStream, read) -> Iterator:
+    yield from islice(read(stream), _FRAMES)
     for place in range(1, _PLACES if stream.duration else 1):
         try:
             container.seek((stream.start_time or 0) + stream.duration * place // _PLACES, stream=stream)
-            yield from islice(container.decode(stream), _FRAMES)
+            yield from islice(read(stream), _FRAMES)
         except av.FFmpegError:  # cut off, or damaged there
             return

@@ -1,9 +1,9 @@
 """Cleaning of frames before they are propagated: what every one offers, the choices, and the one that ships."""
 
+import contextlib
 import copy
 import functools
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn as nn
@@ -35,6 +35,9 @@ class Cleaning(VSRModule):
 
     Attributes:
         strength: share of the residue that is added: 1 as trained, 0 leaves frames as they are.
+        quantiser_step: how coarsely the frames' codec has quantised them, in 255ths of their range, where that is
+            known; in training a tensor ``(n,)`` with a number for each sequence, ``nan`` where it is not. To be seen
+            by cleanings that know what to do about it.
     """
 
     #: Cleaned pixels per pixel and side.
@@ -51,6 +54,7 @@ class Cleaning(VSRModule):
         self.max_rounds = max_rounds
         self.threshold = threshold
         self.strength = 1.0
+        self.quantiser_step: float | Tensor | None = None
 
     def residue(self, windows: Tensor) -> Tensor:
         """What is added to frames.
@@ -74,10 +78,14 @@ class Cleaning(VSRModule):
         """
         return [min(max(j, 0), t - 1) for j in range(i - self.radius, i + self.radius + 1)]
 
-    def at(self, strength: float) -> "Cleaning":
-        """The same cleaning at another strength; it shares its parameters with this one, which stays as it is."""
+    def at(self, strength: float, quantiser_step: float | None = None) -> "Cleaning":
+        """The same cleaning, otherwise set; it shares its parameters with this one, which stays as it is.
+
+        Args:
+            strength, quantiser_step: see the attributes.
+        """
         other = copy.copy(self)
-        other.strength = strength
+        other.strength, other.quantiser_step = strength, quantiser_step
         return other
 
     def forward(self, lrs: Tensor) -> Tensor:
@@ -113,6 +121,25 @@ class Cleaning(VSRModule):
     def is_clean(self, mean_residue: float | Tensor) -> bool:
         """Whether a sequence with this mean absolute residue is not cleaned again."""
         return bool(mean_residue < self.threshold)
+
+
+@contextlib.contextmanager
+def told(net: nn.Module, quantiser_step: float | Tensor | None) -> Iterator[None]:
+    """For a time, tell a network's cleaning, or a cleaning itself, what it has to do with.
+
+    Args:
+        net: a ``VSRNet``, with a cleaning or without, or a :class:`Cleaning`.
+        quantiser_step: see there.
+    """
+    cleaning = net if isinstance(net, Cleaning) else getattr(net, "cleaning", None)
+    if cleaning is None:
+        yield
+        return
+    before, cleaning.quantiser_step = cleaning.quantiser_step, quantiser_step
+    try:
+        yield
+    finally:
+        cleaning.quantiser_step = before
 
 
 def with_cleaning(net: nn.Module, cleaning: Cleaning | None) -> nn.Module:
@@ -182,6 +209,9 @@ class ImageCleaning(Cleaning):
 #: Compression leaves a few 255ths of what stands out, and nothing of how bright the picture is; so scaled, both what
 #: comes in and what goes out are near 1, which training needs, and bfloat16 loses nothing.
 _MEAN_OF, _GAIN = 9, 8.0
+#: The quantiser's step (in 255ths) that stands for those that are not known, and the doublings beyond it, to either
+#: side, from which on steps count as the same.
+_USUAL_STEP, _FINEST, _COARSEST = 18.0, -2.0, 3.0
 
 
 @MODELS.register_module()
@@ -191,7 +221,8 @@ class FootageCleaning(Cleaning):
 
     Pixels of 2x2 squares become channels, as in FFDNet (arXiv 1710.04026): 64 channels there cost what 32 do at full
     resolution, see twice as far (the 16x16 blocks of codecs), and fit the kernels that the branches have. The frames
-    are stacked without alignment, as in FastDVDnet (arXiv 1907.01361): flow would cost more than all the rest.
+    are stacked without alignment, as in FastDVDnet (arXiv 1907.01361): flow would cost more than all the rest. How
+    coarsely their codec has quantised them stands beside them in a plane, as the level of noise does in FFDNet.
 
     Args:
         mid_channels: channels of the features.
@@ -205,7 +236,8 @@ class FootageCleaning(Cleaning):
         self.radius = radius
         self.reach = 2 * (2 * num_blocks + 2) + 1 + _MEAN_OF // 2
         self.channels_per_pixel = mid_channels / 4
-        self.resblocks = ResidualBlocksWithInputConv((2 * radius + 1) * 3 * 4, mid_channels, num_blocks)
+        self.resblocks = ResidualBlocksWithInputConv(((2 * radius + 1) * 3 + 1) * 4, mid_channels, num_blocks)
+        self.doublings = nn.Parameter(torch.tensor(0.4))  # of what is changed, with each of the quantiser's step
         self.conv_last = nn.Conv2d(mid_channels, 3 * 4, 3, padding=1)
         # Larger than in the branches, where hundreds of steps pass a feature on: this net is to learn in hours.
         for module in self.resblocks.modules():
@@ -223,36 +255,31 @@ class FootageCleaning(Cleaning):
         around = (_MEAN_OF // 2,) * 4
         mean = F.avg_pool2d(F.pad(windows[:, self.radius], around, mode="replicate"), _MEAN_OF, stride=1)
         detail = ((windows - mean[:, None]) * _GAIN).reshape(n, -1, h, w)
-        stacked = F.pad(detail, (0, w % 2, 0, h % 2), mode="replicate")
+        coarseness = self._coarseness(mean)
+        stacked = torch.cat((detail, coarseness.expand(n, 1, h, w)), dim=1)
+        stacked = F.pad(stacked, (0, w % 2, 0, h % 2), mode="replicate")
         # In this layout CPUs and GPUs convolve fastest; the layers keep to it.
         inputs = F.pixel_unshuffle(stacked, 2).contiguous(memory_format=torch.channels_last)
         features = self.resblocks(inputs)
-        return F.pixel_shuffle(self.conv_last(features), 2)[..., :h, :w].float() / _GAIN
+        residue = F.pixel_shuffle(self.conv_last(features), 2)[..., :h, :w].float() / _GAIN
+        return residue * torch.exp2(self.doublings * coarseness)
+
+    def _coarseness(self, like: Tensor) -> Tensor:
+        """Doublings of the quantiser's step beyond the usual one, ``(n or 1, 1, 1, 1)``."""
+        step = _USUAL_STEP if self.quantiser_step is None else self.quantiser_step
+        steps = torch.as_tensor(step, dtype=like.dtype, device=like.device).nan_to_num(_USUAL_STEP).view(-1, 1, 1, 1)
+        if len(steps) > 1:  # of sequences, whose frames lie one after the other
+            steps = steps.repeat_interleave(len(like) // len(steps), dim=0)
+        return torch.log2(steps / _USUAL_STEP).clamp(_FINEST, _COARSEST)
 
 
 #: Name of the weights that ship.
 SHIPPED_CLEANING = "footage_cleaning"
-#: The quantiser's step (in 255ths) of footage that is served best by what was trained, and what is added to the
-#: strength for each doubling of it: the network, which sees a patch of a few frames, changes too little in coarse
-#: footage, and in fine footage too much. And the bounds. Found on the videos among the material (docs/footage.md).
-_STEP_AS_TRAINED, _PER_DOUBLING, _LEAST, _MOST = 18.0, 0.35, 0.75, 2.0
 
 
 @functools.cache
 def _loaded() -> Cleaning:
     return load_net(SHIPPED_CLEANING)
-
-
-def fitting_strength(step: float | None) -> float:
-    """How strongly the cleaning that ships serves footage best whose codec quantised in steps of so many 255ths.
-
-    Example:
-        >>> [round(fitting_strength(step), 2) for step in (None, 4, 18, 36, 600)]
-        [1.0, 0.75, 1.0, 1.35, 2.0]
-    """
-    if step is None:
-        return 1.0
-    return min(max(1 + _PER_DOUBLING * math.log2(step / _STEP_AS_TRAINED), _LEAST), _MOST)
 
 
 def clean_by(net: nn.Module, strength: float | None, step: float | None = None) -> nn.Module:
@@ -262,8 +289,7 @@ def clean_by(net: nn.Module, strength: float | None, step: float | None = None) 
         net: a ``VSRNet`` on its device.
         strength: share of what cleaning changes: 0 for frames as they are, 1 for what fits them; ``None`` for what the
             network does by itself. The cleaning is the network's own, or the one that ships.
-        step: of the quantiser of the frames' codec, in 255ths, where it is known; to the cleaning that ships it says
-            what fits.
+        step: of the quantiser of the frames' codec, in 255ths, where it is known.
 
     Raises:
         VSRError: the strength is not in [0, 1].
@@ -276,5 +302,4 @@ def clean_by(net: nn.Module, strength: float | None, step: float | None = None) 
     own = net.cleaning
     if own is None:
         own = copy.deepcopy(_loaded()).to(next(net.parameters()).device)
-        strength *= fitting_strength(step)
-    return with_cleaning(net, own.at(strength))
+    return with_cleaning(net, own.at(strength, step))

@@ -1,18 +1,25 @@
 """The model around a network that cleans frames first, trained as RealBasicVSR: both stages."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn as nn
 import torch.nn.functional as F
 from mmagic.structures import DataSample
 from torch import Tensor
 
 from vsr_plugin.errors import VSRError
-from vsr_plugin.inference import restore_frames
+from vsr_plugin.models.cleaning import told
 from vsr_plugin.registry import MODELS
-from vsr_plugin.training.video_restorer import GENERATOR, UNNAMED_CHECKPOINT, SequencePreprocessor, VideoRestorer
+from vsr_plugin.training.video_restorer import (
+    GENERATOR,
+    UNNAMED_CHECKPOINT,
+    SequencePreprocessor,
+    VideoRestorer,
+    quantiser_steps,
+)
 from vsr_plugin.weights import fit_to_net
 
 #: Prefix of the moving average's tensors in a checkpoint.
@@ -120,7 +127,8 @@ class CleaningRestorer(VideoRestorer):
             plain_gts: what the discriminator is to take for real, where ``gts`` were sharpened; ``gts`` by default.
         """
         if mode == "loss":
-            return self.losses(inputs, gts, gts if plain_gts is None else plain_gts)
+            with told(self.generator, quantiser_steps(data_samples)):
+                return self.losses(inputs, gts, gts if plain_gts is None else plain_gts)
         return super().forward(inputs, data_samples, mode, gts)
 
     def losses(self, lrs: Tensor, gts: Tensor, plain_gts: Tensor) -> dict[str, Tensor]:
@@ -157,8 +165,10 @@ class CleaningRestorer(VideoRestorer):
             loss_d_fake=self.gan_loss(fake, target_is_real=False, is_disc=True),
         )
 
-    def _restored(self, lrs: Tensor) -> Iterator[Tensor]:
-        return restore_frames(self.generator_ema, iter(lrs), num_frames=len(lrs), **self.test_cfg)
+    @property
+    def tested_generator(self) -> nn.Module:
+        """See :attr:`VideoRestorer.tested_generator`."""
+        return self.generator_ema
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *details: Any) -> None:
         """See :meth:`VideoRestorer._load_from_state_dict`; of one network alone, both take the weights.

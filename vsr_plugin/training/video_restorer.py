@@ -18,7 +18,7 @@ from vsr_plugin.acceleration import accelerate_training, training_path
 from vsr_plugin.errors import not_finite
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.cleaning import clean_sequence
-from vsr_plugin.models.cleaning import Cleaning
+from vsr_plugin.models.cleaning import Cleaning, told
 from vsr_plugin.registry import MODELS
 from vsr_plugin.weights import fit_to_net
 
@@ -128,7 +128,7 @@ class VideoRestorer(BaseModel):
         if mode == "predict":
             return self.predict(inputs, data_samples)
         if mode == "loss":
-            with self.trained_generator() as generator:
+            with told(self.generator, quantiser_steps(data_samples)), self.trained_generator() as generator:
                 return dict(loss=self.pixel_loss(generator(inputs), gts))
         raise ValueError(f"`mode` must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
@@ -176,17 +176,25 @@ class VideoRestorer(BaseModel):
         for lrs, sample in zip(inputs, data_samples, strict=True):
             sample.set_tensor_data(dict(input=to_bytes(lrs)))
             gt = sample.get("gt_img")
-            restored = self._restored(lrs)
+            restored = self._restored(lrs, sample.get("quantiser_step"))
             if gt is not None and len(lrs) == 2 * len(gt) and torch.equal(lrs, lrs.flip(0)):
                 restored = _mean_of_both_ways(restored, len(gt))
             # Frame by frame, since a hundred float frames of 720p are a gigabyte.
             sample.output = DataSample(pred_img=torch.stack([to_bytes(frame) for frame in restored]))
         return data_samples
 
-    def _restored(self, lrs: Tensor) -> Iterator[Tensor]:
-        if isinstance(self.generator, Cleaning):
-            return self._cleaned(lrs)
-        return restore_frames(self.generator, iter(lrs), num_frames=len(lrs), **self.test_cfg)
+    @property
+    def tested_generator(self) -> nn.Module:
+        """The network that evaluation runs."""
+        return self.generator
+
+    def _restored(self, lrs: Tensor, quantiser_step: float | None = None) -> Iterator[Tensor]:
+        net = self.tested_generator
+        with told(net, quantiser_step):
+            if isinstance(net, Cleaning):
+                yield from self._cleaned(lrs)
+            else:
+                yield from restore_frames(net, iter(lrs), num_frames=len(lrs), **self.test_cfg)
 
     def _cleaned(self, lrs: Tensor) -> Iterator[Tensor]:
         # Frame by frame, since the layers of a whole clip would not fit.
@@ -214,6 +222,13 @@ class VideoRestorer(BaseModel):
             state_dict.clear()
             state_dict.update(others, **{GENERATOR + key: tensor for key, tensor in tensors.items()})
         super()._load_from_state_dict(state_dict, prefix, *details)
+
+
+def quantiser_steps(data_samples: list[DataSample] | None) -> Tensor | None:
+    """For each sequence, how coarsely its codec quantised it; ``nan`` where that is not known."""
+    steps = [sample.get("quantiser_step") for sample in data_samples or ()]
+    known = any(step is not None for step in steps)
+    return torch.tensor([torch.nan if step is None else step for step in steps]) if known else None
 
 
 def _mean_of_both_ways(frames: Iterator[Tensor], count: int) -> list[Tensor]:

@@ -14,7 +14,8 @@ from vsr_plugin.benchmarks.inputs import load_gt
 from vsr_plugin.benchmarks.quality import drift_table, measure_drift, measure_interlaced, measure_sizes, measure_windows
 from vsr_plugin.cli.benchmark.arguments import size
 from vsr_plugin.data.degraded_clip import degraded_clip
-from vsr_plugin.data.footage.codecs import CODINGS, Decoded
+from vsr_plugin.data.footage.codecs import CODINGS
+from vsr_plugin.data.footage.step import Clip
 from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
 from vsr_plugin.defaults import USUAL_RATE, USUAL_WEIGHTS
 from vsr_plugin.errors import VSRError
@@ -160,8 +161,8 @@ def run_footage(args: argparse.Namespace) -> None:
         raise VSRError("--as-it-is measures NIQE alone, since there is no truth; leave --metrics and --picture out")
     net = load_net(args.weights)
 
-    def restored(clean: float | None, decoded: Decoded) -> Iterator[np.ndarray]:
-        way = clean_by(net, clean, decoded.step)
+    def restored(clean: float | None, decoded: Clip) -> Iterator[np.ndarray]:
+        way = clean_by(net, clean, decoded.quantiser_step)
         return restore_frames(way, list(decoded.frames), num_frames=len(decoded.frames))
 
     methods = {"plain": partial(restored, None), "cleaned": partial(restored, args.clean)}

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 import numpy as np
 
-from vsr_plugin.data.footage.step import Step
+from vsr_plugin.data.footage.step import Clip, TellingStep
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.colour import MATRIX_BT601, Colour, FromRGB, ToRGB
-from vsr_plugin.media.quantiser import TELLING, usual_step
+from vsr_plugin.media.quantiser import IN_HEADERS, TELLING, step_of_headers, usual_step
 
 
 @dataclass(frozen=True)
@@ -62,18 +62,6 @@ CODINGS = {
 }
 
 
-class Decoded(NamedTuple):
-    """What comes out of a codec.
-
-    Attributes:
-        frames: as they went in, RGB ``(t, h, w, 3)`` of ``uint8``.
-        step: of the quantiser, see :func:`vsr_plugin.media.quantiser.usual_step`.
-    """
-
-    frames: np.ndarray
-    step: float | None
-
-
 def through_codec(frames: np.ndarray, codec: str, **asked: Any) -> np.ndarray:
     """The frames that :func:`encode_and_decode` gives."""
     return encode_and_decode(frames, codec, **asked).frames
@@ -88,7 +76,7 @@ def encode_and_decode(
     gop: int = 250,
     options: Mapping[str, str] | None = None,
     frame_rate: int = 25,
-) -> Decoded:
+) -> Clip:
     """Encode a clip and decode it again.
 
     Args:
@@ -142,7 +130,7 @@ def encode_and_decode(
         raise MediaError(f"codec {codec}: {coding.encoder} fails at {w}x{h} ({error})") from error
     if len(decoded) != len(frames):
         raise MediaError(f"codec {codec}: {len(decoded)} of {len(frames)} frames came back from {coding.encoder}")
-    return Decoded(np.stack(decoded)[:, :h, :w], step)
+    return Clip(np.stack(decoded)[:, :h, :w], step)
 
 
 def _colour(coding: Coding) -> Colour:
@@ -169,11 +157,11 @@ def _decode(coding: Coding, packets: list[av.Packet], encoder: av.CodecContext) 
     to_rgb = ToRGB(_colour(coding), 8)
     frames = [frame for packet in [*packets, None] for frame in decoder.decode(packet)]
     rgb = [frame.to_ndarray(format="rgb24") if "rgb" in frame.format.name else to_rgb(frame) for frame in frames]
-    return rgb, usual_step(frames)
+    return rgb, step_of_headers(packets, coding.encoder) if coding.decoder in IN_HEADERS else usual_step(frames)
 
 
 @dataclass(frozen=True)
-class VideoCodec(Step):
+class VideoCodec(TellingStep):
     """A codec with a quality that is drawn.
 
     Attributes:
@@ -192,11 +180,13 @@ class VideoCodec(Step):
     gops: tuple[int, ...] = (12, 25, 250)
     options: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
-    def __call__(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def degrade(self, clip: Clip, rng: np.random.Generator) -> Clip:
+        """See :meth:`Step.degrade`."""
         asked = dict(gop=int(rng.choice(self.gops)), options={key: str(rng.choice(of)) for key, of in self.options})
         if rng.random() < self.by_rate:
             asked["bit_rate"] = float(np.exp(rng.uniform(*np.log(self.bit_rate))))
         else:
             asked["quality"] = int(rng.integers(*self.quality, endpoint=True))
-        eight_bits = (frames.clip(0, 1) * 255).round().astype(np.uint8)
-        return through_codec(eight_bits, self.codec, **asked).astype(np.float32) / 255
+        eight_bits = (clip.frames.clip(0, 1) * 255).round().astype(np.uint8)
+        decoded = encode_and_decode(eight_bits, self.codec, **asked)
+        return Clip(decoded.frames.astype(np.float32) / 255, decoded.quantiser_step)

@@ -10,7 +10,7 @@ import numpy as np
 from vsr_plugin.data.footage.codecs import VideoCodec
 from vsr_plugin.data.footage.noise import JPEG, GaussianNoise, PoissonNoise
 from vsr_plugin.data.footage.optics import Blur, Resize, Ringing, Sharpening, resized
-from vsr_plugin.data.footage.step import InOrder, OneOf, Sometimes, Step
+from vsr_plugin.data.footage.step import Clip, InOrder, OneOf, Sometimes, Step
 from vsr_plugin.data.footage.tape import InterlacingLeftOver, Tape
 from vsr_plugin.ops.resize import bicubic_downsample
 
@@ -35,7 +35,7 @@ _H264 = VideoCodec("h264", quality=(15, 38), by_rate=0.1, bit_rate=(0.15, 0.8), 
 _HEVC = VideoCodec("hevc", quality=(18, 38), gops=(12, 50, 250))
 _VP9 = VideoCodec("vp9", quality=(20, 55), gops=(50, 250))
 _B_FRAMES = (("bf", ("0", "2")),)
-_MPEG2 = VideoCodec("mpeg2", quality=(2, 16), by_rate=0.3, bit_rate=(0.1, 0.8), gops=(12, 15), options=_B_FRAMES)
+_MPEG2 = VideoCodec("mpeg2", quality=(2, 24), by_rate=0.4, bit_rate=(0.08, 0.8), gops=(12, 15), options=_B_FRAMES)
 _MPEG4 = VideoCodec("mpeg4", quality=(2, 16), by_rate=0.2, bit_rate=(0.1, 0.6), options=_B_FRAMES)
 _MJPEG = VideoCodec("mjpeg", quality=(2, 14))
 _CINEPAK = VideoCodec("cinepak")
@@ -83,9 +83,7 @@ PRESETS = {
 }
 
 
-def degrade_footage(
-    frames: Sequence[np.ndarray], preset: str, rng: np.random.Generator, *, scale: int = 1
-) -> list[np.ndarray]:
+def degrade_footage(frames: Sequence[np.ndarray], preset: str, rng: np.random.Generator, *, scale: int = 1) -> Clip:
     """Make of clean frames what such footage would show of them.
 
     Args:
@@ -96,7 +94,8 @@ def degrade_footage(
             the optics and to making small is no business of who cleans.
 
     Returns:
-        As many frames ``(h / scale, w / scale, 3)`` of ``uint8``.
+        As many frames ``(h / scale, w / scale, 3)`` of ``uint8``, and how coarsely they were quantised, if a codec was
+        the last thing that they went through.
 
     Raises:
         ValueError: there is no such preset.
@@ -112,5 +111,5 @@ def degrade_footage(
     clip = clip.astype(np.float32) / 255
     if clip.shape[1:3] != (height, width):
         clip = resized(steps.capture(clip, rng), height, width, rng)
-    clip = steps.storage(clip, rng)
-    return list((clip.clip(0, 1) * 255).round().astype(np.uint8))
+    stored = steps.storage.degrade(Clip(clip), rng)
+    return Clip((stored.frames.clip(0, 1) * 255).round().astype(np.uint8), stored.quantiser_step)

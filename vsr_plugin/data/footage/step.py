@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,11 +13,27 @@ import numpy as np
 Range = tuple[float, float]
 
 
+class Clip(NamedTuple):
+    """Frames, and what can be told of how they were stored.
+
+    Attributes:
+        frames: RGB, ``(t, h, w, 3)``.
+        quantiser_step: of the codec that they come out of, see :func:`vsr_plugin.media.quantiser.usual_step`.
+    """
+
+    frames: np.ndarray
+    quantiser_step: float | None = None
+
+
 class Step(ABC):
     """Something that happens to a clip.
 
     All randomness comes from the generator that is passed, so that a clip is a function of its seed.
     """
+
+    def degrade(self, clip: Clip, rng: np.random.Generator) -> Clip:
+        """As :meth:`__call__`, with what a decoder would tell of the result: nothing, unless this is a codec."""
+        return Clip(self(clip.frames, rng))
 
     @abstractmethod
     def __call__(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -53,36 +70,50 @@ def weighted_choice(rng: np.random.Generator, options: Sequence, weights: Sequen
     return options[int(rng.choice(len(options), p=np.asarray(weights) / np.sum(weights)))]
 
 
+class TellingStep(Step):
+    """A step that says of its result what its decoder, or those of the steps in it, would tell."""
+
+    @abstractmethod
+    def degrade(self, clip: Clip, rng: np.random.Generator) -> Clip:
+        """See :meth:`Step.degrade`."""
+
+    def __call__(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return self.degrade(Clip(frames), rng).frames
+
+
 @dataclass(frozen=True)
-class Sometimes(Step):
+class Sometimes(TellingStep):
     """Does a step with a probability."""
 
     probability: float
     step: Step
 
-    def __call__(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return self.step(frames, rng) if rng.random() < self.probability else frames
+    def degrade(self, clip: Clip, rng: np.random.Generator) -> Clip:
+        """See :meth:`Step.degrade`."""
+        return self.step.degrade(clip, rng) if rng.random() < self.probability else clip
 
 
 @dataclass(frozen=True)
-class OneOf(Step):
+class OneOf(TellingStep):
     """Does one of several steps, each as often as its weight says."""
 
     steps: tuple[Step, ...]
     weights: tuple[float, ...]
 
-    def __call__(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return weighted_choice(rng, self.steps, self.weights)(frames, rng)
+    def degrade(self, clip: Clip, rng: np.random.Generator) -> Clip:
+        """See :meth:`Step.degrade`."""
+        return weighted_choice(rng, self.steps, self.weights).degrade(clip, rng)
 
 
 @dataclass(frozen=True)
-class InOrder(Step):
+class InOrder(TellingStep):
     """Does steps one after the other; ``shuffled`` in an order that is drawn."""
 
     steps: tuple[Step, ...]
     shuffled: bool = False
 
-    def __call__(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def degrade(self, clip: Clip, rng: np.random.Generator) -> Clip:
+        """See :meth:`Step.degrade`."""
         for k in rng.permutation(len(self.steps)) if self.shuffled else range(len(self.steps)):
-            frames = self.steps[k](frames, rng)
-        return frames
+            clip = self.steps[k].degrade(clip, rng)
+        return clip
