@@ -8,7 +8,7 @@ from vsr_plugin.inference import cleaning as stream
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.cleaning import clean_in_bands, clean_sequence
 from vsr_plugin.models import BasicVSRNet
-from vsr_plugin.models.cleaning import Cleaning, FootageCleaning, with_cleaning
+from vsr_plugin.models.cleaning import Cleaning, FootageCleaning, told, with_cleaning
 
 
 def footage_cleaning(**arguments):
@@ -73,6 +73,38 @@ def test_cleaning_matters_and_stays_apart(net):
     with torch.no_grad():
         assert (plain(frames) - net(frames)).abs().max() > 1e-3
         torch.testing.assert_close(with_cleaning(net, net.cleaning.at(0))(frames), plain(frames))
+
+
+def test_how_coarsely_each_sequence_is_quantised():
+    cleaning, both = footage_cleaning(), torch.cat([tensors(clip(3)), 1 - tensors(clip(3))])
+    with torch.no_grad():
+        alone = [cleaning.at(1.0, step)(sequence[None]) for sequence, step in zip(both, (40.0, None), strict=True)]
+        with told(cleaning, torch.tensor([40.0, torch.nan])):
+            together = cleaning(both)
+        torch.testing.assert_close(together, torch.cat(alone))
+        # The rest is at the bounds, whose doublings change the residue by a factor, and through the layers.
+        finest, coarsest = (cleaning.at(1.0, step)(both[:1]) for step in (1e-3, 1e4))
+        assert torch.equal(finest, cleaning.at(1.0, 18 / 4)(both[:1]))
+        assert torch.equal(coarsest, cleaning.at(1.0, 18 * 8.0)(both[:1]))
+        assert (coarsest - both[:1]).abs().mean() > 2 * (finest - both[:1]).abs().mean()
+    assert cleaning.quantiser_step is None
+
+
+def test_what_is_told_ends_with_an_error():
+    cleaning = footage_cleaning()
+    net = with_cleaning(BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=8), cleaning)
+    seen = []
+
+    def fail():
+        seen.append(cleaning.quantiser_step)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), told(net, 12.0):
+        fail()
+    assert seen == [12]
+    assert cleaning.quantiser_step is None
+    with told(with_cleaning(net, None), 12.0):  # nothing to be told
+        pass
 
 
 @pytest.mark.parametrize(("threshold", "rounds"), [(1.0, 1), (0.3, 2), (0.01, 3)])

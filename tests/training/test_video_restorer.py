@@ -6,7 +6,8 @@ import torch
 from mmagic.structures import DataSample
 from torch import Tensor
 
-from vsr_plugin.training import SequencePreprocessor, VideoRestorer, video_restorer
+from vsr_plugin.models.cleaning import FootageCleaning
+from vsr_plugin.training import CleaningRestorer, SequencePreprocessor, VideoRestorer, video_restorer
 from vsr_plugin.weights import load_into
 
 LOSS = dict(type="CharbonnierLoss")
@@ -121,3 +122,26 @@ def test_pretrained_weights_come_through_the_loader(real_clip: Callable[[str], P
     before = model.generator.conv_last.weight.clone()
     model.init_weights()
     assert not torch.equal(model.generator.conv_last.weight, before)
+
+
+def test_a_cleaning_is_told_how_coarsely_sequences_are_quantised(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    plain = FootageCleaning.residue
+    monkeypatch.setattr(
+        FootageCleaning, "residue", lambda self, windows: seen.append(self.quantiser_step) or plain(self, windows)
+    )
+    net = dict(type="BasicVSRNet", mid_channels=4, num_blocks=1, spynet_width=4, cleaning="footage")
+    data = dict(inputs=sequences(2, 3), data_samples=samples(2, 3))
+    data["data_samples"][0].set_metainfo(dict(quantiser_step=30.0))
+    data["data_samples"][1].set_metainfo(dict(quantiser_step=None))
+    for model in (
+        VideoRestorer(net, LOSS),
+        CleaningRestorer(net, LOSS, data_preprocessor=dict(type="SequencePreprocessor")),
+    ):
+        seen.clear()
+        model(**model.data_preprocessor(data, True), mode="loss")
+        assert len(seen) == 1
+        torch.testing.assert_close(seen.pop(), torch.tensor([30.0, torch.nan]), equal_nan=True)
+        model.eval()(**model.data_preprocessor(data, False), mode="predict")
+        assert seen == [30.0] * 3 + [None] * 3
+        assert model.tested_generator.cleaning.quantiser_step is None
