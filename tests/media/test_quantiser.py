@@ -6,8 +6,8 @@ import pytest
 
 from vsr_plugin.data.degraded_clip import read_frames
 from vsr_plugin.data.footage.codecs import encode_and_decode
-from vsr_plugin.media import open_source
-from vsr_plugin.media.quantiser import _step_of_index, step_of_video
+from vsr_plugin.media import open_source, quantiser
+from vsr_plugin.media.quantiser import _step_of_index, _traced_steps, header_steps, step_of_video
 
 
 def write(path, frames, codec, pix_fmt="yuv420p", quantiser=None, **options):
@@ -30,9 +30,9 @@ def frames():
 
 @pytest.mark.parametrize("codec", ["mpeg4", "mpeg2video"])
 def test_the_scale_of_mpeg_is_twice_the_quantiser(codec, frames, tmp_path):
-    for quantiser in (4, 10):
-        path = write(tmp_path / f"{quantiser}.mkv", frames, codec, quantiser=quantiser)
-        assert step_of_video(path, 0) == 2 * quantiser
+    for scale in (4, 10):
+        path = write(tmp_path / f"{scale}.mkv", frames, codec, quantiser=scale)
+        assert step_of_video(path, 0) == 2 * scale
 
 
 def test_six_steps_of_h264_are_a_doubling(frames, tmp_path):
@@ -57,6 +57,21 @@ def test_six_steps_of_hevc_are_a_doubling(frames, tmp_path):
     assert step(28, "yuv420p10le") == step(28)
 
 
+def test_hevc_counts_from_what_each_parameter_set_says():
+    lines = [
+        "16          pps_pic_parameter_set_id                                    1 = 0",
+        "27          init_qp_minus26                                         00100 = 2",
+        "16          pps_pic_parameter_set_id                                  010 = 1",
+        "27          init_qp_minus26                                           011 = -1",
+        "2           slice_pic_parameter_set_id                                  1 = 0",
+        "24          slice_qp_delta                                              1 = 0",
+        "2           slice_pic_parameter_set_id                                010 = 1",
+        "24          slice_qp_delta                                      000010010 = 9",
+        "36          slice_cb_qp_offset                                         011 = -1",
+    ]
+    assert list(_traced_steps(lines)) == pytest.approx([16, 2 ** (30 / 6)])
+
+
 @pytest.mark.parametrize(
     ("codec", "fixed"),
     [
@@ -77,6 +92,16 @@ def test_the_table_of_vp9_and_av1():
     # Section 8.6.1 of the VP9 specification has these among others.
     assert [8 * _step_of_index(i) for i in (0, 10, 95, 100, 255)] == pytest.approx([4, 17, 102, 112, 1828], rel=0.01)
     assert [8 * _step_of_index(i) for i in (160, 200, 240)] == pytest.approx([305, 633, 1396], rel=0.02)
+
+
+def test_parameter_sets_of_mp4_are_seen(frames, tmp_path, monkeypatch):
+    path = write(tmp_path / "in.mp4", frames, "libx265", **{"x265-params": "log-level=none"})
+    seen = []
+    monkeypatch.setattr(quantiser, "_traced_steps", lambda lines: seen.extend(lines) or iter(()))
+    with av.open(str(path)) as container:
+        header_steps(container.demux(video=0), container.streams.video[0])
+    names = [line.split()[1] for line in seen if line[:1].isdigit()]
+    assert names.index("init_qp_minus26") < names.index("slice_qp_delta")
 
 
 def test_how_much_ffmpeg_logs_stays_as_it_was(frames, tmp_path):

@@ -32,7 +32,9 @@ _EIGHTHS = (4, 8, 102, 152, 203, 255, 366, 530, 757, 1151, 1828)
 #: Places of a video that are looked at, and frames at each.
 _PLACES, _FRAMES = 6, 8
 #: A line of FFmpeg's ``trace_headers``: bits from the beginning, name, bits, value.
-_TRACED = re.compile(r"\d+ +(init_qp_minus26|slice_qp_delta|base_q_idx) +[01]+ = (-?\d+)")
+_TRACED = re.compile(
+    r"\d+ +((?:pps|slice)_pic_parameter_set_id|init_qp_minus26|slice_qp_delta|base_q_idx) +[01]+ = (-?\d+)"
+)
 #: How much FFmpeg logs is a setting of the whole process.
 _LOGGING = threading.Lock()
 
@@ -69,26 +71,31 @@ def header_steps(packets: Iterable[av.Packet], stream: av.VideoStream) -> np.nda
         stream: of HEVC or AV1. From its headers encoders depart by a few steps within a picture.
     """
     packets = [packet for packet in packets if packet.size]
-    headers = av.BitStreamFilterContext("trace_headers", stream)
     with _LOGGING, av.logging.Capture(local=True) as lines:
         level = av.logging.get_level()
         av.logging.set_level(av.logging.INFO)
         try:
+            headers = av.BitStreamFilterContext("trace_headers", stream)  # reads what stands before all packets
             for packet in packets:
                 headers.filter(packet)
         finally:
             av.logging.set_level(level)
-    base, steps = 26, []
-    for _, _, line in lines:
-        found = _TRACED.match(line)
-        if not found:
-            continue
-        value = int(found[2])
-        if found[1] == "init_qp_minus26":
-            base = 26 + value
+    return np.array(list(_traced_steps(line for _, _, line in lines)))
+
+
+def _traced_steps(lines: Iterable[str]) -> Iterator[float]:
+    """The steps that lines of ``trace_headers`` tell, picture by picture or slice by slice."""
+    parameter_set, initial_qp = 0, {}
+    for found in filter(None, map(_TRACED.match, lines)):
+        name, value = found[1], int(found[2])
+        if name.endswith("set_id"):
+            parameter_set = value
+        elif name == "init_qp_minus26":
+            initial_qp[parameter_set] = 26 + value
+        elif name == "slice_qp_delta":
+            yield _step_of_qp(initial_qp.get(parameter_set, 26) + value)
         else:
-            steps.append(_step_of_qp(base + value) if found[1] == "slice_qp_delta" else _step_of_index(value))
-    return np.array(steps)
+            yield _step_of_index(value)
 
 
 def step_of_headers(packets: Iterable[av.Packet], encoder: str) -> float | None:
