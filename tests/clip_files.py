@@ -82,6 +82,20 @@ def make_clip(
     return path
 
 
+def write_frames(path, frames, codec, pix_fmt="yuv420p", quantiser=None, **options):
+    """Encode RGB frames ``(h, w, 3)`` at 25 a second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        if quantiser:
+            stream.codec_context.qmin = stream.codec_context.qmax = quantiser
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
 def enlarge(array, scale):
     """Return nearest-neighbour enlargement of ``(h, w, ...)``."""
     return array.repeat(scale, 0).repeat(scale, 1)

@@ -54,6 +54,24 @@ def pytest_runtest_call(item: pytest.Item) -> None:
     _seed(item.name)
 
 
+@pytest.fixture
+def unformatted_configs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare a run the time for formatting its config."""
+    from unformatted_configs import leave_configs_unformatted
+
+    leave_configs_unformatted(monkeypatch.setattr)
+
+
+@pytest.fixture(scope="module")
+def all_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with every data set that the experiments name."""
+    from small_experiments import make_sets
+
+    root = tmp_path_factory.mktemp("sets")
+    make_sets(root)
+    return root
+
+
 @pytest.fixture(scope="session")
 def real_clip() -> Callable[[str], Path]:
     """Return a function from a clip's name (``bikes``, ``bigbuckbunny``, ``carphone_pristine``) to its path."""

@@ -6,33 +6,21 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from small_experiments import CONFIGS, make_sets, shrink
-from unformatted_configs import leave_configs_unformatted
+from small_experiments import CONFIGS, shrink
 
 from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet, RealBasicVSRNet
 from vsr_plugin.training.launching import PRESETS, build_runner, read_config
 
+pytestmark = pytest.mark.usefixtures("unformatted_configs")
+
 EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.py"))
-
-
-@pytest.fixture(autouse=True)
-def unformatted_configs(monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_configs_unformatted(monkeypatch.setattr)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with all sets."""
-    root = tmp_path_factory.mktemp("sets")
-    make_sets(root)
-    return root
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_trains_two_steps_and_validates(
-    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, all_sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(data)
+    monkeypatch.chdir(all_sets)
     runner = build_runner(shrink(name, tmp_path))
     before = {key: tensor.clone() for key, tensor in runner.model.state_dict().items()}
     runner.train()

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from forked_tools import in_two_processes
-from small_experiments import CONFIGS, make_sets, shrink
-from unformatted_configs import leave_configs_unformatted
+from small_experiments import CONFIGS, shrink
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.registry import MODELS
 from vsr_plugin.training.launching import RECIPE, build_runner, read_config, read_experiment
+
+pytestmark = pytest.mark.usefixtures("unformatted_configs")
 
 STUDIES = sorted(path.stem for path in (CONFIGS / "studies").glob("*.py"))
 #: Rows that the paper compares at equal complexity, by their reference.
@@ -31,27 +32,14 @@ LARGER = {
 }
 
 
-@pytest.fixture(autouse=True)
-def unformatted_configs(monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_configs_unformatted(monkeypatch.setattr)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with all sets."""
-    root = tmp_path_factory.mktemp("sets")
-    make_sets(root)
-    return root
-
-
 @pytest.mark.parametrize(
     "recipe", ["small_clips", *(pytest.param(r, marks=pytest.mark.slow) for r in ("reds", "vimeo90k_bd"))]
 )
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_row_trains_two_steps_and_validates(
-    name: str, recipe: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, recipe: str, all_sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(data)
+    monkeypatch.chdir(all_sets)
     runner = build_runner(shrink(f"studies/{name}", tmp_path, recipe))
     before = {key: tensor.clone() for key, tensor in runner.model.state_dict().items()}
     runner.train()
@@ -165,9 +153,9 @@ def test_components_that_make_no_sense_are_one_line(change: dict, message: str, 
 
 @pytest.mark.parametrize("name", ["local_5", "keyframes_none"])
 def test_a_row_with_parts_that_are_idle_trains_in_two_processes(
-    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, all_sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(data)
+    monkeypatch.chdir(all_sets)
     cfg = shrink(f"studies/{name}", tmp_path / "run", "small_clips")
     cfg.total_batch_size = 2
     cfg.dump(tmp_path / "experiment.py")

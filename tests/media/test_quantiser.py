@@ -3,24 +3,12 @@
 import av
 import numpy as np
 import pytest
+from clip_files import write_frames
 
 from vsr_plugin.data.degraded_clip import read_frames
 from vsr_plugin.data.footage.codecs import encode_and_decode
 from vsr_plugin.media import open_source, quantiser
 from vsr_plugin.media.quantiser import _step_of_index, _traced_steps, header_steps, step_of_video
-
-
-def write(path, frames, codec, pix_fmt="yuv420p", quantiser=None, **options):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options=options)
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = pix_fmt
-        if quantiser:
-            stream.codec_context.qmin = stream.codec_context.qmax = quantiser
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -31,26 +19,28 @@ def frames():
 @pytest.mark.parametrize("codec", ["mpeg4", "mpeg2video"])
 def test_the_scale_of_mpeg_is_twice_the_quantiser(codec, frames, tmp_path):
     for scale in (4, 10):
-        path = write(tmp_path / f"{scale}.mkv", frames, codec, quantiser=scale)
+        path = write_frames(tmp_path / f"{scale}.mkv", frames, codec, quantiser=scale)
         assert step_of_video(path, 0) == 2 * scale
 
 
 def test_six_steps_of_h264_are_a_doubling(frames, tmp_path):
-    steps = [step_of_video(write(tmp_path / f"{qp}.mp4", frames, "libx264", qp=str(qp)), 0) for qp in (22, 28, 34)]
+    steps = [
+        step_of_video(write_frames(tmp_path / f"{qp}.mp4", frames, "libx264", qp=str(qp)), 0) for qp in (22, 28, 34)
+    ]
     # libx264 takes 3 less for frames that depend on no other; most depend.
     assert steps == pytest.approx([8, 16, 32], rel=0.01)
 
 
 def test_ten_bits_count_as_eight(frames, tmp_path):
-    ten = write(tmp_path / "ten.mp4", frames, "libx264", "yuv420p10le", qp="40")
-    eight = write(tmp_path / "eight.mp4", frames, "libx264", qp="28")
+    ten = write_frames(tmp_path / "ten.mp4", frames, "libx264", "yuv420p10le", qp="40")
+    eight = write_frames(tmp_path / "eight.mp4", frames, "libx264", qp="28")
     assert step_of_video(ten, 0) == pytest.approx(step_of_video(eight, 0), rel=0.2)
 
 
 def test_six_steps_of_hevc_are_a_doubling(frames, tmp_path):
     def step(qp, pix_fmt="yuv420p"):
         asked = f"qp={qp}:ipratio=1:pbratio=1:log-level=none"
-        return step_of_video(write(tmp_path / "in.mp4", frames, "libx265", pix_fmt, **{"x265-params": asked}), 0)
+        return step_of_video(write_frames(tmp_path / "in.mp4", frames, "libx265", pix_fmt, **{"x265-params": asked}), 0)
 
     assert [step(qp) for qp in (22, 28, 34)] == pytest.approx([8, 16, 32])
     # Ten bits say of it what eight do.
@@ -82,7 +72,7 @@ def test_hevc_counts_from_what_each_parameter_set_says():
 def test_indices_of_vp9_and_av1_are_looked_up(codec, fixed, frames, tmp_path):
     frames = np.concatenate([frames] * 2)
     # Encoders count to 63: index 116 for 29, 208 for 52.
-    steps = [step_of_video(write(tmp_path / f"{q}.mkv", frames, codec, **fixed(q)), 0) for q in (29, 52)]
+    steps = [step_of_video(write_frames(tmp_path / f"{q}.mkv", frames, codec, **fixed(q)), 0) for q in (29, 52)]
     # Frames that others depend on are quantised finer.
     assert 8 < steps[0] < 20 < steps[1] < 95
     assert steps[1] > 3 * steps[0]
@@ -95,7 +85,7 @@ def test_the_table_of_vp9_and_av1():
 
 
 def test_parameter_sets_of_mp4_are_seen(frames, tmp_path, monkeypatch):
-    path = write(tmp_path / "in.mp4", frames, "libx265", **{"x265-params": "log-level=none"})
+    path = write_frames(tmp_path / "in.mp4", frames, "libx265", **{"x265-params": "log-level=none"})
     seen = []
     monkeypatch.setattr(quantiser, "_traced_steps", lambda lines: seen.extend(lines) or iter(()))
     with av.open(str(path)) as container:
@@ -106,13 +96,13 @@ def test_parameter_sets_of_mp4_are_seen(frames, tmp_path, monkeypatch):
 
 def test_how_much_ffmpeg_logs_stays_as_it_was(frames, tmp_path):
     before = av.logging.get_level()
-    step_of_video(write(tmp_path / "in.mp4", frames, "libx265", **{"x265-params": "log-level=none"}), 0)
+    step_of_video(write_frames(tmp_path / "in.mp4", frames, "libx265", **{"x265-params": "log-level=none"}), 0)
     assert av.logging.get_level() == before
 
 
 @pytest.mark.parametrize(("codec", "pix_fmt"), [("ffv1", "yuv420p"), ("mjpeg", "yuvj420p")])
 def test_others_do_not_tell(codec, pix_fmt, frames, tmp_path):
-    with open_source(write(tmp_path / "in.mkv", frames, codec, pix_fmt)) as source:
+    with open_source(write_frames(tmp_path / "in.mkv", frames, codec, pix_fmt)) as source:
         assert source.quantiser_step is None
 
 
@@ -123,7 +113,7 @@ def test_images_have_none(frames, tmp_path):
 
 
 def test_of_a_cut_off_video_what_is_there(frames, tmp_path):
-    whole = write(tmp_path / "whole.ts", np.concatenate([frames] * 8), "libx264", qp="28", g="4")
+    whole = write_frames(tmp_path / "whole.ts", np.concatenate([frames] * 8), "libx264", qp="28", g="4")
     cut = tmp_path / "cut.ts"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     assert step_of_video(cut, 0) == pytest.approx(step_of_video(whole, 0), rel=0.2)

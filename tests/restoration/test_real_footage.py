@@ -4,6 +4,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from clip_files import write_frames
 
 from vsr_plugin.data.degraded_clip import read_frames
 from vsr_plugin.errors import VSRError
@@ -17,17 +18,6 @@ from vsr_plugin.restoration.footage import cleaning_for, shrink_hint
 from vsr_plugin.weights import load_net
 
 
-def write(path, frames, codec, pix_fmt, **options):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options=options)
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = pix_fmt
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
-
-
 @pytest.fixture(scope="module")
 def frames():
     return [frame[100:148, 200:264] for frame in read_frames("bikes", start=30, num_frames=3)]
@@ -35,12 +25,12 @@ def frames():
 
 @pytest.fixture(scope="module")
 def lossy(frames, tmp_path_factory):
-    return write(tmp_path_factory.mktemp("videos") / "lossy.mp4", frames, "libx264", "yuv420p", crf="28")
+    return write_frames(tmp_path_factory.mktemp("videos") / "lossy.mp4", frames, "libx264", "yuv420p", crf="28")
 
 
 @pytest.fixture(scope="module")
 def lossless(frames, tmp_path_factory):
-    return write(tmp_path_factory.mktemp("videos") / "lossless.mkv", frames, "ffv1", "bgr0")
+    return write_frames(tmp_path_factory.mktemp("videos") / "lossless.mkv", frames, "ffv1", "bgr0")
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +143,7 @@ def test_shrinking_is_proposed_for_enlarged_video(tmp_path):
     small = [bicubic_resize(frame, 0.5) for frame in native]
     enlarged = [bicubic_resize(frame, frame_size) for frame, frame_size in ((s, native[0].shape[:2]) for s in small)]
     for frames, proposed in ((native, False), (enlarged, True)):
-        path = write(tmp_path / f"{proposed}.mp4", frames, "libx264", "yuv420p", crf="23")
+        path = write_frames(tmp_path / f"{proposed}.mp4", frames, "libx264", "yuv420p", crf="23")
         with open_source(path) as source:
             hint = shrink_hint(source, 0)
             assert (hint is not None and "--shrink 2" in hint) == proposed

@@ -19,12 +19,13 @@ from forked_tools import TOOLS, ForkedTool, free_port, in_two_processes
 from mmengine.config import Config
 from PIL import Image
 from torch import Tensor
-from unformatted_configs import leave_configs_unformatted
 
 from vsr_plugin.cli import train
 from vsr_plugin.ops.device import FreeCores
 from vsr_plugin.training.checkpoint_files import latest_checkpoint, training_meta
 from vsr_plugin.weights import load_net
+
+pytestmark = pytest.mark.usefixtures("unformatted_configs")
 
 TOOL = TOOLS / "train.py"
 
@@ -57,11 +58,6 @@ def assert_same_weights(a: Path, b: Path) -> None:
     assert states[0].keys() == states[1].keys()
     for key, tensor in states[0].items():
         assert torch.equal(tensor, states[1][key]), key
-
-
-@pytest.fixture(autouse=True)
-def unformatted_configs(monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_configs_unformatted(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="module")
