@@ -94,7 +94,7 @@ def test_what_auto_chooses(lossy, lossless):
         chosen = cleaning_for(source, "auto", cleans_already=False)
         assert chosen[:2] == (1, source.quantiser_step)
         assert f"steps of {source.quantiser_step:.2g}/255" in chosen.why
-        assert cleaning_for(source, "auto", cleans_already=True) == (None, None, None)
+        assert cleaning_for(source, "auto", cleans_already=True) == (None, source.quantiser_step, None)
         assert cleaning_for(source, "off", cleans_already=True) == (0, None, None)
         assert cleaning_for(source, 0.25, cleans_already=False) == (0.25, source.quantiser_step, None)
         source.bits_per_pixel = 6.0  # such as ProRes
@@ -193,6 +193,9 @@ def test_shipped_cleaning_helps_compressed_frames_and_harms_clean_ones_little(ne
 def test_own_cleaning_comes_before_the_shipped_one(net):
     own = BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=8, cleaning=dict(type="footage", num_blocks=1)).eval()
     assert clean_by(own, None) is own
+    told = clean_by(own, None, step=36.0).cleaning
+    assert (told.strength, told.quantiser_step) == (1, 36.0)
+    assert clean_by(net, None, step=36.0) is net
     half = clean_by(own, 0.5)
     assert half.cleaning.strength == 0.5
     assert own.cleaning.strength == 1

@@ -294,12 +294,12 @@ def clean_by(net: nn.Module, strength: float | None, step: float | None = None) 
     Raises:
         VSRError: the strength is not in [0, 1].
     """
+    own = net.cleaning
     if strength is None:
-        return net
+        return net if own is None or step is None else with_cleaning(net, own.at(own.strength, step))
     check_share("clean", strength)
     if not strength:
         return with_cleaning(net, None)
-    own = net.cleaning
     if own is None:
         own = copy.deepcopy(_loaded()).to(next(net.parameters()).device)
     return with_cleaning(net, own.at(strength, step))

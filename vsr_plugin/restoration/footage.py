@@ -108,7 +108,9 @@ def cleaning_for(source: FrameSource, clean: str | float, *, cleans_already: boo
     if clean != "auto":
         return CleaningChoice(float(clean), source.quantiser_step)
     codec, bits = source.codec, source.bits_per_pixel
-    if cleans_already or codec is None or codec in _LOSSLESS or (bits is not None and bits > _PLENTY):
+    if cleans_already:
+        return CleaningChoice(None, source.quantiser_step)
+    if codec is None or codec in _LOSSLESS or (bits is not None and bits > _PLENTY):
         return CleaningChoice(None)
     rate, step = "" if bits is None else f" at {bits:.2g} bits a pixel", source.quantiser_step
     if step is not None:
