@@ -9,7 +9,10 @@ from mmengine.config import Config
 from small_experiments import CONFIGS, shrink
 
 from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet, RealBasicVSRNet
+from vsr_plugin.models.adaptation import Adaptation
+from vsr_plugin.models.cleaning import with_cleaning
 from vsr_plugin.training.launching import PRESETS, build_runner, read_config
+from vsr_plugin.weights import load_net, read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("unformatted_configs")
 
@@ -125,3 +128,23 @@ def test_the_published_sizes() -> None:
         generator.pop("type")
         net = net_class(**generator)
         assert sum(parameter.numel() for parameter in net.parameters()) == round(millions * 1e6)
+
+
+def test_fine_tuning_ends_in_what_it_has_changed(
+    all_sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(all_sets)
+    cfg = shrink("footage_adaptation", tmp_path)
+    cfg.custom_hooks = [dict(type="SaveAdaptation", origin=str(tmp_path / "origin.pth"), rank=3)]
+    runner = build_runner(cfg)
+    torch.save(with_cleaning(runner.model.generator, None).state_dict(), tmp_path / "origin.pth")
+    origin = load_net(tmp_path / "origin.pth")
+    runner.train()
+    adaptation = Adaptation(read_checkpoint(tmp_path / "adaptation.safetensors"))
+    assert adaptation.fits(origin)
+    assert not any(name.startswith(("spynet", "cleaning")) for name in adaptation.tensors)
+    assert max(tensor.shape[1] for name, tensor in adaptation.tensors.items() if name.endswith(".up")) == 3
+    tuned = runner.model.generator.state_dict()["conv_last.bias"]
+    adapted = adaptation.adapted(origin, 1.0).state_dict()["conv_last.bias"]
+    assert not torch.equal(adapted, origin.state_dict()["conv_last.bias"])
+    torch.testing.assert_close(adapted, tuned, rtol=0, atol=1e-6)

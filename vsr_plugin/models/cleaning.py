@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vsr_plugin.errors import ComponentError
+from vsr_plugin.models.adaptation import adapted_to_footage
 from vsr_plugin.models.component import ComponentTable, VSRModule
 from vsr_plugin.models.layers import ResidualBlocksWithInputConv
 from vsr_plugin.registry import MODELS
@@ -283,12 +284,13 @@ def _loaded() -> Cleaning:
 
 
 def clean_by(net: nn.Module, strength: float | None, step: float | None = None) -> nn.Module:
-    """The same network with its frames cleaned so much; it shares its parameters with ``net``, which stays as it is.
+    """The same network with its frames cleaned so much, and adapted to what cleaning leaves; ``net`` stays as it is.
 
     Args:
         net: a ``VSRNet`` on its device.
         strength: share of what cleaning changes: 0 for frames as they are, 1 for what fits them; ``None`` for what the
-            network does by itself. The cleaning is the network's own, or the one that ships.
+            network does by itself. The cleaning is the network's own, or the one that ships, with what ships for the
+            network's weights (:mod:`vsr_plugin.models.adaptation`).
         step: of the quantiser of the frames' codec, in 255ths, where it is known.
 
     Raises:
@@ -302,4 +304,5 @@ def clean_by(net: nn.Module, strength: float | None, step: float | None = None) 
         return with_cleaning(net, None)
     if own is None:
         own = copy.deepcopy(_loaded()).to(next(net.parameters()).device)
+        net = adapted_to_footage(net, step, strength)
     return with_cleaning(net, own.at(strength, step))

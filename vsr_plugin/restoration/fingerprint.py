@@ -30,9 +30,8 @@ def of_net(net: nn.Module) -> str:
     # What local propagation cuts, and alignments without layers, show neither in settings nor in weights.
     digest.update(net.components.encode())
     if (cleaning := net.cleaning) is not None:
-        digest.update(
-            repr((cleaning.max_rounds, cleaning.threshold, cleaning.strength, cleaning.quantiser_step)).encode()
-        )
+        told = () if cleaning.quantiser_step is None else (cleaning.quantiser_step,)
+        digest.update(repr((cleaning.max_rounds, cleaning.threshold, cleaning.strength, *told)).encode())
     for name, tensor in net.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

@@ -13,15 +13,18 @@ from mmengine.hooks import Hook, IterTimerHook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from safetensors.torch import save
 from torch import Tensor
 from torch.optim import Optimizer
 
 from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.files import write_whole
+from vsr_plugin.models.adaptation import Adaptation
 from vsr_plugin.ops.resize import bicubic_upsample
 from vsr_plugin.registry import HOOKS
 from vsr_plugin.visualization.comparison import comparison_picture
 from vsr_plugin.visualization.training_curve import plot_training
+from vsr_plugin.weights import load_net
 
 #: Frame of each clip that is shown by default.
 MIDDLE = "middle"
@@ -239,3 +242,26 @@ class ValidationPictures(Hook):
 
 def _rgb(frame: Tensor) -> np.ndarray:
     return np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy())
+
+
+@HOOKS.register_module()
+class SaveAdaptation(Hook):
+    """After training, writes what it has changed as :class:`vsr_plugin.models.adaptation.Adaptation`.
+
+    Args:
+        origin: published name or path of the weights that the generator began with.
+        rank: of the change of each convolution, at most.
+        filename: in the work folder.
+    """
+
+    def __init__(self, origin: str, rank: int = 8, filename: str = "adaptation.safetensors"):
+        self.origin, self.rank, self.filename = origin, rank, filename
+
+    @master_only
+    def after_train(self, runner: Runner) -> None:
+        """Write the file."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        made = Adaptation.between(load_net(self.origin), model.generator, self.rank)
+        path = Path(runner.work_dir, self.filename)
+        write_whole(path, lambda part: part.write_bytes(save(made.tensors)))
+        print_log(f"{path}: {sum(tensor.numel() for tensor in made.tensors.values()):,} numbers", runner.logger)

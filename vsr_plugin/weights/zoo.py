@@ -132,7 +132,7 @@ _ALL = (
 )
 
 #: Weights that this package carries, by name; docs/footage.md says what they were trained on.
-SHIPPED = {"footage_cleaning": Path(__file__).parent / "footage_cleaning.safetensors"}
+SHIPPED = {name: Path(__file__).parent / f"{name}.safetensors" for name in ("footage_cleaning", "footage_adaptation")}
 
 #: All published weights by name.
 PUBLISHED: dict[str, PublishedWeights] = {weights.name: weights for weights in _ALL}

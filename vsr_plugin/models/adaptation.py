@@ -1,0 +1,138 @@
+"""What fine-tuning for some kind of footage has changed in a network's weights, in a form that is small enough to ship.
+
+A share of it is added to the weights: between none and all of it lies what serves footage between clean and coarsely
+compressed (WiSE-FT, arXiv 2109.01903), at no cost in time.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from vsr_plugin.weights import read_checkpoint
+from vsr_plugin.weights.zoo import SHIPPED
+
+#: Name of the weights that ship, and those of the network that they are for.
+SHIPPED_ADAPTATION, ADAPTED_WEIGHTS = "footage_adaptation", "basicvsr_vimeo90k_bi"
+
+#: Tensor of a file that names the weights which were fine-tuned, and what the others' names end with.
+_ORIGIN, _UP, _DOWN, _CHANGE = "origin", ".up", ".down", ".change"
+
+#: The quantiser's steps (in 255ths) up to which nothing is added, and from which on everything; between them the share
+#: goes with the step's doublings. Of footage whose step is not known, a half is added.
+_FINE, _COARSE, _UNKNOWN = 2.5, 32.0, 0.5
+
+
+class Adaptation:
+    """Changes of a network's weights; those of convolutions are products of two matrices of low rank.
+
+    Low rank as in LoRA (arXiv 2106.09685), but found after the training: of all ranks so many, by singular values.
+
+    Args:
+        tensors: ``NAME.up`` ``(out, rank)`` and ``NAME.down`` ``(rank, in * kh * kw)`` of each convolution,
+            ``NAME.change`` of other parameters, and ``origin``, the SHA-256 of what was fine-tuned as ``uint8``.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]):
+        self.tensors = dict(tensors)
+
+    @classmethod
+    def between(cls, before: nn.Module, after: nn.Module, rank: int) -> Adaptation:
+        """What turns one network into another of the same architecture, as far as the rank allows.
+
+        Args:
+            before: the network that was fine-tuned.
+            after: what became of it.
+            rank: at most, for each convolution.
+        """
+        tensors, old = {}, before.state_dict()
+        for name, parameter in after.named_parameters():
+            if name not in old or torch.equal(change := parameter.detach() - old[name], torch.zeros_like(parameter)):
+                continue
+            if change.dim() < 2:
+                tensors[name + _CHANGE] = change.half()
+                continue
+            up, strength, down = torch.linalg.svd(change.flatten(1), full_matrices=False)
+            # Either gets its share of the strength, so that both stay far from the ends of float16.
+            root = strength[:rank].sqrt()
+            tensors[name + _UP] = (up[:, :rank] * root).half().contiguous()
+            tensors[name + _DOWN] = (root[:, None] * down[:rank]).half().contiguous()
+        made = cls(tensors)
+        made.tensors[_ORIGIN] = made._origin_of(before)
+        return made
+
+    def fits(self, net: nn.Module) -> bool:
+        """Whether a network has the very weights that were fine-tuned."""
+        names = dict(net.named_parameters())
+        if any(self._parameter(name) not in names for name in self.tensors if name != _ORIGIN):
+            return False
+        return torch.equal(self._origin_of(net), self.tensors[_ORIGIN])
+
+    def adapted(self, net: nn.Module, share: float) -> nn.Module:
+        """A copy of a network with a share of the changes.
+
+        Args:
+            net: one that this fits; stays as it is.
+            share: from 0 for none to 1 for all.
+        """
+        other = copy.deepcopy(net)
+        with torch.no_grad():
+            for name, parameter in other.named_parameters():
+                for change in self._changes(name):
+                    parameter += share * change.to(parameter).view_as(parameter)
+        return other
+
+    def _changes(self, name: str) -> list[Tensor]:
+        if name + _CHANGE in self.tensors:
+            return [self.tensors[name + _CHANGE].float()]
+        if name + _UP in self.tensors:
+            return [self.tensors[name + _UP].float() @ self.tensors[name + _DOWN].float()]
+        return []
+
+    @staticmethod
+    def _parameter(name: str) -> str:
+        return name.rsplit(".", 1)[0]
+
+    def _origin_of(self, net: nn.Module) -> Tensor:
+        """SHA-256 of those parameters that this changes, as ``uint8``."""
+        digest, parameters = hashlib.sha256(), dict(net.named_parameters())
+        for name in sorted({self._parameter(name) for name in self.tensors if name != _ORIGIN}):
+            tensor = parameters[name].detach().float().cpu().contiguous()
+            digest.update(f"{name} {tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
+        return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
+
+
+@functools.cache
+def _shipped() -> Adaptation:
+    return Adaptation(read_checkpoint(SHIPPED[SHIPPED_ADAPTATION]))
+
+
+def share_for(step: float | None) -> float:
+    """How much of the adaptation that ships serves footage best whose codec quantised in steps of so many 255ths.
+
+    Example:
+        >>> [round(share_for(step), 2) for step in (None, 1, 9, 32, 100)]
+        [0.5, 0.0, 0.5, 1.0, 1.0]
+    """
+    if step is None:
+        return _UNKNOWN
+    return min(max(math.log2(step / _FINE) / math.log2(_COARSE / _FINE), 0.0), 1.0)
+
+
+def adapted_to_footage(net: nn.Module, step: float | None, strength: float = 1.0) -> nn.Module:
+    """A network with what ships for its weights; the network itself where nothing does, or nothing is to be added.
+
+    Args:
+        net: a ``VSRNet``; stays as it is.
+        step: of the quantiser of the frames' codec, in 255ths, where it is known.
+        strength: share of what fits that step.
+    """
+    share = strength * share_for(step)
+    return _shipped().adapted(net, share) if share and _shipped().fits(net) else net
