@@ -25,9 +25,10 @@ SHIPPED_ADAPTATION, ADAPTED_WEIGHTS = "footage_adaptation", "basicvsr_vimeo90k_b
 #: Tensor of a file that names the weights which were fine-tuned, and what the others' names end with.
 _ORIGIN, _UP, _DOWN, _CHANGE = "origin", ".up", ".down", ".change"
 
-#: The quantiser's steps (in 255ths) up to which nothing is added, and from which on everything; between them the share
-#: goes with the step's doublings. Of footage whose step is not known, a half is added.
-_FINE, _COARSE, _UNKNOWN = 2.5, 32.0, 0.5
+#: The quantiser's steps (in 255ths) at which a half is added, and from which on everything; the share goes with the
+#: step's doublings. And what is added where the step is not known. Found on the videos among the material that the
+#: weights were fine-tuned on (docs/footage.md).
+_HALF_AT, _WHOLE_AT, _UNKNOWN = 8.0, 50.0, 0.6
 
 
 class Adaptation:
@@ -118,12 +119,12 @@ def share_for(step: float | None) -> float:
     """How much of the adaptation that ships serves footage best whose codec quantised in steps of so many 255ths.
 
     Example:
-        >>> [round(share_for(step), 2) for step in (None, 1, 9, 32, 100)]
-        [0.5, 0.0, 0.5, 1.0, 1.0]
+        >>> [round(share_for(step), 2) for step in (None, 1, 8, 20, 100)]
+        [0.6, 0.0, 0.5, 0.75, 1.0]
     """
     if step is None:
         return _UNKNOWN
-    return min(max(math.log2(step / _FINE) / math.log2(_COARSE / _FINE), 0.0), 1.0)
+    return min(max(0.5 + 0.5 * math.log(step / _HALF_AT) / math.log(_WHOLE_AT / _HALF_AT), 0.0), 1.0)
 
 
 def adapted_to_footage(net: nn.Module, step: float | None, strength: float = 1.0) -> nn.Module:
