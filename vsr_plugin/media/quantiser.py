@@ -130,9 +130,10 @@ def step_of_video(path: Path, index: int) -> float | None:
     try:
         with open_input(path) as container:
             stream = container.streams[index]
+            if stream.codec_context is None:  # no decoder for it
+                return None
             if stream.codec_context.codec.canonical_name in IN_HEADERS:
-                packets = (packet for packet in _here_and_there(container, stream, container.demux))
-                return _median(header_steps(packets, stream))
+                return _median(header_steps(_here_and_there(container, stream, container.demux), stream))
             stream.codec_context.options = dict(TELLING)
             return usual_step(_here_and_there(container, stream, container.decode))
     except (av.FFmpegError, MediaError):
