@@ -6,7 +6,7 @@ import io
 import re
 import struct
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -104,11 +104,11 @@ def step_of_headers(packets: Iterable[av.Packet], encoder: str) -> float | None:
         return _median(header_steps(packets, nowhere.add_stream(encoder)))
 
 
-def _step_of_qp(qp):
+def _step_of_qp(qp: float | np.ndarray) -> float | np.ndarray:
     return 2.0 ** ((qp - 4) / 6)
 
 
-def _step_of_index(index):
+def _step_of_index(index: float | np.ndarray) -> float | np.ndarray:
     return np.interp(index, _INDICES, _EIGHTHS) / 8
 
 
@@ -144,7 +144,10 @@ def _median(steps: np.ndarray) -> float | None:
     return float(np.median(steps)) if len(steps) else None
 
 
-def _here_and_there(container: av.container.InputContainer, stream: av.VideoStream, read) -> Iterator:
+def _here_and_there(
+    container: av.container.InputContainer, stream: av.VideoStream, read: Callable[[av.VideoStream], Iterator]
+) -> Iterator:
+    """What ``read`` gives, frames or packets, at some places of a video."""
     yield from islice(read(stream), _FRAMES)
     for place in range(1, _PLACES if stream.duration else 1):
         try:
