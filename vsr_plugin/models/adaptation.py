@@ -86,16 +86,22 @@ class Adaptation:
         other = copy.deepcopy(net)
         with torch.no_grad():
             for name, parameter in other.named_parameters():
-                for change in self._changes(name):
+                change = self._change(name)
+                if change is not None:
                     parameter += share * change.to(parameter).view_as(parameter)
         return other
 
-    def _changes(self, name: str) -> list[Tensor]:
-        if name + _CHANGE in self.tensors:
-            return [self.tensors[name + _CHANGE].float()]
-        if name + _UP in self.tensors:
-            return [self.tensors[name + _UP].float() @ self.tensors[name + _DOWN].float()]
-        return []
+    def _change(self, name: str) -> Tensor | None:
+        if name + _UP not in self.tensors:
+            change = self.tensors.get(name + _CHANGE)
+            return None if change is None else change.float()
+        up, down = self.tensors[name + _UP].float(), self.tensors[name + _DOWN].float()
+        # One product after the other: those of matrices are other bits on other machines and numbers of threads, and
+        # a job is taken up again only by the very network that began it.
+        total = torch.zeros(len(up), down.size(1))
+        for column, row in zip(up.T, down, strict=True):
+            total += column[:, None] * row
+        return total
 
     @staticmethod
     def _parameter(name: str) -> str:
