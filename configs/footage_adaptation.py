@@ -25,21 +25,9 @@ model = dict(
     data_preprocessor=dict(type="SequencePreprocessor", non_blocking=True),
 )
 
-train_pipeline = [
-    dict(type="Flip", keys=["gt"], flip_ratio=0.5, direction="horizontal"),
-    dict(type="Flip", keys=["gt"], flip_ratio=0.5, direction="vertical"),
-    dict(type="RandomTransposeHW", keys=["gt"], transpose_ratio=0.5),
-    dict(type="DegradeFootage", presets=dict(web=0.55, dvd=0.25, old_camera=0.15, clean=0.05), scale=4),
-    dict(type="PackInputs"),
-]
-clips = dict(
-    type="ClipDataset",
-    gt_root=data_root,
-    degradation="pipeline",
-    num_input_frames=5,
-    gt_size=128,
-    pipeline=train_pipeline,
-)
+_degradation = dict(type="DegradeFootage", presets=dict(web=0.55, dvd=0.25, old_camera=0.15, clean=0.05), scale=4)
+train_pipeline = [*_base_.train_pipeline[:-2], _degradation, _base_.train_pipeline[-1]]
+clips = dict(_base_.clips, gt_root=data_root, gt_size=128, scale=4, pipeline=train_pipeline)
 train_dataloader = dict(
     batch_size=total_batch_size,
     dataset=dict(

@@ -11,7 +11,7 @@ from vsr_plugin.data.footage.codecs import encode_and_decode
 from vsr_plugin.evaluation.quality import Protocol, frame_quality
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import BasicVSRNet
-from vsr_plugin.models.adaptation import ADAPTED_WEIGHTS, Adaptation, adapted_to_footage, share_for
+from vsr_plugin.models.adaptation import Adaptation, adapted_to_footage, share_for
 from vsr_plugin.models.cleaning import clean_by, with_cleaning
 from vsr_plugin.ops.resize import bicubic_downsample, bicubic_upsample
 from vsr_plugin.weights import load_net
@@ -69,15 +69,14 @@ def test_it_fits_the_weights_that_were_fine_tuned_and_no_others(before, after):
 
 
 def test_what_ships_is_for_one_network_and_footage_that_is_compressed():
-    net, other = load_net(ADAPTED_WEIGHTS), load_net("basicvsr_reds4")
+    net, other = load_net("basicvsr_vimeo90k_bi"), load_net("basicvsr_reds4")
     assert adapted_to_footage(other, 50.0) is other
     assert adapted_to_footage(net, 1.0) is net
     assert adapted_to_footage(net, 50.0, strength=0) is net
     whole, half = (adapted_to_footage(net, 50.0, strength) for strength in (1.0, 0.5))
     torch.testing.assert_close(weights(half), (weights(net) + weights(whole)) / 2)
     assert torch.equal(weights(clean_by(with_cleaning(net, None), 0.5, 50.0))[: len(weights(half))], weights(half))
-    with pytest.raises(AssertionError):
-        torch.testing.assert_close(weights(half), weights(net))
+    assert not torch.equal(weights(half), weights(net))
 
 
 def test_the_share_grows_with_the_step():
@@ -94,7 +93,7 @@ def test_it_helps_where_footage_is_coarse():
     def psnr(frames):
         return np.mean([frame_quality(frame, gt, Protocol())[0] for frame, gt in zip(frames, gts, strict=True)])
 
-    net = load_net(ADAPTED_WEIGHTS)
+    net = load_net("basicvsr_vimeo90k_bi")
     adapted = clean_by(net, 1.0, coarse.quantiser_step)
     cleaned = with_cleaning(net, adapted.cleaning)
     bicubic = psnr([bicubic_upsample(frame, 4) for frame in coarse.frames])

@@ -195,6 +195,8 @@ def test_own_cleaning_comes_before_the_shipped_one(net):
     assert clean_by(own, None) is own
     told = clean_by(own, None, step=36.0).cleaning
     assert (told.strength, told.quantiser_step) == (1, 36.0)
+    assert clean_by(told_net := clean_by(own, None, step=36.0), 0.5).cleaning.quantiser_step == 36
+    assert clean_by(told_net, 0.5, step=20.0).cleaning.quantiser_step == 20
     assert clean_by(net, None, step=36.0) is net
     half = clean_by(own, 0.5)
     assert half.cleaning.strength == 0.5

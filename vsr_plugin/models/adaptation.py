@@ -19,8 +19,8 @@ from torch import Tensor
 from vsr_plugin.weights import read_checkpoint
 from vsr_plugin.weights.zoo import SHIPPED
 
-#: Name of the weights that ship, and those of the network that they are for.
-SHIPPED_ADAPTATION, ADAPTED_WEIGHTS = "footage_adaptation", "basicvsr_vimeo90k_bi"
+#: Name of the weights that ship.
+SHIPPED_ADAPTATION = "footage_adaptation"
 
 #: Tensor of a file that names the weights which were fine-tuned, and what the others' names end with.
 _ORIGIN, _UP, _DOWN, _CHANGE = "origin", ".up", ".down", ".change"
@@ -96,8 +96,8 @@ class Adaptation:
             change = self.tensors.get(name + _CHANGE)
             return None if change is None else change.float()
         up, down = self.tensors[name + _UP].float(), self.tensors[name + _DOWN].float()
-        # One product after the other: those of matrices are other bits on other machines and numbers of threads, and
-        # a job is taken up again only by the very network that began it.
+        # One product after the other: a product of matrices may be other bits on another machine or number of threads,
+        # and a job is taken up again only by the very network that began it.
         total = torch.zeros(len(up), down.size(1))
         for column, row in zip(up.T, down, strict=True):
             total += column[:, None] * row

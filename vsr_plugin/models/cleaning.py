@@ -291,7 +291,8 @@ def clean_by(net: nn.Module, strength: float | None, step: float | None = None) 
         strength: share of what cleaning changes: 0 for frames as they are, 1 for what fits them; ``None`` for what the
             network does by itself. The cleaning is the network's own, or the one that ships, with what ships for the
             network's weights (:mod:`vsr_plugin.models.adaptation`).
-        step: of the quantiser of the frames' codec, in 255ths, where it is known.
+        step: of the quantiser of the frames' codec, in 255ths, where it is known; ``None`` for what a network's own
+            cleaning was told.
 
     Raises:
         VSRError: the strength is not in [0, 1].
@@ -305,4 +306,4 @@ def clean_by(net: nn.Module, strength: float | None, step: float | None = None) 
     if own is None:
         own = copy.deepcopy(_loaded()).to(next(net.parameters()).device)
         net = adapted_to_footage(net, step, strength)
-    return with_cleaning(net, own.at(strength, step))
+    return with_cleaning(net, own.at(strength, own.quantiser_step if step is None else step))
