@@ -1,5 +1,7 @@
 """How coarsely videos say that they were quantised."""
 
+import io
+
 import av
 import numpy as np
 import pytest
@@ -100,9 +102,33 @@ def test_how_much_ffmpeg_logs_stays_as_it_was(frames, tmp_path):
     assert av.logging.get_level() == before
 
 
-@pytest.mark.parametrize(("codec", "pix_fmt"), [("ffv1", "yuv420p"), ("mjpeg", "yuvj420p")])
-def test_others_do_not_tell(codec, pix_fmt, frames, tmp_path):
-    with open_source(write_frames(tmp_path / "in.mkv", frames, codec, pix_fmt)) as source:
+def test_tables_of_mjpeg_go_with_the_scale_of_mpeg(frames, tmp_path):
+    for scale in (3, 6, 12):
+        path = write_frames(tmp_path / f"{scale}.avi", frames, "mjpeg", "yuvj420p", quantiser=scale)
+        # FFmpeg's tables are that of MPEG-1, which grows towards high frequencies.
+        assert step_of_video(path, 0) == pytest.approx(1.25 * 2 * scale, rel=0.03)
+
+
+def test_other_tables_of_jpeg_by_their_mean():
+    def steps(image):
+        with av.open(io.BytesIO(), "w", format="null") as nowhere:
+            return header_steps([av.Packet(image)], nowhere.add_stream("mjpeg"))
+
+    def segment(marker, content):
+        return bytes((0xFF, marker)) + (len(content) + 2).to_bytes(2, "big") + content
+
+    begin, comment = b"\xff\xd8", segment(0xFE, b"a comment, \xff\xdb\x00\x43 in it")
+    of_colour, fine = b"\x01" + bytes([99] * 64), b"\x00" + bytes([6] * 32 + [24] * 32)
+    wide = b"\x10" + b"".join(value.to_bytes(2, "big") for value in [300] * 64)
+    assert steps(begin + comment + segment(0xDB, of_colour + fine)) == pytest.approx([8])
+    assert steps(begin + segment(0xDB, of_colour) + segment(0xDB, wide)) == pytest.approx([200])
+    assert len(steps(begin + segment(0xDA, b"") + segment(0xDB, fine))) == 0  # what is coded has no markers
+    for broken in (begin, begin + segment(0xDB, fine)[:40], begin + b"\xff\xdb", begin + b"\xff\xdb\0\0" * 9, b""):
+        assert len(steps(broken)) == 0
+
+
+def test_others_do_not_tell(frames, tmp_path):
+    with open_source(write_frames(tmp_path / "in.mkv", frames, "ffv1")) as source:
         assert source.quantiser_step is None
 
 
@@ -123,7 +149,7 @@ def test_of_a_cut_off_video_what_is_there(frames, tmp_path):
 
 def test_a_clip_through_a_codec_says_it_too(frames):
     assert encode_and_decode(frames, "mpeg4", quality=7).quantiser_step == 14
-    assert encode_and_decode(frames, "mjpeg", quality=7).quantiser_step is None
+    assert encode_and_decode(frames, "mjpeg", quality=7).quantiser_step == pytest.approx(14, rel=0.3)
     for codec in ("h264", "hevc", "vp9"):
         fine, coarse = (encode_and_decode(frames, codec, quality=quality).quantiser_step for quality in (20, 38))
         assert fine < 0.6 * coarse
