@@ -1,5 +1,7 @@
 """The benchmark of compressed footage."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -54,3 +56,18 @@ def test_clips_without_truth():
     assert len(list(table([bicubic, worse]))) == 3
     with pytest.raises(VSRError, match="bikes: too small for NIQE"):
         list(measure_as_it_is("bikes", [frame[:20] for frame in frames], {}))
+
+
+def test_shares_of_an_adaptation_are_compared(run_tool):
+    small = ("--clips", "bikes", "--crop", "32x32", "--frames", "1", "--codings", "mpeg4:8")
+    status, out, err = run_tool("benchmark", "footage", *small, "--shares", "0", "1")
+    assert status == 0, err
+    none, whole = re.findall(r"\(([+-][\d.]+)\)", out.splitlines()[-1])
+    assert "share 0 psnr" in out
+    assert none != whole
+    status, _, err = run_tool("benchmark", "footage", *small, "--shares", "1", "--weights", "basicvsr_reds4")
+    assert status != 0
+    assert err == "error: the adaptation that ships: made of other weights than basicvsr_reds4\n"
+    status, _, err = run_tool("benchmark", "footage", *small, "--adaptation", "mine.safetensors")
+    assert status != 0
+    assert err == "error: --adaptation is compared by --shares; say which, such as --shares 0 0.5 1\n"

@@ -5,9 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 from vsr_plugin.data.degraded_clip import read_frames
 from vsr_plugin.data.footage.codecs import encode_and_decode
+from vsr_plugin.errors import WeightsError
 from vsr_plugin.evaluation.quality import Protocol, frame_quality
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import BasicVSRNet
@@ -47,6 +49,16 @@ def test_all_of_it_is_the_fine_tuned_network(before, after):
     middle = (weights(before) + weights(after)) / 2
     torch.testing.assert_close(weights(adaptation.adapted(before, 0.5)), middle, rtol=0, atol=1e-3 * float(change))
     assert torch.equal(weights(adaptation.adapted(before, 0.0)), weights(before))
+
+
+def test_a_file_of_it_is_read_and_others_are_refused(before, after, tmp_path):
+    adaptation, path = Adaptation.between(before, after, rank=2), tmp_path / "adaptation.safetensors"
+    path.write_bytes(save(adaptation.tensors))
+    assert torch.equal(weights(Adaptation.load(path).adapted(before, 1.0)), weights(adaptation.adapted(before, 1.0)))
+    other = tmp_path / "net.safetensors"
+    other.write_bytes(save(before.state_dict()))
+    with pytest.raises(WeightsError, match=r"net.safetensors: holds no adaptation, such as training with"):
+        Adaptation.load(other)
 
 
 def test_a_rank_keeps_the_largest_singular_values(before, after):

@@ -11,11 +11,13 @@ import functools
 import hashlib
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 import torch.nn as nn
 from torch import Tensor
 
+from vsr_plugin.errors import WeightsError
 from vsr_plugin.weights import read_checkpoint
 from vsr_plugin.weights.zoo import SHIPPED
 
@@ -43,6 +45,19 @@ class Adaptation:
 
     def __init__(self, tensors: Mapping[str, Tensor]):
         self.tensors = dict(tensors)
+
+    @classmethod
+    @functools.cache
+    def load(cls, path: str | Path = SHIPPED[SHIPPED_ADAPTATION]) -> Adaptation:
+        """Read one from a file, the one that ships unless told otherwise; it is kept.
+
+        Raises:
+            WeightsError: the file cannot be read, or holds no adaptation.
+        """
+        tensors = read_checkpoint(path)
+        if _ORIGIN not in tensors:
+            raise WeightsError(f"{path}: holds no adaptation, such as training with the hook SaveAdaptation writes")
+        return cls(tensors)
 
     @classmethod
     def between(cls, before: nn.Module, after: nn.Module, rank: int) -> Adaptation:
@@ -116,11 +131,6 @@ class Adaptation:
         return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
 
 
-@functools.cache
-def _shipped() -> Adaptation:
-    return Adaptation(read_checkpoint(SHIPPED[SHIPPED_ADAPTATION]))
-
-
 def share_for(step: float | None) -> float:
     """How much of the adaptation that ships serves footage best whose codec quantised in steps of so many 255ths.
 
@@ -141,5 +151,5 @@ def adapted_to_footage(net: nn.Module, step: float | None, strength: float = 1.0
         step: of the quantiser of the frames' codec, in 255ths, where it is known.
         strength: share of what fits that step.
     """
-    share = strength * share_for(step)
-    return _shipped().adapted(net, share) if share and _shipped().fits(net) else net
+    share, shipped = strength * share_for(step), Adaptation.load()
+    return shipped.adapted(net, share) if share and shipped.fits(net) else net

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch.nn as nn
 
 from vsr_plugin.benchmarks import footage
 from vsr_plugin.benchmarks.inputs import load_gt
@@ -21,7 +22,8 @@ from vsr_plugin.defaults import USUAL_RATE, USUAL_WEIGHTS
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.extra_metrics import DEFINITIONS, VMAF, check_metrics, check_vmaf, definitions_of
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.models.cleaning import clean_by
+from vsr_plugin.models.adaptation import Adaptation
+from vsr_plugin.models.cleaning import clean_by, with_cleaning
 from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.report import table_lines
 from vsr_plugin.settings import positive
@@ -80,6 +82,14 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     part.add_argument(
         "--as-it-is", action="store_true", help="restore the clips themselves, and measure them without truth (NIQE)"
     )
+    part.add_argument(
+        "--shares", nargs="+", type=float, metavar="S",
+        help="compare cleaned frames with such shares of the adaptation in the network, in place of the default",
+    )  # fmt: skip
+    part.add_argument(
+        "--adaptation", type=Path, metavar="FILE",
+        help="for --shares: adaptation.safetensors of a training; default: the one that ships",
+    )  # fmt: skip
     part.add_argument("--picture", type=Path, metavar="PNG", help="draw what is gained over bicubic enlargement")
     part.set_defaults(run=run_footage)
 
@@ -152,6 +162,31 @@ def run_interlaced(args: argparse.Namespace) -> None:
         print(line, flush=True)
 
 
+def _with_and_without_cleaning(net: nn.Module, clean: float) -> dict[str, footage.Method]:
+    def restored(strength: float | None, decoded: Clip) -> Iterator[np.ndarray]:
+        return _restored(clean_by(net, strength, decoded.quantiser_step), decoded)
+
+    return {"plain": partial(restored, None), "cleaned": partial(restored, clean)}
+
+
+def _by_shares(net: nn.Module, args: argparse.Namespace) -> dict[str, footage.Method]:
+    """Methods with all of the cleaning, and so much of an adaptation."""
+    adaptation = Adaptation.load(*[args.adaptation] if args.adaptation else [])
+    if not adaptation.fits(net):
+        raise VSRError(f"{args.adaptation or 'the adaptation that ships'}: made of other weights than {args.weights}")
+    cleaning = clean_by(net, args.clean).cleaning
+
+    def restored(share: float, decoded: Clip) -> Iterator[np.ndarray]:
+        way = with_cleaning(adaptation.adapted(net, share), cleaning.at(args.clean, decoded.quantiser_step))
+        return _restored(way, decoded)
+
+    return {f"share {share:g}": partial(restored, share) for share in args.shares}
+
+
+def _restored(net: nn.Module, decoded: Clip) -> Iterator[np.ndarray]:
+    return restore_frames(net, list(decoded.frames), num_frames=len(decoded.frames))
+
+
 def run_footage(args: argparse.Namespace) -> None:
     codings = [footage.Coding.parse(text) for text in args.codings]
     check_metrics([name for name in args.metrics if name != "vmaf"])
@@ -159,13 +194,10 @@ def run_footage(args: argparse.Namespace) -> None:
         check_vmaf()
     if args.as_it_is and (args.metrics or args.picture):
         raise VSRError("--as-it-is measures NIQE alone, since there is no truth; leave --metrics and --picture out")
+    if args.adaptation and not args.shares:
+        raise VSRError("--adaptation is compared by --shares; say which, such as --shares 0 0.5 1")
     net = load_net(args.weights)
-
-    def restored(clean: float | None, decoded: Clip) -> Iterator[np.ndarray]:
-        way = clean_by(net, clean, decoded.quantiser_step)
-        return restore_frames(way, list(decoded.frames), num_frames=len(decoded.frames))
-
-    methods = {"plain": partial(restored, None), "cleaned": partial(restored, args.clean)}
+    methods = _by_shares(net, args) if args.shares else _with_and_without_cleaning(net, args.clean)
     print(f"weights: {args.weights}, x{net.scale}; means over {args.frames} frames from frame {args.start} on\n")
     scores = []
 
