@@ -33,7 +33,7 @@ def test_an_experiment_trains_two_steps_and_validates(
     assert any(not torch.equal(tensor, before[key]) for key, tensor in runner.model.state_dict().items())
     # 15 frames, 7 mirrored to 14, 15 mirrored to 30, or fewer.
     sample = runner.train_dataloader.dataset[0]
-    lengths = dict(real=30, pp_reds=30, vimeo=14, small=5, footage=5)
+    lengths = dict(real=30, pp_reds=30, vimeo=14, small=5, adaptation=7, footage=5)
     assert len(sample["inputs"]) == next((lengths[part] for part in lengths if part in name), 15)
     (best,) = tmp_path.glob("best_*.pth")
     assert "PSNR" in best.name
@@ -134,7 +134,7 @@ def test_fine_tuning_ends_in_what_it_has_changed(
     all_sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(all_sets)
-    cfg = shrink("footage_adaptation", tmp_path)
+    cfg = shrink("footage_adaptation_coarse", tmp_path)
     cfg.custom_hooks = [dict(type="SaveAdaptation", origin=str(tmp_path / "origin.pth"), rank=3)]
     runner = build_runner(cfg)
     torch.save(with_cleaning(runner.model.generator, None).state_dict(), tmp_path / "origin.pth")

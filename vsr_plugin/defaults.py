@@ -4,6 +4,9 @@
 #: compressed (docs/model_zoo.md, docs/footage.md).
 USUAL_WEIGHTS = "basicvsr_vimeo90k_bi"
 
+#: Step of a codec's quantiser, in 255ths, that compressed footage is cleaned for where nothing tells it.
+USUAL_STEP = 18.0
+
 #: Ways of restoring a sequence; see :func:`vsr_plugin.inference.restore_frames`.
 STRATEGIES = ("auto", "whole", "exact", "window")
 

@@ -60,14 +60,13 @@ def test_clips_without_truth():
 
 def test_shares_of_an_adaptation_are_compared(run_tool):
     small = ("--clips", "bikes", "--crop", "32x32", "--frames", "1", "--codings", "mpeg4:8")
-    status, out, err = run_tool("benchmark", "footage", *small, "--shares", "0", "1")
+    which = ("--adaptation", "footage_adaptation_coarse", "--shares", "0", "1")
+    status, out, err = run_tool("benchmark", "footage", *small, *which)
     assert status == 0, err
     none, whole = re.findall(r"\(([+-][\d.]+)\)", out.splitlines()[-1])
     assert "share 0 psnr" in out
     assert none != whole
-    status, _, err = run_tool("benchmark", "footage", *small, "--shares", "1", "--weights", "basicvsr_reds4")
+    status, _, err = run_tool("benchmark", "footage", *small, *which, "--weights", "basicvsr_reds4")
     assert status != 0
-    assert err == "error: the adaptation that ships: made of other weights than basicvsr_reds4\n"
-    status, _, err = run_tool("benchmark", "footage", *small, "--adaptation", "mine.safetensors")
-    assert status != 0
-    assert err == "error: --adaptation is compared by --shares; say which, such as --shares 0 0.5 1\n"
+    words = "changes of other weights than basicvsr_reds4; name those by --weights"
+    assert err == f"error: footage_adaptation_coarse: {words}\n"

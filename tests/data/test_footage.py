@@ -203,6 +203,19 @@ def test_transform_says_how_coarsely_frames_are_quantised(clip):
     assert DegradeFootage(presets="clean", scale=1)(dict(gt=list(clip)))["quantiser_step"] is None
 
 
+@pytest.mark.parametrize("steps", [(2, 18), (18, 255)])
+def test_footage_of_one_coarseness(clip, steps):
+    transform = DegradeFootage(presets="web", scale=1, quantiser_steps=steps)
+    told = [transform(dict(gt=list(clip)))["quantiser_step"] for _ in range(6)]
+    assert len(set(told)) > 1
+    assert all(steps[0] <= step <= steps[1] for step in told)
+    # What does not tell is taken as it comes.
+    unknown = DegradeFootage(presets="clean", scale=1, quantiser_steps=steps)(dict(gt=list(clip)))
+    np.testing.assert_array_equal(unknown["img"], clip)
+    with pytest.raises(ValueError, match="the least and the most"):
+        DegradeFootage(presets="web", quantiser_steps=(18, 2))
+
+
 def test_unknown_preset():
     with pytest.raises(ValueError, match="got 'cinema'"):
         degrade_footage([np.zeros((8, 8, 3), np.uint8)], "cinema", np.random.default_rng(0))

@@ -9,11 +9,12 @@ from safetensors.torch import save
 
 from vsr_plugin.data.degraded_clip import read_frames
 from vsr_plugin.data.footage.codecs import encode_and_decode
+from vsr_plugin.defaults import USUAL_STEP
 from vsr_plugin.errors import WeightsError
 from vsr_plugin.evaluation.quality import Protocol, frame_quality
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import BasicVSRNet
-from vsr_plugin.models.adaptation import Adaptation, adapted_to_footage, share_for
+from vsr_plugin.models.adaptation import SHIPPED_ADAPTATIONS, Adaptation, adapted_to_footage, shares_for
 from vsr_plugin.models.cleaning import clean_by, with_cleaning
 from vsr_plugin.ops.resize import bicubic_downsample, bicubic_upsample
 from vsr_plugin.weights import load_net
@@ -54,11 +55,12 @@ def test_all_of_it_is_the_fine_tuned_network(before, after):
 def test_a_file_of_it_is_read_and_others_are_refused(before, after, tmp_path):
     adaptation, path = Adaptation.between(before, after, rank=2), tmp_path / "adaptation.safetensors"
     path.write_bytes(save(adaptation.tensors))
-    assert torch.equal(weights(Adaptation.load(path).adapted(before, 1.0)), weights(adaptation.adapted(before, 1.0)))
+    loaded = Adaptation.load(str(path))
+    assert torch.equal(weights(loaded.adapted(before, 1.0)), weights(adaptation.adapted(before, 1.0)))
     other = tmp_path / "net.safetensors"
     other.write_bytes(save(before.state_dict()))
     with pytest.raises(WeightsError, match=r"net.safetensors: holds no adaptation, such as training with"):
-        Adaptation.load(other)
+        Adaptation.load(str(other))
 
 
 def test_a_rank_keeps_the_largest_singular_values(before, after):
@@ -91,10 +93,24 @@ def test_what_ships_is_for_one_network_and_footage_that_is_compressed():
     assert not torch.equal(weights(half), weights(net))
 
 
-def test_the_share_grows_with_the_step():
-    shares = [share_for(step) for step in (0.1, 2, 4, 8, 16, 32, 64, 228)]
-    assert shares == sorted(shares)
-    assert (shares[0], shares[-1]) == (0, 1)
+def test_shares_go_from_one_to_the_next_by_doublings():
+    fine, coarse = SHIPPED_ADAPTATIONS
+    at_fine, at_coarse = SHIPPED_ADAPTATIONS.values()
+    assert shares_for(at_fine) == {fine: 1}
+    for step in (at_coarse, 228.0):
+        assert shares_for(step) == {coarse: 1}
+    assert shares_for(0.1) == shares_for(1) == {}
+    assert shares_for(at_fine**0.5) == {fine: pytest.approx(0.5)}
+    between = shares_for((at_fine * at_coarse) ** 0.5)
+    assert between == {fine: pytest.approx(0.5), coarse: pytest.approx(0.5)}
+    assert shares_for(None) == shares_for(USUAL_STEP)
+
+
+def test_between_two_steps_shares_of_both_are_added():
+    net = load_net("basicvsr_vimeo90k_bi")
+    fine, coarse = (weights(adapted_to_footage(net, step)) for step in SHIPPED_ADAPTATIONS.values())
+    middle = adapted_to_footage(net, float(np.sqrt(np.prod(list(SHIPPED_ADAPTATIONS.values())))))
+    torch.testing.assert_close(weights(middle), (fine + coarse) / 2, rtol=0, atol=1e-6)
 
 
 def test_it_helps_where_footage_is_coarse():

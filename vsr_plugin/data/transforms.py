@@ -13,6 +13,9 @@ from vsr_plugin.data.footage import PRESETS, degrade_footage
 from vsr_plugin.data.footage.step import weighted_choice
 from vsr_plugin.registry import TRANSFORMS
 
+#: Draws of a clip's degradation, at most, until it is as fine or coarse as asked for.
+_DRAWS = 30
+
 
 @TRANSFORMS.register_module()
 class Degrade(BaseTransform):
@@ -76,6 +79,11 @@ class DegradeFootage(BaseTransform):
         presets: shares of the kinds of footage, see :data:`vsr_plugin.data.footage.PRESETS`; or the name of one.
         scale: ratio of the sides; 1 for what cleans and does not enlarge.
         seed: to degrade all clips by the same draws, for evaluation.
+        quantiser_steps: the least and the most of ``quantiser_step``, where one is told, to train for fine or coarse
+            footage alone. Others are drawn again, 30 times at most.
+
+    Raises:
+        ValueError: there is no such preset, or the least step is above the most.
 
     Example:
         >>> import numpy as np
@@ -85,25 +93,40 @@ class DegradeFootage(BaseTransform):
         (16, 16, 3)
     """
 
-    def __init__(self, *, presets: str | dict[str, float], scale: int = 4, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        presets: str | dict[str, float],
+        scale: int = 4,
+        seed: int | None = None,
+        quantiser_steps: tuple[float, float] = (0, float("inf")),
+    ) -> None:
         self.presets = {presets: 1.0} if isinstance(presets, str) else dict(presets)
         for preset in self.presets:
             if preset not in PRESETS:
                 raise ValueError(f"`presets` must be of {', '.join(PRESETS)}, got {preset!r}")
         self.scale = scale
         self.seed = seed
+        self.quantiser_steps = least, most = quantiser_steps
+        if least > most:
+            raise ValueError(f"`quantiser_steps` must be the least and the most, got {quantiser_steps}")
 
     def transform(self, results: dict) -> dict:
         """Add ``img``."""
         seed = np.random.randint(2**32, dtype=np.uint64) if self.seed is None else self.seed
         rng = np.random.default_rng(seed)
-        preset = weighted_choice(rng, tuple(self.presets), tuple(self.presets.values()))
-        clip = degrade_footage(results["gt"], preset, rng, scale=self.scale)
+        least, most = self.quantiser_steps
+        for _ in range(_DRAWS):
+            preset = weighted_choice(rng, tuple(self.presets), tuple(self.presets.values()))
+            clip = degrade_footage(results["gt"], preset, rng, scale=self.scale)
+            if clip.quantiser_step is None or least <= clip.quantiser_step <= most:
+                break
         results.update(img=list(clip.frames), quantiser_step=clip.quantiser_step)
         return results
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(presets={self.presets}, scale={self.scale}, seed={self.seed})"
+        values = f"presets={self.presets}, scale={self.scale}, seed={self.seed}, quantiser_steps={self.quantiser_steps}"
+        return f"{type(self).__name__}({values})"
 
 
 @TRANSFORMS.register_module()

@@ -1,7 +1,7 @@
 """What fine-tuning for some kind of footage has changed in a network's weights, in a form that is small enough to ship.
 
-A share of it is added to the weights: between none and all of it lies what serves footage between clean and coarsely
-compressed (WiSE-FT, arXiv 2109.01903), at no cost in time.
+Shares of it are added to the weights, at no cost in time: between none and all of it lies what serves footage between
+clean and coarsely compressed (WiSE-FT, arXiv 2109.01903). Two of them ship, for footage finely and coarsely quantised.
 """
 
 from __future__ import annotations
@@ -9,28 +9,24 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
-import math
 from collections.abc import Mapping
-from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn as nn
 from torch import Tensor
 
+from vsr_plugin.defaults import USUAL_STEP
 from vsr_plugin.errors import WeightsError
 from vsr_plugin.weights import read_checkpoint
 from vsr_plugin.weights.zoo import SHIPPED
 
-#: Name of the weights that ship.
-SHIPPED_ADAPTATION = "footage_adaptation"
+#: What ships, and the quantiser's step (in 255ths) of the footage that it serves best. Between two such steps go shares
+#: of both, by the step's doublings, and below the first a share of it, down to none at a step of 1.
+SHIPPED_ADAPTATIONS = {"footage_adaptation_fine": 8.0, "footage_adaptation_coarse": 50.0}
 
 #: Tensor of a file that names the weights which were fine-tuned, and what the others' names end with.
 _ORIGIN, _UP, _DOWN, _CHANGE = "origin", ".up", ".down", ".change"
-
-#: The quantiser's steps (in 255ths) at which a half is added, and from which on everything; the share goes with the
-#: step's doublings. And what is added where the step is not known. Found on the videos among the material that the
-#: weights were fine-tuned on (docs/footage.md).
-_HALF_AT, _WHOLE_AT, _UNKNOWN = 8.0, 50.0, 0.6
 
 
 class Adaptation:
@@ -48,15 +44,15 @@ class Adaptation:
 
     @classmethod
     @functools.cache
-    def load(cls, path: str | Path = SHIPPED[SHIPPED_ADAPTATION]) -> Adaptation:
-        """Read one from a file, the one that ships unless told otherwise; it is kept.
+    def load(cls, name: str) -> Adaptation:
+        """Read one that ships, by name, or one from a file; it is kept.
 
         Raises:
             WeightsError: the file cannot be read, or holds no adaptation.
         """
-        tensors = read_checkpoint(path)
+        tensors = read_checkpoint(SHIPPED.get(name, name))
         if _ORIGIN not in tensors:
-            raise WeightsError(f"{path}: holds no adaptation, such as training with the hook SaveAdaptation writes")
+            raise WeightsError(f"{name}: holds no adaptation, such as training with the hook SaveAdaptation writes")
         return cls(tensors)
 
     @classmethod
@@ -131,16 +127,22 @@ class Adaptation:
         return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
 
 
-def share_for(step: float | None) -> float:
-    """How much of the adaptation that ships serves footage best whose codec quantised in steps of so many 255ths.
+def shares_for(step: float | None) -> dict[str, float]:
+    """How much of each adaptation that ships serves footage best whose codec quantised in steps of so many 255ths.
 
     Example:
-        >>> [round(share_for(step), 2) for step in (None, 1, 8, 20, 100)]
-        [0.6, 0.0, 0.5, 0.75, 1.0]
+        >>> shares_for(8)
+        {'footage_adaptation_fine': 1.0}
+        >>> {name[19:]: round(share, 2) for name, share in shares_for(20).items()}
+        {'fine': 0.5, 'coarse': 0.5}
     """
-    if step is None:
-        return _UNKNOWN
-    return min(max(0.5 + 0.5 * math.log(step / _HALF_AT) / math.log(_WHOLE_AT / _HALF_AT), 0.0), 1.0)
+    places = np.log([1.0, *SHIPPED_ADAPTATIONS.values()])
+    place = np.log(USUAL_STEP if step is None else step)
+    shares = {
+        name: float(np.interp(place, places, np.arange(len(places)) == number))
+        for number, name in enumerate(SHIPPED_ADAPTATIONS, 1)
+    }
+    return {name: share for name, share in shares.items() if share}
 
 
 def adapted_to_footage(net: nn.Module, step: float | None, strength: float = 1.0) -> nn.Module:
@@ -151,5 +153,8 @@ def adapted_to_footage(net: nn.Module, step: float | None, strength: float = 1.0
         step: of the quantiser of the frames' codec, in 255ths, where it is known.
         strength: share of what fits that step.
     """
-    share, shipped = strength * share_for(step), Adaptation.load()
-    return shipped.adapted(net, share) if share and shipped.fits(net) else net
+    shares = {Adaptation.load(name): strength * share for name, share in shares_for(step).items() if strength}
+    if all(adaptation.fits(net) for adaptation in shares):
+        for adaptation, share in shares.items():
+            net = adaptation.adapted(net, share)
+    return net

@@ -10,6 +10,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from vsr_plugin.defaults import USUAL_STEP
 from vsr_plugin.errors import ComponentError
 from vsr_plugin.models.adaptation import adapted_to_footage
 from vsr_plugin.models.component import ComponentTable, VSRModule
@@ -210,9 +211,8 @@ class ImageCleaning(Cleaning):
 #: Compression leaves a few 255ths of what stands out, and nothing of how bright the picture is; so scaled, both what
 #: comes in and what goes out are near 1, which training needs, and bfloat16 loses nothing.
 _MEAN_OF, _GAIN = 9, 8.0
-#: The quantiser's step (in 255ths) that stands for those that are not known, and the doublings beyond it, to either
-#: side, from which on steps count as the same.
-_USUAL_STEP, _FINEST, _COARSEST = 18.0, -2.0, 3.0
+#: Doublings of the quantiser's step beyond the usual one, to either side, from which on steps count as the same.
+_FINEST, _COARSEST = -2.0, 3.0
 
 
 @MODELS.register_module()
@@ -267,11 +267,11 @@ class FootageCleaning(Cleaning):
 
     def _coarseness(self, like: Tensor) -> Tensor:
         """Doublings of the quantiser's step beyond the usual one, ``(n or 1, 1, 1, 1)``."""
-        step = _USUAL_STEP if self.quantiser_step is None else self.quantiser_step
-        steps = torch.as_tensor(step, dtype=like.dtype, device=like.device).nan_to_num(_USUAL_STEP).view(-1, 1, 1, 1)
+        step = USUAL_STEP if self.quantiser_step is None else self.quantiser_step
+        steps = torch.as_tensor(step, dtype=like.dtype, device=like.device).nan_to_num(USUAL_STEP).view(-1, 1, 1, 1)
         if len(steps) > 1:  # of sequences, whose frames lie one after the other
             steps = steps.repeat_interleave(len(like) // len(steps), dim=0)
-        return torch.log2(steps / _USUAL_STEP).clamp(_FINEST, _COARSEST)
+        return torch.log2(steps / USUAL_STEP).clamp(_FINEST, _COARSEST)
 
 
 #: Name of the weights that ship.

@@ -132,7 +132,10 @@ _ALL = (
 )
 
 #: Weights that this package carries, by name; docs/footage.md says what they were trained on.
-SHIPPED = {name: Path(__file__).parent / f"{name}.safetensors" for name in ("footage_cleaning", "footage_adaptation")}
+SHIPPED = {
+    name: Path(__file__).parent / f"{name}.safetensors"
+    for name in ("footage_cleaning", "footage_adaptation_fine", "footage_adaptation_coarse")
+}
 
 #: All published weights by name.
 PUBLISHED: dict[str, PublishedWeights] = {weights.name: weights for weights in _ALL}

@@ -22,7 +22,7 @@ from vsr_plugin.defaults import USUAL_RATE, USUAL_WEIGHTS
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.extra_metrics import DEFINITIONS, VMAF, check_metrics, check_vmaf, definitions_of
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.models.adaptation import Adaptation
+from vsr_plugin.models.adaptation import SHIPPED_ADAPTATIONS, Adaptation
 from vsr_plugin.models.cleaning import clean_by, with_cleaning
 from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.report import table_lines
@@ -83,13 +83,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "--as-it-is", action="store_true", help="restore the clips themselves, and measure them without truth (NIQE)"
     )
     part.add_argument(
-        "--shares", nargs="+", type=float, metavar="S",
-        help="compare cleaned frames with such shares of the adaptation in the network, in place of the default",
+        "--adaptation", metavar="A",
+        help="compare shares of it in place of the default: adaptation.safetensors of a training, or "
+        + " or ".join(SHIPPED_ADAPTATIONS),
     )  # fmt: skip
-    part.add_argument(
-        "--adaptation", type=Path, metavar="FILE",
-        help="for --shares: adaptation.safetensors of a training; default: the one that ships",
-    )  # fmt: skip
+    part.add_argument("--shares", nargs="+", type=float, default=[0.0, 0.5, 1.0], metavar="S", help="of --adaptation")
     part.add_argument("--picture", type=Path, metavar="PNG", help="draw what is gained over bicubic enlargement")
     part.set_defaults(run=run_footage)
 
@@ -171,9 +169,9 @@ def _with_and_without_cleaning(net: nn.Module, clean: float) -> dict[str, footag
 
 def _by_shares(net: nn.Module, args: argparse.Namespace) -> dict[str, footage.Method]:
     """Methods with all of the cleaning, and so much of an adaptation."""
-    adaptation = Adaptation.load(*[args.adaptation] if args.adaptation else [])
+    adaptation = Adaptation.load(args.adaptation)
     if not adaptation.fits(net):
-        raise VSRError(f"{args.adaptation or 'the adaptation that ships'}: made of other weights than {args.weights}")
+        raise VSRError(f"{args.adaptation}: changes of other weights than {args.weights}; name those by --weights")
     cleaning = clean_by(net, args.clean).cleaning
 
     def restored(share: float, decoded: Clip) -> Iterator[np.ndarray]:
@@ -194,10 +192,8 @@ def run_footage(args: argparse.Namespace) -> None:
         check_vmaf()
     if args.as_it_is and (args.metrics or args.picture):
         raise VSRError("--as-it-is measures NIQE alone, since there is no truth; leave --metrics and --picture out")
-    if args.adaptation and not args.shares:
-        raise VSRError("--adaptation is compared by --shares; say which, such as --shares 0 0.5 1")
     net = load_net(args.weights)
-    methods = _by_shares(net, args) if args.shares else _with_and_without_cleaning(net, args.clean)
+    methods = _by_shares(net, args) if args.adaptation else _with_and_without_cleaning(net, args.clean)
     print(f"weights: {args.weights}, x{net.scale}; means over {args.frames} frames from frame {args.start} on\n")
     scores = []
 
