@@ -97,6 +97,15 @@ def test_what_auto_chooses(lossy, lossless):
         assert cleaning_for(source, "auto", cleans_already=True) == (None, source.quantiser_step, None)
         assert cleaning_for(source, "off", cleans_already=True) == (0, None, None)
         assert cleaning_for(source, 0.25, cleans_already=False) == (0.25, source.quantiser_step, None)
+        # What is told decides, and where nothing is, the rate does.
+        source.bits_per_pixel = 6.0
+        assert cleaning_for(source, "auto", cleans_already=False).strength == 1
+        source.quantiser_step = 1.5
+        assert cleaning_for(source, "auto", cleans_already=False) == (None, None, None)
+        source.bits_per_pixel = 0.1
+        assert cleaning_for(source, "auto", cleans_already=False) == (None, None, None)
+        source.quantiser_step = None
+        assert cleaning_for(source, "auto", cleans_already=False)[:2] == (1, None)
         source.bits_per_pixel = 6.0  # such as ProRes
         assert cleaning_for(source, "auto", cleans_already=False) == (None, None, None)
     with open_source(lossless) as source:

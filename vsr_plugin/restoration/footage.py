@@ -75,8 +75,9 @@ _LOSSLESS = {
     ),
     *("v210", "v410", "zlib", "zmbv"),
 }
-#: Bits a pixel from which on what a codec leaves behind is not seen: those for editing, and lossless H.264.
-_PLENTY = 2.0
+#: Steps of the quantiser, in 255ths, below which cleaning loses more than what a codec leaves behind; where the step is
+#: not told, bits a pixel above which codecs are those for editing.
+_FINE, _PLENTY = 2.0, 2.0
 #: Frames that are looked at, every so many of them, for the resolution.
 _LOOKED_AT, _EVERY = 40, 10
 
@@ -107,12 +108,13 @@ def cleaning_for(source: FrameSource, clean: str | float, *, cleans_already: boo
         return CleaningChoice(0.0)
     if clean != "auto":
         return CleaningChoice(float(clean), source.quantiser_step)
-    codec, bits = source.codec, source.bits_per_pixel
+    codec, bits, step = source.codec, source.bits_per_pixel, source.quantiser_step
     if cleans_already:
-        return CleaningChoice(None, source.quantiser_step)
-    if codec is None or codec in _LOSSLESS or (bits is not None and bits > _PLENTY):
+        return CleaningChoice(None, step)
+    is_fine = step < _FINE if step is not None else bits is not None and bits > _PLENTY
+    if codec is None or codec in _LOSSLESS or is_fine:
         return CleaningChoice(None)
-    rate, step = "" if bits is None else f" at {bits:.2g} bits a pixel", source.quantiser_step
+    rate = "" if bits is None else f" at {bits:.2g} bits a pixel"
     if step is not None:
         rate += f", in steps of {step:.2g}/255"
     why = f"the video is {codec}{rate}; what that has left behind is cleaned away first (--clean off does not)"
