@@ -23,7 +23,7 @@ from vsr_plugin.weights.zoo import SHIPPED
 
 #: What ships, and the quantiser's step (in 255ths) of the footage that it serves best. Between two such steps go shares
 #: of both, by the step's doublings, and below the first a share of it, down to none at a step of 1.
-SHIPPED_ADAPTATIONS = {"footage_adaptation_fine": 10.0, "footage_adaptation_coarse": 50.0}
+SHIPPED_ADAPTATIONS = {"footage_adaptation_fine": 16.0, "footage_adaptation_coarse": 50.0}
 
 #: Tensor of a file that names the weights which were fine-tuned, and what the others' names end with.
 _ORIGIN, _UP, _DOWN, _CHANGE = "origin", ".up", ".down", ".change"
@@ -131,10 +131,10 @@ def shares_for(step: float | None) -> dict[str, float]:
     """How much of each adaptation that ships serves footage best whose codec quantised in steps of so many 255ths.
 
     Example:
-        >>> shares_for(10)
+        >>> shares_for(16)
         {'footage_adaptation_fine': 1.0}
         >>> {name: round(share, 2) for name, share in shares_for(20).items()}
-        {'footage_adaptation_fine': 0.57, 'footage_adaptation_coarse': 0.43}
+        {'footage_adaptation_fine': 0.8, 'footage_adaptation_coarse': 0.2}
     """
     places = np.log([1.0, *SHIPPED_ADAPTATIONS.values()])
     place = np.log(USUAL_STEP if step is None else step)
