@@ -21,6 +21,13 @@ def test_codings():
     assert good.quantiser_step < bad.quantiser_step / 4
 
 
+def test_small_frames_are_coded_alike_each_time():
+    frames = np.stack([frame[:32, :32] for frame in read_frames("bikes", start=30, num_frames=16)])
+    first, *others = (Coding.parse("h264:18")(frames).frames for _ in range(8))
+    for other in others:
+        np.testing.assert_array_equal(other, first)
+
+
 @pytest.mark.parametrize("text", ["h264", "av9:20", "h264:x", "mpeg2:M", "mpeg2:-1M"])
 def test_bad_codings(text):
     with pytest.raises(VSRError, match="use none, CODEC:QUALITY"):
