@@ -23,8 +23,8 @@ from vsr_plugin.visualization.figures import new_figure, save_figure
 USUAL = ("none", "h264:18", "h264:23", "h264:28", "h264:33", "mpeg4:4", "mpeg4:10", "mpeg2:1M", "mpeg2:3M")
 #: Pixels a second of 480p, which bit rates are told for.
 _PIXELS_480P = 720 * 480 * 25
-#: What x264 does unless it is told otherwise, and MPEG-2 on DVDs. With x264's assembler, ``mbtree`` is not the same from
-#: run to run where frames are as small as 44x36 (0.1 dB); without, nothing is lost but time.
+#: What x264 does unless it is told otherwise, and MPEG-2 on DVDs. With its assembler, ``mbtree`` differs from run to
+#: run where frames are as small as 44x36 (by 0.1 dB); without, nothing is lost but time.
 _OPTIONS = {"h264": {"preset": "medium", "x264-params": "mbtree=1:asm=0"}, "mpeg2": {"bf": "2"}}
 #: A way to enlarge: frames ``(h, w, 3)`` of ``uint8`` in, and how coarsely they were quantised; enlarged ones out.
 Method = Callable[[Clip], Iterable[np.ndarray]]
