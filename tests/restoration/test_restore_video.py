@@ -326,7 +326,7 @@ def test_windows_that_cannot_be(options):
 
 @pytest.mark.parametrize("strategy", [dict(scene_cuts="off"), dict(strategy="window", window=40, overlap=5)], ids=str)
 def test_a_resumed_job_takes_another_budget(net, clip, tmp_path, strategy):
-    strategy = dict(**strategy, encoding=Encoding("ffv1"))
+    strategy = dict(**strategy, encoding=Encoding("ffv1"), clean="off")
     restore_video(clip, tmp_path / "whole.mkv", net, RestoreOptions(**strategy))
     options = RestoreOptions(**strategy, resume=True)
     with pytest.raises(StopError):

@@ -139,7 +139,8 @@ def shares_for(step: float | None) -> dict[str, float]:
     places = np.log([1.0, *SHIPPED_ADAPTATIONS.values()])
     place = np.log(USUAL_STEP if step is None else step)
     shares = {
-        name: float(np.interp(place, places, np.arange(len(places)) == number))
+        # Last bits of logarithms depend on the processor, and a job is taken up again only with the same weights.
+        name: round(float(np.interp(place, places, np.arange(len(places)) == number)), 6)
         for number, name in enumerate(SHIPPED_ADAPTATIONS, 1)
     }
     return {name: share for name, share in shares.items() if share}
