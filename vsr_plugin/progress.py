@@ -1,5 +1,6 @@
 """Progress bars with an estimate of the time left, for people and as lines for programs."""
 
+import io
 import json
 import os
 import sys
@@ -93,9 +94,32 @@ def part_progress(total: int) -> tqdm:
 
 
 class _Bar(tqdm):
-    """Measures from the first update on: how long loading and compiling took says nothing of the rest."""
+    """Measures from the first update on: how long loading and compiling took says nothing of the rest.
 
-    _begun = False
+    In a log file, which takes nothing back, it is a line now and then.
+    """
+
+    _begun, _logged = False, 0.0
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Draw the bar, or print a line where there is more than in the last."""
+        if self.fp.isatty():
+            super().display(msg, pos)
+        elif msg is None and self._begun and self.n not in (0, self._logged):
+            self._logged = self.n
+            print(self, file=self.fp)
+
+    def clear(self, nolock: bool = False) -> None:
+        """Take a bar back, but no line."""
+        if self.fp.isatty():
+            super().clear(nolock)
+
+    def close(self) -> None:
+        """Draw the end of the bar, or print the last line."""
+        if not self.disable and not self.fp.isatty():
+            self.refresh()
+            self.fp = io.StringIO()  # for what moves a cursor
+        super().close()
 
     def update(self, n: float = 1) -> bool | None:
         """Move by so many units."""
