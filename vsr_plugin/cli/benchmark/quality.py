@@ -22,7 +22,7 @@ from vsr_plugin.defaults import USUAL_RATE, USUAL_WEIGHTS
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.extra_metrics import DEFINITIONS, VMAF, check_metrics, check_vmaf, definitions_of
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.models.adaptation import SHIPPED_ADAPTATIONS, Adaptation
+from vsr_plugin.models.adaptation import SHIPPED_ADAPTATIONS, Adaptation, adapted_to_footage
 from vsr_plugin.models.cleaning import clean_by, with_cleaning
 from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.report import table_lines
@@ -82,14 +82,27 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     part.add_argument(
         "--as-it-is", action="store_true", help="restore the clips themselves, and measure them without truth (NIQE)"
     )
-    part.add_argument(
+    adapted = part.add_mutually_exclusive_group()
+    adapted.add_argument(
         "--adaptation", metavar="A",
         help="compare shares of it in place of the default: adaptation.safetensors of a training, or "
         + " or ".join(SHIPPED_ADAPTATIONS),
     )  # fmt: skip
     part.add_argument("--shares", nargs="+", type=float, default=[0.0, 0.5, 1.0], metavar="S", help="of --adaptation")
+    adapted.add_argument(
+        "--as-step", nargs="+", type=_quantiser_step, metavar="N",
+        help="compare networks adapted to quantisers of such steps, in 255ths, whatever the codec's own is; the "
+        "cleaning is told the codec's",
+    )  # fmt: skip
     part.add_argument("--picture", type=Path, metavar="PNG", help="draw what is gained over bicubic enlargement")
     part.set_defaults(run=run_footage)
+
+
+def _quantiser_step(text: str) -> float:
+    step = float(text)
+    if not 1 <= step <= 255:
+        raise argparse.ArgumentTypeError(f"a quantiser's step of {text}/255; use a number from 1 to 255")
+    return step
 
 
 def add_shots(parser: argparse.ArgumentParser) -> None:
@@ -181,6 +194,25 @@ def _by_shares(net: nn.Module, args: argparse.Namespace) -> dict[str, footage.Me
     return {f"share {share:g}": partial(restored, share) for share in args.shares}
 
 
+def _as_steps(net: nn.Module, args: argparse.Namespace) -> dict[str, footage.Method]:
+    """Methods with all of the cleaning, and what ships for quantisers of other steps than the codec's."""
+    if not all(Adaptation.load(name).fits(net) for name in SHIPPED_ADAPTATIONS):
+        raise VSRError(f"--as-step: nothing ships that adapts {args.weights}; leave it, or --weights, out")
+    cleaning = clean_by(net, args.clean).cleaning
+
+    def restored(step: float, decoded: Clip) -> Iterator[np.ndarray]:
+        way = with_cleaning(adapted_to_footage(net, step), cleaning.at(args.clean, decoded.quantiser_step))
+        return _restored(way, decoded)
+
+    return {f"as step {step:g}": partial(restored, step) for step in args.as_step}
+
+
+def _methods(net: nn.Module, args: argparse.Namespace) -> dict[str, footage.Method]:
+    if args.adaptation:
+        return _by_shares(net, args)
+    return _as_steps(net, args) if args.as_step else _with_and_without_cleaning(net, args.clean)
+
+
 def _restored(net: nn.Module, decoded: Clip) -> Iterator[np.ndarray]:
     return restore_frames(net, list(decoded.frames), num_frames=len(decoded.frames))
 
@@ -193,7 +225,7 @@ def run_footage(args: argparse.Namespace) -> None:
     if args.as_it_is and (args.metrics or args.picture):
         raise VSRError("--as-it-is measures NIQE alone, since there is no truth; leave --metrics and --picture out")
     net = load_net(args.weights)
-    methods = _by_shares(net, args) if args.adaptation else _with_and_without_cleaning(net, args.clean)
+    methods = _methods(net, args)
     print(f"weights: {args.weights}, x{net.scale}; means over {args.frames} frames from frame {args.start} on\n")
     scores = []
 
