@@ -50,7 +50,8 @@ def test_one_loop_iteration_is_one_step_whatever_the_micro_batch(experiment: Cal
     assert parts.iter == 3
     assert logged(parts, "loss") == pytest.approx(logged(whole, "loss"), rel=1e-5)
     for (name, a), b in zip(whole.model.named_parameters(), parts.model.parameters(), strict=True):
-        torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-7, msg=name)
+        # Biases of a few 1e-5 are sums of terms that cancel; how these are rounded hangs on processor and threads.
+        torch.testing.assert_close(b, a, rtol=1e-4, atol=5e-7, msg=name)
 
 
 def test_a_micro_batch_that_does_not_divide_the_batch(experiment: Callable[..., Config]) -> None:
