@@ -94,3 +94,7 @@ def test_a_network_is_adapted_to_other_steps(run_tool):
     status, _, err = run_tool("benchmark", "footage", *small, "--as-step", "0")
     assert status != 0
     assert "a quantiser's step of 0/255; use a number from 1 to 255" in err
+    for which in (("--as-step", "16"), ("--adaptation", "footage_adaptation_fine")):
+        status, _, err = run_tool("benchmark", "footage", *small, *which, "--clean", "0")
+        assert status != 0
+        assert err == "error: --clean 0: adaptations serve cleaned frames alone; use a strength above 0\n"

@@ -22,7 +22,7 @@ from vsr_plugin.defaults import USUAL_RATE, USUAL_WEIGHTS
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.extra_metrics import DEFINITIONS, VMAF, check_metrics, check_vmaf, definitions_of
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.models.adaptation import SHIPPED_ADAPTATIONS, Adaptation, adapted_to_footage
+from vsr_plugin.models.adaptation import SHIPPED_ADAPTATIONS, Adaptation
 from vsr_plugin.models.cleaning import clean_by, with_cleaning
 from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.report import table_lines
@@ -198,16 +198,18 @@ def _as_steps(net: nn.Module, args: argparse.Namespace) -> dict[str, footage.Met
     """Methods with all of the cleaning, and what ships for quantisers of other steps than the codec's."""
     if not all(Adaptation.load(name).fits(net) for name in SHIPPED_ADAPTATIONS):
         raise VSRError(f"--as-step: nothing ships that adapts {args.weights}; leave it, or --weights, out")
-    cleaning = clean_by(net, args.clean).cleaning
 
     def restored(step: float, decoded: Clip) -> Iterator[np.ndarray]:
-        way = with_cleaning(adapted_to_footage(net, step), cleaning.at(args.clean, decoded.quantiser_step))
-        return _restored(way, decoded)
+        adapted = clean_by(net, args.clean, step)
+        cleaning = adapted.cleaning.at(args.clean, decoded.quantiser_step)
+        return _restored(with_cleaning(adapted, cleaning), decoded)
 
     return {f"as step {step:g}": partial(restored, step) for step in args.as_step}
 
 
 def _methods(net: nn.Module, args: argparse.Namespace) -> dict[str, footage.Method]:
+    if (args.adaptation or args.as_step) and not args.clean:
+        raise VSRError("--clean 0: adaptations serve cleaned frames alone; use a strength above 0")
     if args.adaptation:
         return _by_shares(net, args)
     return _as_steps(net, args) if args.as_step else _with_and_without_cleaning(net, args.clean)
