@@ -24,6 +24,7 @@ ROOMS = (
     "files",
     "progress",
     "report",
+    "child_processes",
     "shipped",
     "ops",
     "mmagic_host",

@@ -83,3 +83,12 @@ def test_a_path_wins_and_what_is_not_there_stays(tmp_path: Path, monkeypatch: py
     (tmp_path / "iconvsr_reds.py").touch()
     assert find_config("iconvsr_reds.py") == Path("iconvsr_reds.py")
     assert find_config("nowhere") == Path("nowhere")
+
+
+def test_an_interruption_while_pytorch_is_imported_is_one_line(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vsr_plugin.cli.command.import_module", interrupted)
+    assert main(["train", "iconvsr_reds"]) == 130
+    assert capsys.readouterr().err == "interrupted before it began\n"

@@ -1,5 +1,6 @@
 """The tool in processes that may be killed, clips for it, and what is in its results."""
 
+import faulthandler
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ def run_as_command(arguments: list[str], log: str, environment: dict[str, str], 
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    faulthandler.enable(file)
     import torch
 
     from vsr_plugin.cli.command import run
@@ -76,7 +78,10 @@ class Command:
 
     def wait(self, timeout: float = 240) -> int:
         self._process.join(timeout)
-        assert self.ended, self.log
+        if not self.ended:
+            self.stop(signal.SIGABRT)  # the log gets what its threads are at
+            self._process.join()
+            raise AssertionError(f"still running after {timeout} s\n{self.log}")
         return self._process.exitcode
 
 

@@ -96,7 +96,7 @@ def test_an_interruption_ends_all_and_says_how_to_go_on(start, whole, clip, tmp_
     workers = children(command.pid)
     for pid in (command.pid, *workers):  # as a terminal does
         os.kill(pid, signal.SIGINT)
-    assert command.wait(20) == 130
+    assert command.wait(60) == 130
     assert not any(map(is_running, workers))
     lines = [line for line in command.log.splitlines() if "interrupted" in line]
     assert len(lines) == 1
@@ -198,7 +198,7 @@ def test_an_interruption_of_several_inputs(start, media, tmp_path):
     command = start(*clips, f"{tmp_path}/out/", *PAIR)
     wait_until(lambda: any(tmp_path.glob("out/.*.job/shots/*/*/swept")) or command.ended)
     command.stop(signal.SIGINT)
-    assert command.wait(20) == 130
+    assert command.wait(60) == 130
     lines = [line for line in command.log.splitlines() if "resume" in line or "error" in line]
     assert len(lines) == 1, command.log
     assert lines[0].endswith("what is done is kept: --resume goes on from there")

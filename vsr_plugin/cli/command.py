@@ -27,7 +27,11 @@ def run(name: str, arguments: Sequence[str] | None = None, prog: str | None = No
         arguments: what stands after the command's name; by default the command line's.
         prog: how the command is called in its help; by default the script's name.
     """
-    module = import_module(f"vsr_plugin.cli.{name}")
+    try:
+        module = import_module(f"vsr_plugin.cli.{name}")
+    except KeyboardInterrupt:  # some import PyTorch, which takes seconds
+        print("interrupted before it began", file=sys.stderr)
+        return 130
     return run_command(partial(module.main, arguments, prog), **getattr(module, "MESSAGES", {}))
 
 

@@ -7,12 +7,10 @@ lies in the folder of the job. So a worker may end at any moment, and another on
 import copy
 import multiprocessing
 import pickle
-import signal
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from threading import Event
@@ -22,6 +20,7 @@ import torch.nn as nn
 
 from vsr_plugin.acceleration import Trial, fastest_precision
 from vsr_plugin.acceleration.precision import feature_dtype
+from vsr_plugin.child_processes import deaf_to_interruptions
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.planning import default_budget
 from vsr_plugin.restoration.pipeline import Prefetcher
@@ -326,13 +325,14 @@ class _Handler(threading.Thread):
         context = multiprocessing.get_context("spawn")  # since CUDA does not survive a fork
         self._connection, theirs = context.Pipe()
         process = context.Process(target=serve, args=(theirs, str(self._device)), name=self.name)
-        with _deaf_to_interruptions():
+        with deaf_to_interruptions():
             process.start()
         theirs.close()  # or its end would not be seen here
         self._process = process
 
     def _serve(self) -> None:
-        while not self._pool.closed:
+        # A process that is killed ends the connection, too, unless something that it has started still holds it.
+        while not (self._pool.closed or self._restarts):
             task = self._pool.take(wait=not self.tasks) if len(self.tasks) < _IN_HAND else None
             if task is not None:
                 self.tasks[task.run.number, task.shot.number] = task
@@ -394,16 +394,3 @@ class _Handler(threading.Thread):
         how = f"was killed by signal {-status}" if status < 0 else f"has ended with status {status}"
         other = "; another one does its shot" if self._pool.alive > 1 else ""
         return f"worker {self._number} ({self._device}) {how}{other}"
-
-
-@contextmanager
-def _deaf_to_interruptions() -> Iterator[None]:
-    """What this thread starts never hears Ctrl-C, which reaches all processes of a terminal, nor while it imports."""
-    if not hasattr(signal, "pthread_sigmask"):  # on Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

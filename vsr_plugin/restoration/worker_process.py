@@ -1,9 +1,7 @@
 """A worker process: shots come through a pipe, and what becomes of them is said through it."""
 
-import multiprocessing
 import os
 import pickle
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +11,7 @@ from threading import Event
 
 import torch
 
+from vsr_plugin.child_processes import serve_parent
 from vsr_plugin.errors import portable
 from vsr_plugin.restoration.pipeline import Prefetcher
 from vsr_plugin.restoration.segments import Work
@@ -29,17 +28,10 @@ def serve(connection: Connection, device: str) -> None:
             frames as ``progress``, lines as ``note``, ``done``, and exceptions as ``error``.
         device: where to compute.
     """
-    # Ctrl-C reaches all processes of a terminal; the one that hands out the shots ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    serve_parent()
     with suppress(EOFError, OSError):
         _Server(connection, torch.device(device)).run()
     os._exit(0)  # threads may wait for what will never come
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
 
 
 class _Server:

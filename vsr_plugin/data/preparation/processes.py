@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing.connection import wait as wait_for_process
 from typing import TypeVar
 
+from vsr_plugin.child_processes import deaf_to_interruptions, serve_parent
 from vsr_plugin.errors import DataError
 
 Item = TypeVar("Item")
@@ -64,7 +62,8 @@ class Processes:
         try:
             while True:
                 some = islice(waiting, 2 * self._number - len(running))
-                running |= {self._pool.submit(_run, work, item) for item in some}
+                with deaf_to_interruptions():
+                    running |= {self._pool.submit(_run, work, item) for item in some}
                 if not running:
                     return
                 done, running = wait(running, timeout=0.3, return_when=FIRST_COMPLETED)
@@ -102,9 +101,7 @@ _tick: Tick
 
 def _begin(stop: multiprocessing.synchronize.Event, count: multiprocessing.sharedctypes.Synchronized) -> None:
     global _tick
-    # Ctrl-C reaches every process of a terminal; only the first one is to decide what follows.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    serve_parent()
 
     def tick(done: int) -> None:
         with count.get_lock():
@@ -113,11 +110,6 @@ def _begin(stop: multiprocessing.synchronize.Event, count: multiprocessing.share
             raise _StoppedError
 
     _tick = tick
-
-
-def _end_with_parent() -> None:
-    wait_for_process([multiprocessing.parent_process().sentinel])
-    os._exit(1)
 
 
 def _run(work: Callable[[Item, Tick], Result], item: Item) -> Result:
