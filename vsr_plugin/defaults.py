@@ -26,5 +26,8 @@ USUAL_RATE = 0.1
 #: forget; figures in docs/restoring.md.
 LONG = 45
 
+#: How often a self-ensemble restores a sequence; see :mod:`vsr_plugin.inference.ensemble`.
+ENSEMBLES = (1, 2, 4, 8)
+
 #: How progress is shown: a bar for people, or lines for programs.
 PROGRESS = ("bar", "json")

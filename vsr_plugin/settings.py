@@ -11,6 +11,7 @@ from dataclasses import Field, dataclass, field, fields
 from fractions import Fraction
 from typing import Any
 
+from vsr_plugin.defaults import ENSEMBLES
 from vsr_plugin.errors import VSRError
 
 
@@ -201,6 +202,13 @@ def reduction(text: str) -> float:
     return number
 
 
+def turns(text: str) -> int:
+    """One of the sizes of an ensemble."""
+    if (number := int(text)) not in ENSEMBLES:
+        raise ValueError(text)
+    return number
+
+
 def factor(text: str) -> float:
     """A finite number above 0."""
     if not 0 < (number := float(text)) < math.inf:
@@ -244,6 +252,7 @@ natural.__name__, positive.__name__ = "number (0 or more)", "number (1 or more)"
 share.__name__, factor.__name__ = "share (0 to less than 1)", "factor (above 0, such as 2 or 1.5)"
 cleaning.__name__, whole_share.__name__ = "cleaning (auto, off, or 0 to 1)", "share (0 to 1)"
 reduction.__name__ = "factor (1 or more, such as 2 or 1.5)"
+turns.__name__ = f"size of an ensemble ({', '.join(map(str, ENSEMBLES))})"
 gpus.__name__ = "number of GPUs (whole, or a share such as 0.5)"
 rate.__name__, memory_size.__name__ = "rate (above 0, such as 25 or 30000/1001)", "size such as 8G or 500M"
 

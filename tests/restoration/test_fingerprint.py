@@ -21,7 +21,7 @@ OTHERS = dict(
     start=1, num_frames=2, window=9, overlap=3, strategy="window", memory_budget=10**9, precision="bf16", tile=64,
     scene_cuts="on", deinterlace="off", resume=True, gt="gt", comparison="seen.png", overwrite=True, codec="ffv1",
     quality=20, preset="fast", pix_fmt="yuv444p", audio=False, frame_rate=Fraction(30), channel="RGB", crop_border=4,
-    clean=0.5, shrink=2.0, strength=0.5,
+    clean=0.5, shrink=2.0, strength=0.5, ensemble=2,
 )  # fmt: skip
 
 

@@ -90,6 +90,7 @@ STRATEGIES = [
     dict(scene_cuts="off"),
     dict(strategy="window", window=12, overlap=5, scale=1.5),
     dict(strategy="exact", height=22),
+    dict(ensemble=2),
 ]
 
 

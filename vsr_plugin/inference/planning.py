@@ -158,6 +158,8 @@ class MemoryModel:
         sweeps = len(self.net.propagation.sweeps)
         states = sweeps if self._branches_at_once else max(1, sweeps - 1)
         frames = 3 if self.net.cleaning is None else 4
+        if self.net.ensemble > 1:
+            frames += self.net.scale**2  # the sum of what the turns have given
         flows = 2 * 2 * 4
         features = states * self.net.state_channels * self.feature_bytes
         if self._all_have_features:
@@ -172,7 +174,8 @@ class MemoryModel:
         tile_pixels = pixels if tile is None else min(pixels, (tile + MIN_TILE) ** 2)
         refill = _REFILL_BYTES * width if self.net.feature_windows(1) and not self._all_have_features else 0
         enlargement = self.net.scale * self.net.feature_stride
-        hr_frames = _HR_FRAMES * _PIXEL_BYTES * enlargement**2
+        # The sum of an ensemble's turns comes as a second one, and goes as a third.
+        hr_frames = (_HR_FRAMES + 2 * (self.net.ensemble > 1)) * _PIXEL_BYTES * enlargement**2
         whole = _UNTILED_BYTES + refill + self.net.alignment.bytes_per_pixel * width
         untiled = pixels * (size * whole + hr_frames) + self.resizing
         upsampling = _UPSAMPLING_BYTES * enlargement**2

@@ -19,6 +19,7 @@ from vsr_plugin.inference.storage import FrameStore
 from vsr_plugin.inference.windows import blend, contribution
 from vsr_plugin.models.cleaning import clean_by
 from vsr_plugin.models.propagation import with_forgetting
+from vsr_plugin.models.vsr_net import with_ensemble
 from vsr_plugin.ops.frames import (
     Frame,
     check_same_kind,
@@ -31,9 +32,9 @@ from vsr_plugin.ops.windows import check_windows, cut_windows
 from vsr_plugin.settings import budget_in_bytes, check_share
 
 
-def _report(progress: Callable[[float], None], counted: range, i: int) -> None:
+def _report(progress: Callable[[float], None], half: float, counted: range, i: int) -> None:
     if i in counted:
-        progress(0.5)
+        progress(half)
 
 
 def restore_frames(
@@ -53,6 +54,7 @@ def restore_frames(
     clean: float | None = None,
     strength: float = 1.0,
     shrink: float = 1.0,
+    ensemble: int | None = None,
     num_frames: int | None = None,
     work_dir: str | None = None,
     progress: Callable[[float], None] | None = None,
@@ -94,6 +96,8 @@ def restore_frames(
         strength: share of the restored frame in the output, the rest being bicubic enlargement of the frame as it came.
         shrink: reduce the frames by this factor first, for footage that holds no detail at its full size; the output
             is so much smaller unless ``scale`` or ``height`` sets it.
+        ensemble: restore so many times, 2, 4 or 8, mirrored and transposed, and take the mean: better, for as many
+            times the time; see :mod:`vsr_plugin.inference.ensemble`. By default what the network has, which is once.
         num_frames: how many frames will come, if known; those that fit into the budget then stay in memory.
         work_dir: folder for what goes to disk; by default the system's folder for temporary files.
         progress: called during the work with the number of frames done since the last call, in halves: a frame
@@ -109,8 +113,8 @@ def restore_frames(
     Raises:
         ValueError: a frame is of another kind or size, ``window`` < 1 or ``overlap`` < 0, ``forgetting`` is not in
             [0, 1), or the network has no flow to tell what is still.
-        VSRError: the budget is too small for one frame, a strategy, precision or size does not exist, or the device
-            has no arithmetic for the precision.
+        VSRError: the budget is too small for one frame, a strategy, precision, size or ensemble does not exist, or the
+            device has no arithmetic for the precision.
         MediaError: the disk is full.
 
     Example:
@@ -129,6 +133,8 @@ def restore_frames(
     frames = iter(frames)
     if forgetting is not None:
         net = with_forgetting(net, forgetting)
+    if ensemble is not None:
+        net = with_ensemble(net, ensemble)
     shots = split_shots(frames, frame_to_rgb) if scene_cuts else [frames]
     precision = decided(net, precision)
     nets = accelerate_with_fallback(net, precision)
@@ -194,7 +200,7 @@ def _restore_shot(
             if on_plan is not None:
                 on_plan(plan)
             choose_for = functools.partial(choose, strategy="auto")
-            yield from _restore_windows(run, choose_for, incoming, first, plan, progress)
+            yield from _restore_windows(run, choose_for, incoming, first, plan, progress, 0.5 / net.ensemble)
             return
         # Frames take much less than what is computed from them: as many stay in memory as the plan for the
         # whole sequence could have.
@@ -205,7 +211,8 @@ def _restore_shot(
             plan = choose(num_frames=len(store))
             if on_plan is not None:
                 on_plan(plan)
-            on_step = None if progress is None else functools.partial(_report, progress, range(len(store)))
+            half = 0.5 / net.ensemble
+            on_step = None if progress is None else functools.partial(_report, progress, half, range(len(store)))
             yield from downloaded((hr for _, hr in run(store, plan, on_step=on_step)), first)
         finally:
             store.close()
@@ -218,6 +225,7 @@ def _restore_windows(
     first: Frame,
     plan: Plan,
     progress: Callable[[float], None] | None,
+    half: float,
 ) -> Iterator[Frame]:
     def checked() -> Iterator[Frame]:
         for frame in incoming:
@@ -226,7 +234,7 @@ def _restore_windows(
 
     before: list[np.ndarray] = []  # what the last window has contributed to the frames around the joint
     for part in cut_windows(checked(), plan.block - 2 * plan.overlap, plan.overlap):
-        on_step = None if progress is None else functools.partial(_report, progress, part.keep)
+        on_step = None if progress is None else functools.partial(_report, progress, half, part.keep)
         restored = run(part.frames, choose(num_frames=len(part.frames)), first_frame=part.keep.start, on_step=on_step)
         # The frames beyond have served the backward branch; going forward through them would be wasted.
         kept = islice((hr for _, hr in restored), len(part.keep) + len(part.tail))

@@ -5,6 +5,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from vsr_plugin.errors import MediaError, VSRError, not_finite
 from vsr_plugin.files import write_text
 from vsr_plugin.inference.cleaning import clean_sequence
 from vsr_plugin.inference.engine import border_kind, restore_piece
+from vsr_plugin.inference.ensemble import Turn, TurnedFrames, mean_of_turns
 from vsr_plugin.inference.output_size import fitted
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.storage import DiskCache, MemoryCache, Spill, TensorCache
@@ -73,6 +75,53 @@ def _checked(restored: Iterable[tuple[int, Tensor]], guard: FiniteGuard) -> Iter
         yield next_checked()
 
 
+class _StatesGivenUpError(Exception):
+    """The disk became full, and has room again without the states that were kept there."""
+
+
+def _restore_turned(
+    net: nn.Module,
+    frames: Sequence[Frame],
+    plan: Plan,
+    given: int,
+    on_step: Callable[[int], None] | None,
+    guard: FiniteGuard,
+    turn: Turn | None,
+    folder: Path,
+    is_last: bool,
+) -> Iterator[tuple[int, Tensor]]:
+    """What one turn makes of a sequence, once; see :func:`restore_sequence` and :func:`mean_of_turns`.
+
+    Raises:
+        _StatesGivenUpError: see there.
+    """
+    height, width = frames[0].shape[-2:] if isinstance(frames[0], Tensor) else frames[0].shape[:2]
+    block = len(frames) if plan.strategy == "whole" else plan.block
+    with ExitStack() as stack:
+        cache = _choose_cache(stack, plan, folder)
+        spill = Spill(folder, net, len(frames), height * width, block) if plan.strategy == "exact" else None
+        keep_states = spill is None or spill.keeps_states()
+        try:
+            sequence = frames if turn is None else TurnedFrames(frames, turn)
+            if net.cleaning is not None:
+                sequence = stack.enter_context(closing(clean_sequence(net.cleaning, sequence, folder, block)))
+            restored = restore_piece(
+                tile_net(net, plan.tile) if plan.tile else net,
+                sequence,
+                block=block,
+                cache=cache,
+                keep_states=keep_states,
+                first_block=_first_block(cache, net.propagation.sweeps[-1], given // block) if is_last else 0,
+                on_step=on_step,
+                guard=guard,
+            )
+            yield from _checked(restored, guard)
+        except MediaError as error:
+            if spill is None or not spill.give_up_states(error):
+                raise
+            raise _StatesGivenUpError from error
+
+
 class _OverflowMark:
     """From which frame on a sequence is done in float32, known to later processes if the folder is persistent."""
 
@@ -113,7 +162,8 @@ def restore_sequence(
     goes on behind the frame that was handed out last.
 
     Args:
-        net: a network with the steps of a ``VSRNet``, in evaluation mode; its cleaning comes first, if it has one.
+        net: a network with the steps of a ``VSRNet``, in evaluation mode; its cleaning comes first, if it has one, and
+            it runs as often as its ``ensemble`` says.
         frames: the sequence, read by index more than once.
         plan: how to begin.
         folder: where tensors go that do not stay in memory; an existing folder.
@@ -125,8 +175,8 @@ def restore_sequence(
         strength: share of the restored frame in what is handed out, the rest being bicubic enlargement.
         precise_net: makes the same network in float32, for a ``net`` of lower precision: when a number is not finite,
             the sequence is begun again with it, and no frame that such a number has reached is handed out.
-        on_step: called with the index of a frame after its backward step and when it is restored; counted anew
-            after a step down.
+        on_step: called with the index of a frame after its backward step and when it is restored, by each turn of an
+            ensemble; counted anew after a step down.
         on_note: called with a line for a person when the plan changes.
 
     Yields:
@@ -152,25 +202,14 @@ def restore_sequence(
         overflow = states_given_up = False
         with ExitStack() as stack:
             attempt = _folder_of_attempt(stack, plan, folder, persistent, precise=precise)
-            cache = _choose_cache(stack, plan, attempt)
-            block = len(frames) if plan.strategy == "whole" else plan.block
-            spill = Spill(attempt, net, len(frames), height * width, block) if plan.strategy == "exact" else None
-            keep_states = spill is None or spill.keeps_states()
+            turned = partial(_restore_turned, net, frames, plan, given, on_step, guard)
+            if net.ensemble == 1:
+                restored = turned(None, attempt, True)
+            else:
+                restored = mean_of_turns(turned, net.ensemble, attempt, on_disk=plan.strategy == "exact")
+            stack.enter_context(closing(restored))
             try:
-                sequence = frames
-                if net.cleaning is not None:
-                    sequence = stack.enter_context(closing(clean_sequence(net.cleaning, frames, attempt, block)))
-                restored = restore_piece(
-                    tile_net(net, plan.tile) if plan.tile else net,
-                    sequence,
-                    block=block,
-                    cache=cache,
-                    keep_states=keep_states,
-                    first_block=_first_block(cache, net.propagation.sweeps[-1], given // block),
-                    on_step=on_step,
-                    guard=guard,
-                )
-                for i, hr in _checked(restored, guard):
+                for i, hr in restored:
                     if i >= given:
                         if strength < 1:
                             lr = frame_to_tensor(frames[i], hr.device)
@@ -183,15 +222,13 @@ def restore_sequence(
                 if precise:
                     raise not_finite(given) from error
                 overflow = True
-            except MediaError as error:
-                if spill is None or not spill.give_up_states(error):
-                    raise
+            except _StatesGivenUpError:
                 states_given_up = True
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
         # Out of the handler, whose traceback would keep the tensors of the failed attempt alive.
-        restored = sequence = cache = None
+        restored = turned = None
         release_graphs(net)
         gc.collect()
         if torch.cuda.is_initialized():

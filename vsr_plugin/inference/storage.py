@@ -309,7 +309,7 @@ class DiskCache:
 
 
 _FLOW_BYTES = 2 * 2 * 4  # of a pixel: both directions, two numbers in float32
-_FRAME_BYTES = 3 * 4  # of a pixel of a cleaned frame
+_FRAME_BYTES = 3 * 4  # of a pixel of a cleaned frame, or of one that others are added to
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -329,7 +329,9 @@ def needed_bytes(net: nn.Module, num_frames: int, pixels: int, block: int, *, st
     borders = sum(sweep.order for sweep in sweeps) * -(-num_frames // block) * state
     features = len(net.feature_windows(num_frames)) * 4 * net.mid_channels
     cleaned = 0 if net.cleaning is None else num_frames * _FRAME_BYTES * pixels
-    return cleaned + -(-pixels // net.feature_stride**2) * (num_frames * a_frame + borders + features)
+    # Those of the turn before and of this one.
+    sums = 0 if net.ensemble == 1 else 2 * num_frames * _FRAME_BYTES * net.scale**2 * pixels
+    return cleaned + sums + -(-pixels // net.feature_stride**2) * (num_frames * a_frame + borders + features)
 
 
 class Spill:

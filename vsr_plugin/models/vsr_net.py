@@ -1,5 +1,6 @@
 """The steps of a video super-resolution network, from exchangeable components (section 3 of the paper)."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr_plugin.errors import ComponentError
+from vsr_plugin.defaults import ENSEMBLES
+from vsr_plugin.errors import ComponentError, VSRError
 from vsr_plugin.models.alignment import ALIGNMENTS, Alignment, FeatureAlignment
 from vsr_plugin.models.cleaning import CLEANINGS, Cleaning
 from vsr_plugin.models.component import VSRModule, pretrained
@@ -83,6 +85,8 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
         self.alignment.serve(self.propagation, self.frame_channels)
         self.forgetting = check_forgetting(forgetting, has_flow=self.alignment.needs_flow)
         self.cleaning: Cleaning | None = None if cleaning is None else CLEANINGS.build(cleaning)
+        #: How often restoring runs it for one result; see :mod:`vsr_plugin.inference.ensemble`.
+        self.ensemble = 1
 
     @property
     def state_channels(self) -> int:
@@ -266,3 +270,20 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
         if len(feats) == 1:
             return feats[0]
         return F.leaky_relu(self.fusion(torch.cat(feats, dim=1)), 0.1)
+
+
+def with_ensemble(net: VSRNet, turns: int) -> VSRNet:
+    """The same network as restoring runs it so many times; it shares its parameters with ``net``, which stays as it is.
+
+    Args:
+        net: the network.
+        turns: one of :data:`vsr_plugin.defaults.ENSEMBLES`; 1 for no ensemble.
+
+    Raises:
+        VSRError: it is another number.
+    """
+    if turns not in ENSEMBLES:
+        raise VSRError(f"an ensemble of {turns}: choose one of {', '.join(map(str, ENSEMBLES))}")
+    other = copy.copy(net)
+    other.ensemble = turns
+    return other

@@ -10,6 +10,7 @@ import vsr_plugin
 from vsr_plugin.media import FrameSource, ImageFolderSource
 from vsr_plugin.media.segmented import SegmentedOutput
 from vsr_plugin.models.propagation import with_forgetting
+from vsr_plugin.models.vsr_net import with_ensemble
 from vsr_plugin.restoration.options import RestoreOptions
 from vsr_plugin.settings import compared_settings
 
@@ -26,6 +27,8 @@ def of_net(net: nn.Module) -> str:
         settings.pop("forgetting", None)  # so that records of studies from before there was forgetting stay valid
     if settings.get("scale") == 4:
         del settings["scale"]  # and those from before there were others
+    if settings.get("ensemble") == 1:
+        del settings["ensemble"]
     digest.update(repr(sorted(settings.items())).encode())
     # What local propagation cuts, and alignments without layers, show neither in settings nor in weights.
     digest.update(net.components.encode())
@@ -80,7 +83,7 @@ def of_job(
         "input": str(source.path.resolve()),
         "input content": of_input(source),
         "network": type(net).__name__,
-        "weights": of_net(with_forgetting(net, 0)),
+        "weights": of_net(with_ensemble(with_forgetting(net, 0), 1)),
         "output size": "{1}x{0}".format(*output.size),
         **settings,
     }

@@ -154,11 +154,15 @@ class JobFolder:
 
     def holds_work(self) -> bool:
         """Whether deleting the folder would lose anything."""
-        return any(self.path.glob("records/*.json")) or any(self._swept())
+        return any(self.path.glob("records/*.json")) or any(self._swept()) or any(self._turned())
 
     def _swept(self) -> list[Path]:
         """How far the sweeps of unfinished scenes have come, a file each."""
         return sorted(self.path.glob(f"shots/*/*/{SWEPT}"))
+
+    def _turned(self) -> set[Path]:
+        """The folders of unfinished scenes of which an ensemble has done some turns."""
+        return {path.parent for path in self.path.glob("shots/*/*/turn-*")}
 
     def done_before(self) -> str:
         """What an earlier run has left, in words; inside unfinished scenes, too, whose frames do not count yet."""
@@ -169,6 +173,8 @@ class JobFolder:
             text += f", and of {whole} more scene{'s' * (whole > 1)} the half that goes backward in time"
         if partly:
             text += f", and of {partly} more scene{'s' * (partly > 1)} a part of that half"
+        if turned := len(self._turned()):
+            text += f", and of {turned} more scene{'s' * (turned > 1)} some turns of the ensemble"
         return text
 
     def leave(self) -> str:

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vsr_plugin.defaults import AUTO, LONG, OVERLAP, PRECISIONS, STRATEGIES, USUAL_RATE, WINDOW
+from vsr_plugin.defaults import AUTO, ENSEMBLES, LONG, OVERLAP, PRECISIONS, STRATEGIES, USUAL_RATE, WINDOW
 from vsr_plugin.media import Encoding, FrameSource
 from vsr_plugin.media.deinterlacing import DEINTERLACE
 from vsr_plugin.ops.windows import check_windows
@@ -26,6 +26,7 @@ from vsr_plugin.settings import (
     reduction,
     setting,
     share,
+    turns,
     whole_share,
 )
 
@@ -61,8 +62,8 @@ class RestoreOptions:
         forgetting: share of its propagated features that a still pixel loses per frame, against the drift of long
             shots; ``None`` for the network's own, or if that is 0 and alignment not deformable, for 0.1 in scenes of
             videos of 45 frames or more.
-        precision, strategy, memory_budget, tile, window, overlap: see :func:`vsr_plugin.inference.restore_frames`; the
-            budget is that of each worker.
+        precision, ensemble, strategy, memory_budget, tile, window, overlap: see
+            :func:`vsr_plugin.inference.restore_frames`; the budget is that of each worker.
         encoding: choices for a video output.
         gt: ground truth, a video or a folder, whose frame ``i`` belongs to frame ``i`` of the input.
         channel, crop_border: how quality is measured against it, see :class:`vsr_plugin.evaluation.Protocol`.
@@ -71,7 +72,7 @@ class RestoreOptions:
         overwrite: replace results that exist.
 
     Raises:
-        ValueError: a window has no frames, or an overlap fewer than none.
+        ValueError: a window has no frames, an overlap fewer than none, or there is no such ensemble.
         VSRError: the size of the output or of the memory is none, cleaning or strength no share, or the comparison no
             PNG.
     """
@@ -153,6 +154,14 @@ class RestoreOptions:
         group=SPEED,
         choices=(*PRECISIONS, AUTO),
     )
+    ensemble: int = setting(
+        1,
+        "restore so many times, mirrored and transposed, and take the mean: up to 0.3 dB better on clean frames, for "
+        "as many times the time",
+        group=SPEED,
+        metavar="2|4|8",
+        parse=turns,
+    )
     strategy: str = setting(
         "auto",
         "whole: all in memory, if it fits; exact: the same result in bounded memory; window: overlapping windows, "
@@ -210,6 +219,8 @@ class RestoreOptions:
         elif self.clean not in ("auto", "off"):
             raise ValueError(f"`clean` must be 'auto', 'off' or a number in [0, 1], got {self.clean!r}")
         check_share("strength", self.strength)
+        if self.ensemble not in ENSEMBLES:
+            raise ValueError(f"`ensemble` must be one of {ENSEMBLES}, got {self.ensemble!r}")
         # What they say is wrong is wrong with the options.
         _ = self.output_size, self.budget
         check_windows(self.window, self.overlap)

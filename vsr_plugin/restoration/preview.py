@@ -29,6 +29,7 @@ from vsr_plugin.inference.storage import needed_bytes
 from vsr_plugin.media import FrameSource, open_source
 from vsr_plugin.media.open import check_target
 from vsr_plugin.models.cleaning import clean_by
+from vsr_plugin.models.vsr_net import with_ensemble
 from vsr_plugin.ops.frames import shrunk_sides, to_uint8
 from vsr_plugin.ops.resize import bicubic_resize
 from vsr_plugin.restoration.footage import cleaning_for, shrink_hint
@@ -266,10 +267,12 @@ class _Clock:
     def __init__(self, progress: Callable[[float], None] | None, stop: Event) -> None:
         self._progress, self._stop = progress or (lambda count: None), stop
         self._times: list[float] = []
+        self._counts: list[float] = []
 
     def __call__(self, count: float) -> None:
         if count:
             self._times.append(time.perf_counter())
+            self._counts.append(count)
         self._progress(count)
         if self._stop.is_set():
             raise StoppedError
@@ -280,7 +283,7 @@ class _Clock:
         steps = np.diff(self._times)
         if len(steps) < 3:
             return (ended - self._times[0]) / num_frames
-        computing = 2 * statistics.fmean(np.sort(steps)[:-1])
+        computing = statistics.fmean(np.sort(steps)[:-1]) / statistics.fmean(self._counts)
         encoding = (ended - self._times[-1]) / num_frames
         # A GPU computes while the processor encodes; a processor does one or the other.
         on_gpu = next(net.parameters()).is_cuda
@@ -291,7 +294,7 @@ def _estimate(
     source: FrameSource, net: nn.Module, options: RestoreOptions, seconds_per_frame: float, bytes_per_frame: float
 ) -> Estimate:
     cleaning = cleaning_for(source, options.clean, cleans_already=net.cleaning is not None)
-    net = clean_by(net, cleaning.strength, cleaning.step)
+    net = with_ensemble(clean_by(net, cleaning.strength, cleaning.step), options.ensemble)
     device = next(net.parameters()).device
     sides = shrunk_sides(source.height, source.width, options.shrink)
     size = options.output_size.of_source(source, net.scale)

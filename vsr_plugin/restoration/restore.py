@@ -23,6 +23,7 @@ from vsr_plugin.media.segmented import SegmentedOutput
 from vsr_plugin.models.alignment import DeformableAlignment
 from vsr_plugin.models.cleaning import clean_by
 from vsr_plugin.models.propagation import with_forgetting
+from vsr_plugin.models.vsr_net import with_ensemble
 from vsr_plugin.ops.frames import to_uint8
 from vsr_plugin.restoration import fingerprint
 from vsr_plugin.restoration.executors import Executor, ThisProcess
@@ -179,7 +180,7 @@ class _Restoration:
         # A network that gives frames of the same size is there to clean them: of compression, blur or noise.
         cleans_already = net.cleaning is not None or net.scale == 1
         cleaning = cleaning_for(source, options.clean, cleans_already=cleans_already)
-        net = clean_by(net, cleaning.strength, cleaning.step)
+        net = with_ensemble(clean_by(net, cleaning.strength, cleaning.step), options.ensemble)
         rate, self._forgets_from = _forgetting(source, net, options)
         self._source, self._gt, self._net = source, gt, with_forgetting(net, rate)
         self._options, self._job, self._output, self._executor = options, job, output, executor

@@ -223,11 +223,13 @@ class ShotWorker:
             first, stop = min(frames.start for frames in wanted), max(frames.stop for frames in wanted)
             counted = range(min(first, shot.stop) - shot.first, min(stop, shot.stop) - shot.first)
 
+            half = 0.5 / self._work.net.ensemble
+
             def on_step(i: int) -> None:
                 nonlocal reported
                 if i in counted and reported < len(shot):
-                    reported += 0.5
-                    self._progress(0.5)
+                    reported += half
+                    self._progress(half)
 
             plan = self._plan(shot)
             net, precise_net = self._nets.at(self._rate(shot))
