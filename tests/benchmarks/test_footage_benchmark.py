@@ -79,6 +79,17 @@ def test_shares_of_an_adaptation_are_compared(run_tool):
     assert err == f"error: footage_adaptation_coarse: {words}\n"
 
 
+def test_ensembles_are_measured(run_tool):
+    small = ("--clips", "bikes", "--crop", "32x48", "--frames", "2", "--codings", "none")
+    gains = []
+    for turns in ("1", "4"):
+        status, out, err = run_tool("benchmark", "footage", *small, "--ensemble", turns)
+        assert status == 0, err
+        assert ("ensemble of 4" in out) == (turns == "4")
+        gains.append(float(re.findall(r"\(([+-][\d.]+)\)", out.splitlines()[-1])[0]))
+    assert gains[1] > gains[0]
+
+
 def test_a_network_is_adapted_to_other_steps(run_tool):
     small = ("--clips", "bikes", "--crop", "32x32", "--frames", "1", "--codings", "mpeg4:8")
     status, out, err = run_tool("benchmark", "footage", *small, "--as-step", "1", "16", "50")

@@ -1,7 +1,11 @@
 """Self-ensembles: the mean of all turns, by every strategy, and taken up wherever it was stopped."""
 
 import contextlib
-from itertools import combinations
+import os
+import shutil
+from itertools import combinations, islice
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +14,7 @@ import torch
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.ensemble import TURNS
-from vsr_plugin.inference.planning import MemoryModel, Plan
+from vsr_plugin.inference.planning import MemoryModel, Plan, make_plan
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.storage import needed_bytes
 from vsr_plugin.mmagic_host import import_quietly
@@ -92,7 +96,7 @@ def test_killed_anywhere_it_is_taken_up_bit_for_bit(either_net, tmp_path):
     steps = []
     expected = {i: hr.clone() for i, hr in run(tmp_path / "whole", on_step=steps.append)}
     assert len(steps) == 2 * 7 * 4
-    for kill_at in range(0, len(steps), 5):
+    for kill_at in range(0, len(steps), 9):
         left, again, done = iter(range(kill_at)), [], {}
 
         def on_step(i, left=left):
@@ -105,6 +109,30 @@ def test_killed_anywhere_it_is_taken_up_bit_for_bit(either_net, tmp_path):
         assert all(torch.equal(done[i], expected[i]) for i in range(7))
         # Whole turns are not done again, nor sweeps of the turn that was stopped.
         assert len(again) <= len(steps) - kill_at // 14 * 14
+
+
+def test_the_disk_holds_two_sums_and_the_plan_knows(small_net, tmp_path, monkeypatch):
+    net, clip, plan = with_ensemble(small_net, 8), random_clip(40, 40, 60), Plan("exact", block=4)
+
+    def used():
+        return sum(path.stat().st_blocks * 512 for path in tmp_path.rglob("*"))
+
+    size = int(1.02 * needed_bytes(net, 40, 40 * 60, 4, states=False))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=size - used()))
+    deleted, folders, taken = set(), set(), []
+
+    def on_step(i):
+        for link in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # the folder's own
+                deleted.update(file for file in [os.readlink(link)] if str(tmp_path) in file and "(deleted)" in file)
+        folders.add(len([*tmp_path.glob("*/sums-*")]))
+        taken.append(used())
+
+    frames = restore_sequence(net, clip, plan, folder=tmp_path, persistent=True, on_step=on_step, stop_frame=30)
+    assert len(list(islice(frames, 30))) == 30
+    assert max(taken) < size
+    assert folders == {1, 2}
+    assert not deleted
 
 
 def test_a_number_that_is_not_finite_in_an_early_turn_is_not_handed_out(small_net, tmp_path):
@@ -128,7 +156,10 @@ def test_a_number_that_is_not_finite_in_an_early_turn_is_not_handed_out(small_ne
 def test_what_it_needs_is_planned(small_net):
     ensemble = with_ensemble(small_net, 8)
     once, eight = MemoryModel(small_net, 100, 100), MemoryModel(ensemble, 100, 100)
-    assert eight.per_frame - once.per_frame == 16 * 3 * 4 * 10_000
+    assert (once.sum_per_frame, eight.sum_per_frame) == (0, 16 * 3 * 4 * 10_000)
+    assert eight.per_frame == once.per_frame
+    budget = eight.working(None) + 40 * once.per_frame
+    assert [make_plan(model, budget, num_frames=40).strategy for model in (once, eight)] == ["whole", "exact"]
     assert eight.working(None) > once.working(None)
     sizes = [needed_bytes(net, 50, 10_000, 32, states=False) for net in (small_net, ensemble)]
     assert sizes[1] - sizes[0] == 2 * 50 * 16 * 3 * 4 * 10_000

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from vsr_plugin.files import write_text
-from vsr_plugin.inference.storage import DiskCache, MemoryCache, TensorCache
+from vsr_plugin.inference.storage import TURNS_DONE, DiskCache, MemoryCache, TensorCache
 from vsr_plugin.ops.frames import Frame
 
 
@@ -77,16 +77,9 @@ class TurnedFrames(Sequence):
 #: the last one, of which an earlier process may have handed out some frames already.
 Restore = Callable[[Turn, Path, bool], Generator[tuple[int, Tensor], None, None]]
 
-#: How often a sequence has been restored whole, in the folder of the attempt.
-_TURNS_DONE = "turns_done"
-
 
 def mean_of_turns(
-    restore: Callable[[Turn, Path, bool], Generator[tuple[int, Tensor], None, None]],
-    turns: int,
-    folder: Path,
-    *,
-    on_disk: bool,
+    restore: Restore, turns: int, folder: Path, *, on_disk: bool, stop_frame: int | None = None
 ) -> Iterator[tuple[int, Tensor]]:
     """Restore a sequence turn after turn, and hand out the mean in the last one.
 
@@ -98,39 +91,62 @@ def mean_of_turns(
         turns: how many, 2 or more.
         folder: of the attempt.
         on_disk: keep the sums there.
+        stop_frame: frames from this one on are not asked for.
 
     Yields:
         ``(i, HR frame (3, scale * h, scale * w))`` of what the last turn yields.
     """
-    done = folder / _TURNS_DONE
+
+    def place(number: int) -> Path:
+        path = folder / f"turn-{number}"
+        path.mkdir(exist_ok=True)
+        return path
+
+    done = folder / TURNS_DONE
     first = int(done.read_text()) if on_disk and done.exists() else 0
+    if on_disk:  # what a process has left that was killed while it tidied up
+        _remove(folder, f"turn-{first}", f"sums-{first - 1}")
+    sums = MemoryCache()
     with ExitStack() as stack:
-        before = _sums(stack, folder, first - 1) if on_disk else MemoryCache()
-        for number in range(first, turns):
-            place, is_last = folder / f"turn-{number}", number == turns - 1
-            place.mkdir(exist_ok=True)
-            after = before if is_last or not on_disk else _sums(stack, folder, number)
-            with closing(restore(TURNS[number], place, is_last)) as restored:
-                for i, hr in restored:
-                    total = TURNS[number].back(hr).float()
-                    if number:
-                        total = before.take("sum", i, hr.device) + total
-                    if is_last:
-                        yield i, total / turns
-                    else:
-                        after.put("sum", i, total)
-            if not is_last and on_disk:
+        if on_disk:
+            sums = _sums_on_disk(stack, folder, first - 1) if first else None
+        for number in range(first, turns - 1):
+            # Sums of earlier turns stay as they are, so that a turn which is stopped may begin again.
+            after = _sums_on_disk(stack, folder, number) if on_disk else sums
+            for i, total in _added(restore(TURNS[number], place(number), False), number, sums, stop_frame):
+                after.put("sum", i, total)
+            if on_disk:
                 after.sync()
                 write_text(done, str(number + 1))
-                for finished in (place, folder / f"sums-{number - 1}"):
-                    shutil.rmtree(finished, ignore_errors=True)
-            before = after
+                if sums is not None:
+                    sums.close()  # or the disk would not get back what it holds
+                _remove(folder, f"sums-{number}")
+            sums = after
+        last = turns - 1
+        for i, total in _added(restore(TURNS[last], place(last), True), last, sums, stop_frame):
+            yield i, total / turns
 
 
-def _sums(stack: ExitStack, folder: Path, number: int) -> TensorCache | None:
-    """Where the sums up to a turn are, which later ones leave as they are: a turn that is stopped begins again."""
-    if number < 0:
-        return None
+def _added(
+    restored: Generator[tuple[int, Tensor], None, None], number: int, sums: TensorCache | None, stop_frame: int | None
+) -> Iterator[tuple[int, Tensor]]:
+    """The frames of a turn, turned back, and those of the turns before it."""
+    with closing(restored):
+        for i, hr in restored:
+            if i == stop_frame:
+                return
+            total = TURNS[number].back(hr).float()
+            yield i, sums.take("sum", i, hr.device) + total if number else total
+
+
+def _sums_on_disk(stack: ExitStack, folder: Path, number: int) -> DiskCache:
     place = folder / f"sums-{number}"
     place.mkdir(exist_ok=True)
     return stack.enter_context(closing(DiskCache(place)))
+
+
+def _remove(folder: Path, *kept: str) -> None:
+    """Remove the folders of all turns and sums but these."""
+    for path in (*folder.glob("turn-*"), *folder.glob("sums-*")):
+        if path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)

@@ -158,13 +158,16 @@ class MemoryModel:
         sweeps = len(self.net.propagation.sweeps)
         states = sweeps if self._branches_at_once else max(1, sweeps - 1)
         frames = 3 if self.net.cleaning is None else 4
-        if self.net.ensemble > 1:
-            frames += self.net.scale**2  # the sum of what the turns have given
         flows = 2 * 2 * 4
         features = states * self.net.state_channels * self.feature_bytes
         if self._all_have_features:
             features += self.net.mid_channels * self.feature_bytes
         return (features + flows) * self._feature_pixels + frames * _PIXEL_BYTES * self.height * self.width
+
+    @property
+    def sum_per_frame(self) -> int:
+        """What the sum of an ensemble's turns takes, a frame, where the sequence is in memory."""
+        return 0 if self.net.ensemble == 1 else _PIXEL_BYTES * self.net.scale**2 * self.height * self.width
 
     def working(self, tile: int | None) -> int:
         """What a step takes while it runs, besides the frames."""
@@ -255,8 +258,9 @@ def make_plan(
     if strategy == "window":
         overlap = OVERLAP if overlap is None else overlap
         return Plan("window", (WINDOW if window is None else window) + 2 * overlap, overlap, tile)
+    whole_room = (budget - working) // (model.per_frame + model.sum_per_frame)
     if strategy == "whole" and num_frames is None:
-        return Plan("whole", room, tile=tile)
-    if strategy in ("whole", "auto") and num_frames is not None and num_frames <= room:
+        return Plan("whole", max(1, whole_room), tile=tile)
+    if strategy in ("whole", "auto") and num_frames is not None and num_frames <= whole_room:
         return Plan("whole", num_frames, tile=tile)
     return Plan("exact", int(min(_BLOCK, room)), tile=tile)

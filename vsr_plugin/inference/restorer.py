@@ -101,7 +101,7 @@ def restore_frames(
         num_frames: how many frames will come, if known; those that fit into the budget then stay in memory.
         work_dir: folder for what goes to disk; by default the system's folder for temporary files.
         progress: called during the work with the number of frames done since the last call, in halves: a frame
-            counts once for the way backward in time and once for the way forward.
+            counts once for the way backward in time and once for the way forward, of an ensemble by its share.
         on_plan: called with the plan of every sequence.
         on_note: called with a line for a person when something was changed on the way, such as after running out
             of memory.
@@ -235,9 +235,16 @@ def _restore_windows(
     before: list[np.ndarray] = []  # what the last window has contributed to the frames around the joint
     for part in cut_windows(checked(), plan.block - 2 * plan.overlap, plan.overlap):
         on_step = None if progress is None else functools.partial(_report, progress, half, part.keep)
-        restored = run(part.frames, choose(num_frames=len(part.frames)), first_frame=part.keep.start, on_step=on_step)
+        wanted = len(part.keep) + len(part.tail)
+        restored = run(
+            part.frames,
+            choose(num_frames=len(part.frames)),
+            first_frame=part.keep.start,
+            stop_frame=part.keep.start + wanted,
+            on_step=on_step,
+        )
         # The frames beyond have served the backward branch; going forward through them would be wasted.
-        kept = islice((hr for _, hr in restored), len(part.keep) + len(part.tail))
+        kept = islice((hr for _, hr in restored), wanted)
         for position, hr in enumerate(islice(kept, len(part.lead))):
             yield blend(before[position], contribution(hr).frame(), position, len(part.lead), first)
         yield from downloaded(islice(kept, len(part.core)), first)

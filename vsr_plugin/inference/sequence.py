@@ -86,6 +86,7 @@ def _restore_turned(
     given: int,
     on_step: Callable[[int], None] | None,
     guard: FiniteGuard,
+    attempt: Path,
     turn: Turn | None,
     folder: Path,
     is_last: bool,
@@ -99,7 +100,9 @@ def _restore_turned(
     block = len(frames) if plan.strategy == "whole" else plan.block
     with ExitStack() as stack:
         cache = _choose_cache(stack, plan, folder)
-        spill = Spill(folder, net, len(frames), height * width, block) if plan.strategy == "exact" else None
+        spill = None
+        if plan.strategy == "exact":
+            spill = Spill(folder, net, len(frames), height * width, block, whole=attempt)
         keep_states = spill is None or spill.keeps_states()
         try:
             sequence = frames if turn is None else TurnedFrames(frames, turn)
@@ -150,6 +153,7 @@ def restore_sequence(
     folder: Path,
     persistent: bool = False,
     first_frame: int = 0,
+    stop_frame: int | None = None,
     size: tuple[int, int] | None = None,
     strength: float = 1.0,
     precise_net: Callable[[], nn.Module] | None = None,
@@ -171,6 +175,7 @@ def restore_sequence(
             nothing is left there.
         first_frame: hand out the frames from here on. In a persistent folder of the exact strategy the work goes
             on at the start of this frame's block, if an earlier process came that far; else from the beginning.
+        stop_frame: frames from this one on will not be asked for; in a persistent folder always the same.
         size: rows and columns of the frames that are handed out, by default those that the network gives.
         strength: share of the restored frame in what is handed out, the rest being bicubic enlargement.
         precise_net: makes the same network in float32, for a ``net`` of lower precision: when a number is not finite,
@@ -202,11 +207,12 @@ def restore_sequence(
         overflow = states_given_up = False
         with ExitStack() as stack:
             attempt = _folder_of_attempt(stack, plan, folder, persistent, precise=precise)
-            turned = partial(_restore_turned, net, frames, plan, given, on_step, guard)
+            turned = partial(_restore_turned, net, frames, plan, given, on_step, guard, attempt)
             if net.ensemble == 1:
                 restored = turned(None, attempt, True)
             else:
-                restored = mean_of_turns(turned, net.ensemble, attempt, on_disk=plan.strategy == "exact")
+                on_disk = plan.strategy == "exact"
+                restored = mean_of_turns(turned, net.ensemble, attempt, on_disk=on_disk, stop_frame=stop_frame)
             stack.enter_context(closing(restored))
             try:
                 for i, hr in restored:

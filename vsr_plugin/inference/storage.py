@@ -174,6 +174,8 @@ class FrameStore(Sequence):
 
 #: The file of a folder that says how far the sweeps have come, and what it says when only the last one is left.
 SWEPT, ALL_SWEPT = "swept", "all"
+#: Likewise how many turns of an ensemble have been made.
+TURNS_DONE = "turns_done"
 
 
 class TensorCache(Protocol):
@@ -340,10 +342,13 @@ class Spill:
     Args:
         folder: it.
         net, num_frames, pixels, block: see :func:`needed_bytes`.
+        whole: the folder that this and all else of the sequence lies in, if it is not alone.
     """
 
-    def __init__(self, folder: Path, net: nn.Module, num_frames: int, pixels: int, block: int):
-        self._folder, self._marker = folder, folder / "keeps_states"
+    def __init__(
+        self, folder: Path, net: nn.Module, num_frames: int, pixels: int, block: int, whole: Path | None = None
+    ):
+        self._folder, self._marker, self._whole = folder, folder / "keeps_states", whole or folder
         self._sweeps = [sweep.name for sweep in net.propagation.sweeps]
         self._on_gpu = next(net.parameters()).is_cuda
         self._least, self._with_states = (
@@ -387,5 +392,5 @@ class Spill:
 
     def _free(self) -> int:
         """Bytes that are free, or taken by what this sequence has put there before."""
-        own = sum(path.stat().st_blocks * 512 for path in self._folder.iterdir())
+        own = sum(path.stat().st_blocks * 512 for path in self._whole.rglob("*"))
         return shutil.disk_usage(self._folder).free + own

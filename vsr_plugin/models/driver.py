@@ -75,6 +75,8 @@ class SequenceNet:
     feature_stride = 1
     #: Frames are extended to multiples of this many pixels before any step.
     size_multiple = 1
+    #: How often restoring runs it for one result; see :mod:`vsr_plugin.inference.ensemble`.
+    ensemble = 1
     #: Gradient checkpointing: training keeps the states between steps and computes what is inside them again.
     with_cp = False
 

@@ -85,8 +85,6 @@ class VSRNet(SequenceNet, PixelShuffleUpsampling, VSRModule):
         self.alignment.serve(self.propagation, self.frame_channels)
         self.forgetting = check_forgetting(forgetting, has_flow=self.alignment.needs_flow)
         self.cleaning: Cleaning | None = None if cleaning is None else CLEANINGS.build(cleaning)
-        #: How often restoring runs it for one result; see :mod:`vsr_plugin.inference.ensemble`.
-        self.ensemble = 1
 
     @property
     def state_channels(self) -> int:

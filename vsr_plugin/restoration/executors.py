@@ -86,7 +86,8 @@ class Executor(ABC):
             shots: in order; they may be found while the first ones are restored.
             stop: ends ``shots`` when it is set.
             on_done: called with every shot that is done. Like the others it may be called in any thread.
-            progress: called with numbers of frames that are done, in halves; negative ones take back what was lost.
+            progress: called with numbers of frames that are done, in halves or parts of these; negative ones take back
+                what was lost.
             on_note: called with a line for a person.
 
         Raises:
@@ -331,7 +332,8 @@ class _Handler(threading.Thread):
         self._process = process
 
     def _serve(self) -> None:
-        # A process that is killed ends the connection, too, unless something that it has started still holds it.
+        # A process that is killed ends the connection, too, unless something that it has started still holds it; so
+        # whether it is alive is asked as well.
         while not (self._pool.closed or self._restarts):
             task = self._pool.take(wait=not self.tasks) if len(self.tasks) < _IN_HAND else None
             if task is not None:
@@ -339,8 +341,12 @@ class _Handler(threading.Thread):
                 if task.run.error is not None:  # since it was taken
                     raise EOFError
                 self._send(task)
-            elif self._connection.poll(_POLL_SECONDS):
+                continue
+            alive = self._process.is_alive()  # asked first, so that its last message is not missed
+            if self._connection.poll(_POLL_SECONDS):
                 self._receive(*pickle.loads(self._connection.recv_bytes()))
+            elif not alive:
+                raise EOFError
 
     def _send(self, task: _Task) -> None:
         run = task.run

@@ -18,7 +18,7 @@ from PIL import Image
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.files import LOCK_NAME, NewFile, locked, write_text
-from vsr_plugin.inference.storage import ALL_SWEPT, SWEPT
+from vsr_plugin.inference.storage import ALL_SWEPT, SWEPT, TURNS_DONE
 from vsr_plugin.media.segmented import Segment
 
 _JOB, _RESOURCES, _COMPLETE = "job.json", "resources.json", "complete.json"
@@ -158,11 +158,11 @@ class JobFolder:
 
     def _swept(self) -> list[Path]:
         """How far the sweeps of unfinished scenes have come, a file each."""
-        return sorted(self.path.glob(f"shots/*/*/{SWEPT}"))
+        return sorted(self.path.glob(f"shots/*/*/**/{SWEPT}"))
 
-    def _turned(self) -> set[Path]:
-        """The folders of unfinished scenes of which an ensemble has done some turns."""
-        return {path.parent for path in self.path.glob("shots/*/*/turn-*")}
+    def _turned(self) -> list[Path]:
+        """Of unfinished scenes, how many turns an ensemble has done, a file each."""
+        return sorted(self.path.glob(f"shots/*/*/{TURNS_DONE}"))
 
     def done_before(self) -> str:
         """What an earlier run has left, in words; inside unfinished scenes, too, whose frames do not count yet."""
@@ -174,7 +174,7 @@ class JobFolder:
         if partly:
             text += f", and of {partly} more scene{'s' * (partly > 1)} a part of that half"
         if turned := len(self._turned()):
-            text += f", and of {turned} more scene{'s' * (turned > 1)} some turns of the ensemble"
+            text += f", and of {turned} scene{'s' * (turned > 1)} some turns of the ensemble"
         return text
 
     def leave(self) -> str:

@@ -242,6 +242,7 @@ class ShotWorker:
                 folder=loaded.folder,
                 persistent=True,
                 first_frame=first - shot.first,
+                stop_frame=shot.stop + shot.tail - shot.first,
                 size=self._work.output.size,
                 strength=self._work.options.strength,
                 precise_net=precise_net,

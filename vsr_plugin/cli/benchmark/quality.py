@@ -25,8 +25,9 @@ from vsr_plugin.inference import restore_frames
 from vsr_plugin.models.adaptation import SHIPPED_ADAPTATIONS, Adaptation
 from vsr_plugin.models.cleaning import clean_by, with_cleaning
 from vsr_plugin.models.propagation import with_forgetting
+from vsr_plugin.models.vsr_net import with_ensemble
 from vsr_plugin.report import table_lines
-from vsr_plugin.settings import positive
+from vsr_plugin.settings import positive, turns
 from vsr_plugin.weights import load_net
 
 
@@ -94,6 +95,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="compare networks adapted to quantisers of such steps, in 255ths, whatever the codec's own is; the "
         "cleaning is told the codec's",
     )  # fmt: skip
+    part.add_argument("--ensemble", type=turns, default=1, metavar="2|4|8", help="of every network")
     part.add_argument("--picture", type=Path, metavar="PNG", help="draw what is gained over bicubic enlargement")
     part.set_defaults(run=run_footage)
 
@@ -226,9 +228,12 @@ def run_footage(args: argparse.Namespace) -> None:
         check_vmaf()
     if args.as_it_is and (args.metrics or args.picture):
         raise VSRError("--as-it-is measures NIQE alone, since there is no truth; leave --metrics and --picture out")
-    net = load_net(args.weights)
+    net = with_ensemble(load_net(args.weights), args.ensemble)
     methods = _methods(net, args)
-    print(f"weights: {args.weights}, x{net.scale}; means over {args.frames} frames from frame {args.start} on\n")
+    ensemble = f", ensemble of {net.ensemble}" if net.ensemble > 1 else ""
+    print(
+        f"weights: {args.weights}, x{net.scale}{ensemble}; means over {args.frames} frames from frame {args.start} on\n"
+    )
     scores = []
 
     def measured() -> Iterator[footage.FootageScore]:
