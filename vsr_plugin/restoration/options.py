@@ -156,8 +156,8 @@ class RestoreOptions:
     )
     ensemble: int = setting(
         1,
-        "restore so many times, mirrored and transposed, and take the mean: 0.13 dB better on Vid4 with 2, 0.22 with 8, "
-        "for as many times the time",
+        "restore so many times, mirrored and transposed, and take the mean: 0.13 dB better on Vid4 with 2, 0.22 with "
+        "8, for as many times the time",
         group=SPEED,
         metavar="2|4|8",
         parse=turns,
