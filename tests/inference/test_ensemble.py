@@ -112,12 +112,12 @@ def test_killed_anywhere_it_is_taken_up_bit_for_bit(either_net, tmp_path):
 
 
 def test_the_disk_holds_two_sums_and_the_plan_knows(small_net, tmp_path, monkeypatch):
-    net, clip, plan = with_ensemble(small_net, 8), random_clip(40, 40, 60), Plan("exact", block=4)
+    net, clip, plan = with_ensemble(small_net, 4), random_clip(12, 40, 60), Plan("exact", block=4)
 
     def used():
         return sum(path.stat().st_blocks * 512 for path in tmp_path.rglob("*"))
 
-    size = int(1.02 * needed_bytes(net, 40, 40 * 60, 4, states=False))
+    size = int(1.02 * needed_bytes(net, 12, 40 * 60, 4, states=False))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=size - used()))
     deleted, folders, taken = set(), set(), []
 
@@ -128,8 +128,8 @@ def test_the_disk_holds_two_sums_and_the_plan_knows(small_net, tmp_path, monkeyp
         folders.add(len([*tmp_path.glob("*/sums-*")]))
         taken.append(used())
 
-    frames = restore_sequence(net, clip, plan, folder=tmp_path, persistent=True, on_step=on_step, stop_frame=30)
-    assert len(list(islice(frames, 30))) == 30
+    frames = restore_sequence(net, clip, plan, folder=tmp_path, persistent=True, on_step=on_step, stop_frame=9)
+    assert len(list(islice(frames, 9))) == 9
     assert max(taken) < size
     assert folders == {1, 2}
     assert not deleted
