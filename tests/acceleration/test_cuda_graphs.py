@@ -5,6 +5,8 @@ import torch
 from pretended_recording import lrs_of, recorded_net
 
 from vsr_plugin.acceleration.cuda.graphs import Recording, release_graphs, steps_unrecorded
+from vsr_plugin.inference.planning import Plan
+from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.tiling import tile_net
 from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet, IconVSRNet
 
@@ -154,3 +156,24 @@ def test_released_graphs_are_recorded_again(recorder):
     net(lrs_of(1))
     assert len(recorder.recorded) == 6
     release_graphs(BasicVSRNet(mid_channels=8, num_blocks=1))  # has none, which is no error
+
+
+@pytest.mark.parametrize("net_class", [BasicVSRNet, IconVSRNet])
+def test_an_ensemble_replays_steps_of_both_sizes(recorder, net_class, tmp_path):
+    net = recorded_net(net_class, recorder)
+    net.ensemble = 4  # as accelerating leaves it; another copy would not be recorded
+
+    def restored() -> torch.Tensor:
+        run = restore_sequence(net, list(lrs_of(7)[0]), Plan("whole", block=7), folder=tmp_path)
+        return torch.stack([hr for _, hr in run])
+
+    with steps_unrecorded(net):
+        expected = restored()
+    assert not recorder.recorded
+    for _ in range(2):  # some kinds come once in each
+        assert torch.equal(restored(), expected)
+    # Every kind twice, once for frames whose rows are columns, and none anew when sizes change again.
+    assert recorder.recorded.count("reconstruct") == 2
+    known = len(recorder.recorded)
+    assert torch.equal(restored(), expected)
+    assert len(recorder.recorded) == known <= 28
