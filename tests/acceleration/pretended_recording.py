@@ -31,7 +31,7 @@ class Recorder:
 
 def recorded_net(net_class, recorder, components=CUDAComponents, **arguments):
     torch.manual_seed(0)
-    net = net_class(mid_channels=8, num_blocks=1, **arguments).eval()
+    net = net_class(mid_channels=8, num_blocks=1, spynet_width=4, **arguments).eval()
     net = mixed(net, components)
     net.step_graphs = StepGraphs(net, recorder)
     return net

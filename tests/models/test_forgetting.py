@@ -39,7 +39,7 @@ def random_frames(t: int, dtype: torch.dtype) -> Tensor:
 
 @torch.no_grad()
 def test_it_is_a_recurrence_on_weakened_features(randomise: Callable[..., nn.Module]) -> None:
-    net = make_still(randomise(BasicVSRNet(mid_channels=8, num_blocks=1, forgetting=0.25)).double())
+    net = make_still(randomise(BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, forgetting=0.25)).double())
     lrs = random_frames(4, torch.float64)
     zeros = lrs.new_zeros(1, 8, 12, 16)
     backward, forward = [zeros], [zeros]
@@ -56,7 +56,7 @@ def test_it_is_a_recurrence_on_weakened_features(randomise: Callable[..., nn.Mod
 def test_a_network_with_another_rate_shares_parameters_and_leaves_the_first_as_it_is(
     net_class: type[nn.Module], randomise: Callable[..., nn.Module]
 ) -> None:
-    net = make_still(randomise(net_class(mid_channels=8, num_blocks=1)))
+    net = make_still(randomise(net_class(mid_channels=8, num_blocks=1, spynet_width=4)))
     lrs = random_frames(6, torch.float32)
     before = net(lrs)
     other = with_forgetting(net, 0.1)
@@ -64,14 +64,16 @@ def test_a_network_with_another_rate_shares_parameters_and_leaves_the_first_as_i
     assert not torch.allclose(other(lrs), before, atol=1e-4)
     assert torch.equal(net(lrs), before)
     assert torch.equal(with_forgetting(other, 0)(lrs), before)
-    built = net_class(mid_channels=8, num_blocks=1, forgetting=0.1).eval()
+    built = net_class(mid_channels=8, num_blocks=1, spynet_width=4, forgetting=0.1).eval()
     built.load_state_dict(net.state_dict())
     assert torch.equal(built(lrs), other(lrs))
 
 
 @torch.no_grad()
 def test_frames_that_alignment_carries_are_not_forgotten(randomise: Callable[..., nn.Module]) -> None:
-    net = make_still(randomise(BasicVSRNet(mid_channels=8, num_blocks=1, alignment="image", forgetting=0.5)))
+    net = make_still(
+        randomise(BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, alignment="image", forgetting=0.5))
+    )
     state, flow = torch.ones(1, 11, 12, 16), torch.zeros(1, 2, 12, 16)
     aligned = align(net, state, flow, torch.zeros(1, 3, 12, 16))
     torch.testing.assert_close(aligned[:, :8], torch.full((1, 8, 12, 16), 0.5))
@@ -79,7 +81,7 @@ def test_frames_that_alignment_carries_are_not_forgotten(randomise: Callable[...
 
 
 def test_gradients_pass(randomise: Callable[..., nn.Module]) -> None:
-    net = make_still(randomise(BasicVSRNet(mid_channels=8, num_blocks=1, forgetting=0.1))).train()
+    net = make_still(randomise(BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, forgetting=0.1))).train()
     lrs = random_frames(3, torch.float32).requires_grad_()
     net(lrs)[:, 0].sum().backward()
     assert all(lrs.grad[:, i].abs().sum() > 0 for i in range(3))
@@ -89,13 +91,13 @@ def test_gradients_pass(randomise: Callable[..., nn.Module]) -> None:
 @pytest.mark.parametrize("rate", [-0.1, 1, 1.5, math.nan])
 def test_a_rate_that_is_no_share_is_refused(rate: float) -> None:
     with pytest.raises(ComponentError, match="is no share of what is propagated"):
-        BasicVSRNet(mid_channels=8, num_blocks=1, forgetting=rate)
+        BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, forgetting=rate)
     with pytest.raises(ComponentError, match="is no share of what is propagated"):
-        with_forgetting(BasicVSRNet(mid_channels=8, num_blocks=1), rate)
+        with_forgetting(BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4), rate)
 
 
 def test_without_flow_there_is_nothing_to_forget_by() -> None:
-    net = BasicVSRNet(mid_channels=8, num_blocks=1, alignment="none")
+    net = BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, alignment="none")
     assert net.forgetting == 0
     with pytest.raises(ComponentError, match="needs optical flow"):
         with_forgetting(net, 0.1)
