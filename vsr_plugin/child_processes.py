@@ -15,7 +15,7 @@ def deaf_to_interruptions() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # on Windows
         yield
         return
-    # Started with the first process of all otherwise, and until Python 3.12 this thread would hear again after that.
+    # Started with the first process of all otherwise, and in Python 3.11 this thread would hear again after that.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

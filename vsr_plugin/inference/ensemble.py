@@ -1,6 +1,6 @@
 """Self-ensemble: a sequence is restored mirrored and transposed as well, and the mean is taken.
 
-Seven Ways to Improve Example-Based Single Image Super Resolution (arXiv 1511.02228, section 3.5); MMagic's
+Seven Ways to Improve Example-Based Single Image Super Resolution (arXiv 1511.02228, enhanced prediction); MMagic's
 ``SpatialTemporalEnsemble``, by which the networks of NTIRE 2021 were scored, takes all eight turns.
 """
 
