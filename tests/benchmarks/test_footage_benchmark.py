@@ -5,7 +5,14 @@ import re
 import numpy as np
 import pytest
 
-from vsr_plugin.benchmarks.footage import Coding, draw_gains, measure_as_it_is, measure_footage, table
+from vsr_plugin.benchmarks.footage import (
+    Coding,
+    FootageScore,
+    draw_gains,
+    measure_as_it_is,
+    measure_footage,
+    table,
+)
 from vsr_plugin.data.degraded_clip import read_frames
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import frame_quality
@@ -51,6 +58,22 @@ def test_scores_and_table(tmp_path):
     assert f"(+{scores[1].figures['psnr'] - expected:.2f})" in lines[2]
     draw_gains(scores, tmp_path / "gains.png")
     assert (tmp_path / "gains.png").stat().st_size > 5000
+
+
+def test_means_over_clips_stand_at_the_end():
+    psnr = {"a": {"bicubic": 20.0, "plain": 21.0}, "b": {"bicubic": 30.0, "plain": 30.5}}
+    scores = [
+        FootageScore(clip, coding, method, dict(psnr=value + offset, ssim=0.5))
+        for clip, of_clip in psnr.items()
+        for coding, offset in (("h264 18", 2.0), ("h264 28", 0.0))
+        for method, value in of_clip.items()
+    ]
+    lines = list(table(scores))
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["a", "a", "b", "b", "mean of 2", "mean of 2"]
+    assert lines[-2:] == [
+        "| mean of 2 | h264 18 | 27.00 | 0.5000 | 27.75 (+0.75) | 0.5000 |",
+        "| mean of 2 | h264 28 | 25.00 | 0.5000 | 25.75 (+0.75) | 0.5000 |",
+    ]
 
 
 def test_clips_without_truth():

@@ -173,13 +173,32 @@ def _figures(restored: Sequence[np.ndarray], gt: Sequence[np.ndarray], metrics: 
 
 
 def table(scores: Iterable[FootageScore]) -> Iterator[str]:
-    """Lines of a table with a row for each clip and coding, as they come; methods beside bicubic by their gain."""
-    groups = _by_coding(scores)
+    """Lines of a table with a row for each clip and coding, as they come; methods beside bicubic by their gain.
+
+    At the end stand means over the clips, where there are more than one.
+    """
+    groups = _with_means(_by_coding(scores))
     first = next(groups)
     base, *others = first
     titles = ["clip", "codec", *(f"{base.method} {name}" for name in base.figures)]
     titles += [f"{other.method} {name}" for other in others for name in other.figures]
     yield from table_lines(titles, (_cells(base, rest) for base, *rest in chain([first], groups)))
+
+
+def _with_means(groups: Iterable[list[FootageScore]]) -> Iterator[list[FootageScore]]:
+    of_coding: dict[str, list[list[FootageScore]]] = {}
+    for group in groups:
+        of_coding.setdefault(group[0].coding, []).append(group)
+        yield group
+    for coding, clips in of_coding.items():
+        if len(clips) > 1:
+            yield [_mean(f"mean of {len(clips)}", coding, of_method) for of_method in zip(*clips, strict=True)]
+
+
+def _mean(clip: str, coding: str, scores: Sequence[FootageScore]) -> FootageScore:
+    names = [name for name in scores[0].figures if all(name in score.figures for score in scores)]
+    figures = {name: float(np.mean([score.figures[name] for score in scores])) for name in names}
+    return FootageScore(clip, coding, scores[0].method, figures)
 
 
 def _cells(base: FootageScore, others: Sequence[FootageScore]) -> list[str]:
