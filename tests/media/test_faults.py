@@ -178,6 +178,7 @@ def test_existing_folder(media, clip, out):
         ("film.gif", r"cannot write \.gif files; name a video .*\.mp4"),
         ("film.png", r"cannot write \.png files"),
         ("file/film.mp4", r"is not a folder"),
+        ("l" * 300 + ".mp4", r"cannot be written \(File name too long\); choose another name"),
     ],
 )
 def test_impossible_names(clip, out, name, message):

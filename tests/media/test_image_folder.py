@@ -1,5 +1,7 @@
 """Folders of images in and out: order, kinds of pixels, and what is wrong with them."""
 
+import struct
+import zlib
 from fractions import Fraction
 
 import av
@@ -114,6 +116,20 @@ def test_16_bit(folder, suffix):
         assert np.array_equal(c.alpha, grey)
 
 
+def test_16_bit_grey_that_is_stored_otherwise(folder):
+    grey = (np.arange(54).reshape(6, 9) * 1000).astype(np.uint16)
+    cv2.imwrite(str(folder / "a.png"), grey)
+    png = (folder / "a.png").read_bytes()
+    transparent = b"tRNS" + int(grey[3, 4]).to_bytes(2, "big")
+    chunk = struct.pack(">I", 2) + transparent + struct.pack(">I", zlib.crc32(transparent))
+    (folder / "a.png").write_bytes(png[:33] + chunk + png[33:])
+    Image.fromarray(grey).save(folder / "b.tif", tiffinfo={262: 0})  # white is zero
+    a, b = read(folder)
+    assert np.array_equal(a.rgb[..., 0], grey)
+    assert np.array_equal(a.alpha == 0, grey == grey[3, 4])
+    assert np.array_equal(b.rgb[..., 1], 65535 - grey)
+
+
 def test_palettes(folder):
     palette = Image.fromarray(RGB8).quantize(16)
     palette.save(folder / "a.png")
@@ -202,7 +218,9 @@ def test_8_and_16_bits_in_one_folder(media, folder, tmp_path):
 
 def test_colour_profiles_are_kept_in_images_of_their_kind(media, folder, tmp_path):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    wide = profile.replace(b"sRGB", b"P3-D")  # stands for one of a wide gamut
+    wide = profile  # stands for one of a wide gamut
+    for encoding in ("ascii", "utf-16-be"):
+        wide = wide.replace("sRGB".encode(encoding), "P3-D".encode(encoding))
     Image.fromarray(RGB8).save(folder / "0.png", icc_profile=wide)
     Image.fromarray(RGB8).save(folder / "1.jpg", icc_profile=profile)
     Image.fromarray(ALPHA8).save(folder / "2.png", icc_profile=profile)
@@ -213,6 +231,13 @@ def test_colour_profiles_are_kept_in_images_of_their_kind(media, folder, tmp_pat
     assert kept == [wide, profile, None, None]
     _, sink = media.copy(folder, tmp_path / "out.mp4")
     assert any("images' values are taken for sRGB" in line for line in sink.notes)
+
+
+def test_srgb_whose_profile_says_so_in_two_bytes_a_letter(media, folder, tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes().replace(b"sRGB", b"    ")
+    Image.fromarray(RGB8).save(folder / "0.png", icc_profile=profile + "sRGB".encode("utf-16-be"))
+    _, sink = media.copy(folder, tmp_path / "out.mp4")
+    assert not any("taken for sRGB" in line for line in sink.notes)
 
 
 def test_a_gap_in_the_numbers_is_told(folder):

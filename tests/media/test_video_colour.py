@@ -140,6 +140,26 @@ def test_alpha_and_grey_videos(media, tmp_path):
     assert np.array_equal(frame.rgb[..., 0], frame.rgb[..., 2])
 
 
+@pytest.mark.parametrize(("pix_fmt", "black", "white"), [("gray", 16, 235), ("gray10le", 64, 940)])
+def test_grey_of_limited_range_is_stretched(media, tmp_path, pix_fmt, black, white):
+    samples = np.full((32, 48), black, np.uint8 if white < 256 else np.uint16)
+    samples[:, 24:] = white
+    picture = av.VideoFrame.from_ndarray(samples, format=pix_fmt)
+    picture.color_range = 1
+    clip = media.make_clip(
+        tmp_path / "in.mkv",
+        codec="ffv1",
+        pix_fmt=pix_fmt,
+        options={},
+        pictures=[picture],
+        n=1,
+        tags=dict(color_range=1),
+    )
+    with open_source(clip) as source:
+        rgb = next(source.frames()).rgb
+    assert (rgb[0, 0, 0], rgb[0, -1, 0]) == (0, np.iinfo(rgb.dtype).max)
+
+
 @pytest.mark.parametrize(
     ("codec", "suffix", "pix_fmt"),
     [

@@ -2,13 +2,14 @@
 
 from fractions import Fraction
 from itertools import pairwise
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.media import Encoding, open_sink, open_source
+from vsr_plugin.media import Encoding, clock, open_sink, open_source
 
 VARIABLE = [(0, 20), (20, 33), (53, 7), (60, 100), (160, 41), (201, 20), (221, 33), (254, 7), (261, 97)]
 
@@ -195,9 +196,33 @@ def test_audio_that_the_container_cannot_hold_fails_at_opening(media, tmp_path):
 
 def test_audio_that_is_refused_with_the_header_fails_at_opening(media, tmp_path):
     clip = media.make_clip(tmp_path / "in.mkv", audio="flac", n=3)
-    with open_source(clip) as source, pytest.raises(MediaError, match=r"in \.mov .*--no-audio"):
+    with (
+        open_source(clip) as source,
+        pytest.raises(MediaError, match=r"a \.mov file cannot hold .* flac audio; choose"),
+    ):
         open_sink(tmp_path / "out.mov", source)
     assert {p.name for p in tmp_path.iterdir()} == {"in.mkv"}
+
+
+def test_stereo_of_which_no_one_says_what_channels_it_has(media, tmp_path):
+    picture = media.make_clip(tmp_path / "picture.mkv", n=10)
+    samples = np.random.default_rng(0).integers(-9999, 9999, (1, 2 * 19200), np.int16)
+    with av.open(str(picture)) as video, av.open(str(tmp_path / "in.mkv"), "w") as output:
+        stream = output.add_stream_from_template(video.streams.video[0])
+        sound = output.add_stream("pcm_s16le", rate=48000, layout="stereo")
+        for packet in video.demux():
+            if packet.dts is not None:
+                packet.stream = stream
+                output.mux(packet)
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="stereo")
+        frame.sample_rate = 48000
+        output.mux(sound.encode(frame))
+        output.mux(sound.encode(None))
+    media.copy(tmp_path / "in.mkv", tmp_path / "out.mp4", scale=1)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.streams.audio[0].layout.name == "stereo"
+        heard = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
+    np.testing.assert_array_equal(heard, samples)
 
 
 def test_title_and_chapters_are_copied(media, tmp_path):
@@ -274,6 +299,22 @@ def test_pixel_shape_is_kept(media, tmp_path, real_clip):
     out = tmp_path / "out.mp4"
     media.copy(real_clip("carphone_pristine"), out, num_frames=3)
     assert media.probe(out).aspect == Fraction(128, 117)
+
+
+@pytest.mark.parametrize(("suffix", "codec", "kept"), [(".mkv", "libx264", True), (".mkv", "ffv1", False)])
+def test_pixel_shape_that_a_file_does_not_hold_is_told(media, tmp_path, suffix, codec, kept):
+    clip = media.make_clip(tmp_path / "in.mp4", n=3, tags=dict(sample_aspect_ratio=Fraction(16, 15)))
+    _, sink = media.copy(clip, tmp_path / f"out{suffix}", scale=1, encoding=Encoding(codec=codec))
+    assert (media.probe(tmp_path / f"out{suffix}").aspect == Fraction(16, 15)) is kept
+    assert any("shape of pixels (16/15) is not carried" in line for line in sink.notes) is not kept
+
+
+def test_an_average_rate_of_large_numbers():
+    rate = Fraction(2**31 - 1, 71582788)
+    stream = SimpleNamespace(average_rate=rate, guessed_rate=rate)
+    known = clock.known_rate(SimpleNamespace(format=SimpleNamespace(flags=0)), stream)
+    assert known == pytest.approx(rate)
+    assert 2 * known.numerator < 2**31  # a whole frame of two fields
 
 
 def test_a_rate_that_cannot_be_one(media, tmp_path):

@@ -66,6 +66,17 @@ def test_an_image_of_a_folder(net, tmp_path):
         preview(tmp_path / "frames", tmp_path / "out", net, RestoreOptions(), 4)
 
 
+def test_an_animation_in_a_folder_whose_name_has_a_dot(net, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (3, 20, 24, 3), np.uint8)
+    first, *others = map(Image.fromarray, images)
+    first.save(tmp_path / "in.webp", save_all=True, append_images=others, lossless=True, duration=100)
+    (tmp_path / "out.v2").mkdir()
+    shown = preview(tmp_path / "in.webp", tmp_path / "out.v2", net, RestoreOptions(), 0)
+    np.testing.assert_array_equal(shown.original, images[0])
+    assert "animation, 8 bits, no audio streams" in shown.lines[0]
+    assert not any("were asked for" in line for line in shown.lines)
+
+
 @pytest.mark.parametrize("name", ["out.mkv", "out.avi"])  # which can say that it is turned, and which cannot
 def test_turned_video_is_shown_upright(media, net, tmp_path, name):
     quarter = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)

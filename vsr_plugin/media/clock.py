@@ -271,12 +271,13 @@ class PictureTimes:
 def known_rate(container: av.container.InputContainer, stream: av.VideoStream) -> Fraction | None:
     """Return the average rate in frames per second, the guessed one without it, and none that cannot be one.
 
-    Of a stream without a container, FFmpeg makes up an average; what counts is what the stream says itself.
+    Of a stream without a container, FFmpeg makes up an average; what counts is what the stream says itself. The average
+    of a long video may be a fraction of so large numbers that twice of it is none that FFmpeg takes.
     """
     rates = (stream.average_rate, stream.guessed_rate) if has_clock(container) else (stream.codec_context.framerate,)
     for rate in rates:
         if rate and rate < _IMPOSSIBLE_RATE:
-            return Fraction(rate)
+            return Fraction(rate).limit_denominator(1_000_000)
     return None
 
 

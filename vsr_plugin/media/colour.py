@@ -109,7 +109,13 @@ class ToRGB:
             dst_color_range=RANGE_FULL,
             interpolation=_ACCURATE,
         )
-        return converted.to_ndarray()
+        rgb = converted.to_ndarray()
+        if not self._colour.full_range and len(frame.format.components) < 3 and int(frame.color_range) == RANGE_LIMITED:
+            # The converter takes all grey for full range, whatever it is told.
+            step, largest = (1, 255) if rgb.dtype == np.uint8 else (256, 65535)
+            stretched = (rgb.astype(np.float32) - 16 * step) * (largest / (219 * step))
+            rgb = np.clip(np.rint(stretched), 0, largest).astype(rgb.dtype)
+        return rgb
 
 
 class FromRGB:

@@ -16,7 +16,7 @@ import av
 from av.error import FFmpegError
 
 from vsr_plugin.media.source import Entry
-from vsr_plugin.media.video_file import open_input
+from vsr_plugin.media.video_file import demux, open_input
 from vsr_plugin.media.video_reader import STEPS_BACK, VideoSource
 
 _BLOCK = 32 * 1024
@@ -81,7 +81,7 @@ class VideoExcerpts:
         is_met = False
         with suppress(FFmpegError):
             self._source.seek(container, stream, entry, earlier)
-            for packet in container.demux(stream):
+            for packet in demux(container, [stream]):
                 if packet.pts is None or packet.pts - start < entry.pts:
                     continue
                 is_met |= packet.is_keyframe and packet.pts - start == entry.pts

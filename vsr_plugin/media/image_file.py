@@ -26,7 +26,7 @@ from vsr_plugin.media.display import Orientation
 from vsr_plugin.media.source import Frame
 
 _EXIF_ORIENTATION = 274
-_TIFF_BITS_PER_SAMPLE = 258
+_TIFF_BITS_PER_SAMPLE, _TIFF_PHOTOMETRIC = 258, 262
 _GREY_MODES = ("1", "L", "LA", "La")
 #: What Pillow raises for a fault of a file.
 IMAGE_FAULTS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
@@ -182,6 +182,8 @@ def _read_16bit(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     with open_image(path) as image:
         # OpenCV fills up a cut-off file in silence; this compares checksums and finds it.
         image.verify()
+        white_is_zero = image.format == "TIFF" and image.tag_v2.get(_TIFF_PHOTOMETRIC) == 0
+        transparent = image.info.get("transparency")
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags)
     if pixels is None:
@@ -189,7 +191,8 @@ def _read_16bit(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     if pixels.dtype != np.uint16:
         raise ValueError(f"its samples are {pixels.dtype}, 8 or 16 bits are needed")
     if pixels.ndim == 2:
-        return np.repeat(pixels[..., None], 3, axis=2), None
+        alpha = None if transparent is None else np.where(pixels == transparent, 0, 65535).astype(np.uint16)
+        return np.repeat((65535 - pixels if white_is_zero else pixels)[..., None], 3, axis=2), alpha
     if pixels.shape[2] == 4:
         return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB), pixels[..., 3]
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), None

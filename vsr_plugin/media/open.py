@@ -174,9 +174,13 @@ def check_target(path: str | os.PathLike, source: FrameSource) -> tuple[Path, ty
 
 
 def check_not_read(target: Path, source: FrameSource, what: str = "the input") -> None:
-    """Raise ``MediaError`` if ``target`` is what ``source`` reads, or the folder of it; ``what`` names the source."""
+    """Raise ``MediaError`` if ``target`` is what ``source`` reads, or its folder; ``what`` names the source."""
     read = [source.path]
     if isinstance(source, ImageFolderSource):
         read += [source.folder, *source.files]
-    if target.exists() and any(target.samefile(path) for path in read):
+    try:
+        is_read = target.exists() and any(target.samefile(path) for path in read)
+    except OSError as error:  # a name that is too long, for one
+        raise MediaError(f"{target}: cannot be written ({error.strerror}); choose another name") from error
+    if is_read:
         raise MediaError(f"{target}: is {what} as well; choose another name")

@@ -86,6 +86,8 @@ class FrameSource(ABC):
         bits_per_pixel: Of a video, as its stream or its file's size tells, ``None`` when unknown.
         orientation: The turn that makes a frame upright; frames come as stored, not turned.
         sample_aspect_ratio: Width to height of a pixel, ``None`` when unknown.
+        audio_indices: Of a video, stream numbers of the audio streams.
+        has_subtitles: Whether there are subtitle streams.
     """
 
     kind: str
@@ -102,6 +104,8 @@ class FrameSource(ABC):
     bits_per_pixel: float | None = None
     orientation: Orientation = Orientation()
     sample_aspect_ratio: Fraction | None = None
+    audio_indices: tuple[int, ...] = ()
+    has_subtitles: bool = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -176,6 +180,16 @@ class FrameSource(ABC):
             raise ValueError(f"start must be 0 or more, got {start}")
         if num_frames is not None and num_frames < 1:
             raise ValueError(f"num_frames must be 1 or more, got {num_frames}")
+
+    def _range_of(self, available: int, start: int, num_frames: int | None) -> range:
+        """The frames asked for of so many; raises as :meth:`numbers` does."""
+        self._check_range(start, num_frames)
+        if start >= available:
+            raise self._too_short(start, available)
+        stop = available if num_frames is None else start + num_frames
+        if stop > available:
+            self.notes.add(f"{available - start} frames from {start} on exist, {num_frames} were asked for")
+        return range(start, min(stop, available))
 
     def _too_short(self, start: int, available: int) -> MediaError:
         return MediaError(

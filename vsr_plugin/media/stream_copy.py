@@ -26,6 +26,8 @@ from vsr_plugin.media.video_reader import VideoSource
 _TOLERANCE = Fraction(1, 10)
 
 
+_CONVERT = "convert it first (ffmpeg -i IN -map 0 -c copy -c:a flac OUT.mkv)"
+
 # Seconds; a packet that says that it is longer is damaged.
 _LONGEST = 3600
 
@@ -104,6 +106,8 @@ class StreamCopier:
 
     def _add_audio(self, stream: av.AudioStream) -> _Copy:
         try:
+            if not _takes(self._layout.muxer, stream):
+                raise ValueError
             return self._add(stream, is_subtitle=False)
         except (FFmpegError, ValueError, AttributeError) as error:
             target = self._layout.target
@@ -121,7 +125,7 @@ class StreamCopier:
             self.notes.add(subtitles_left_out(target, f"{_codec(stream)} subtitles", _holding(stream, target)))
 
     def _add(self, stream: av.stream.Stream, *, is_subtitle: bool) -> _Copy:
-        copy = self._output.add_stream_from_template(stream)
+        copy = _add_stream(self._output, stream)
         copy.metadata.update({k: v for k, v in stream.metadata.items() if k in ("language", "title")})
         copy.disposition = stream.disposition
         return _Copy(copy, _codec(stream), is_subtitle)
@@ -198,11 +202,13 @@ class StreamCopier:
             MediaError: it is not.
         """
         target = self._layout.target
-        way = f"choose {'.mp4' if target.suffix == '.mkv' else '.mkv'}, or drop the audio with --no-audio"
         sounds = {i: copy for i, copy in enumerate(self._copies.values()) if not copy.is_subtitle and copy.taken}
         for copy in sounds.values():
             if 2 * copy.refused > copy.taken:
-                raise MediaError(f"{target}: a {target.suffix} file takes none of the {copy.codec} audio; {way}")
+                raise MediaError(
+                    f"{target}: a {target.suffix} file takes none of the {copy.codec} audio; {_CONVERT}, or "
+                    "drop the audio with --no-audio"
+                )
         if self._layout.muxer != "avi":
             return
         # Which has no timestamps: what is before a sound makes its time, and of some codecs nothing can be missing.
@@ -214,7 +220,8 @@ class StreamCopier:
         for i, copy in sounds.items():
             if i not in ends or abs(ends[i] - copy.last * copy.stream.time_base) > _TOLERANCE:
                 raise MediaError(
-                    f"{target}: the {copy.codec} audio has gaps, which a .avi file cannot have of that kind; {way}"
+                    f"{target}: a .avi file does not keep the times of the {copy.codec} audio; choose .mkv, or drop "
+                    "the audio with --no-audio"
                 )
 
     def _cut_to_rest(self, packet: av.Packet, unit: Fraction) -> bool:
@@ -336,13 +343,21 @@ def _other_containers(stream: av.AudioStream, target: Path) -> str:
     """What to do with sound that a container cannot hold."""
     if holding := _holding(stream, target):
         return f"choose {' or '.join(holding)}"
-    return "convert it first (ffmpeg -i IN -map 0 -c copy -c:a flac OUT.mkv)"
+    return _CONVERT
+
+
+def _add_stream(output: av.container.OutputContainer, stream: av.stream.Stream) -> av.stream.Stream:
+    copy = output.add_stream_from_template(stream)
+    if stream.type == "audio" and "channels" in stream.codec_context.layout.name:
+        # AVI and Matroska say how many there are, and MP4 wants to know which.
+        copy.codec_context.layout = f"{stream.codec_context.layout.nb_channels}c"
+    return copy
 
 
 def _takes(muxer: str, stream: av.stream.Stream) -> bool:
     output = av.open(io.BytesIO(), "w", format=muxer)
     try:
-        output.add_stream_from_template(stream)
+        _add_stream(output, stream)
         output.start_encoding()
     except (FFmpegError, ValueError, AttributeError):
         return False

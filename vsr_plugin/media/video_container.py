@@ -72,7 +72,7 @@ class VideoContainer:
         else:
             if layout.source.has_alpha:
                 self.notes.add("a video has no transparency here; the images' alpha is dropped")
-            if any(b"sRGB" not in profile for profile in layout.source.profiles.values()):
+            if any(b"sRGB" not in profile.replace(b"\0", b"") for profile in layout.source.profiles.values()):
                 self.notes.add(
                     "a video has no colour profile; the images' values are taken for sRGB, convert them first"
                 )
@@ -118,8 +118,9 @@ class VideoContainer:
                 chapters = container.chapters()
             for chapter in chapters:
                 for end in ("start", "end"):
-                    chapter[end] -= round(source.start / chapter["time_base"])
-            if chapters:
+                    # Before the first frame there is nothing, and some muxers refuse negative times.
+                    chapter[end] = max(0, chapter[end] - round(source.start / chapter["time_base"]))
+            if chapters := [chapter for chapter in chapters if chapter["end"] > chapter["start"]]:
                 self._container.set_chapters(chapters)
         self._attach_files(source)
         if self._picture_only:

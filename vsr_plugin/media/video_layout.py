@@ -25,6 +25,9 @@ MUXERS = {
 }
 _DEFAULT_RATE = Fraction(25)
 _MOVIE_CLOCK = 48000
+# Codecs whose streams hold the shape of a pixel; that of others stands in the container alone, and PyAV writes it into
+# those of the MP4 family only.
+_HOLD_PIXEL_SHAPE = ("h264", "hevc", "mpeg4", "mjpeg")
 # Ticks a second of the finest clock of a stream in MP4.
 _FINEST_CLOCK = 1_000_000
 
@@ -80,6 +83,12 @@ class VideoLayout:
         self.colour = output_colour(source.colour, self.pix_fmt)
         if self.codec in NO_COLOUR_TAGS:
             self.notes.add(f"{self.codec} cannot say which colour matrix it uses; players guess it from the size")
+        is_held = self.has_edit_lists or find_codec(self.codec).canonical_name in _HOLD_PIXEL_SHAPE
+        if source.sample_aspect_ratio not in (None, 1) and not is_held:
+            self.notes.add(
+                f"the shape of pixels ({source.sample_aspect_ratio}) is not carried into a {target.suffix} file with "
+                f"{self.codec}; choose .mp4 or libx264"
+            )
 
     def _must_bake(self) -> bool:
         orientation = self.source.orientation

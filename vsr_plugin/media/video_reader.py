@@ -70,8 +70,6 @@ class VideoSource(FrameSource):
         start: The second of the file's own clock that is 0 here, for picture, sound and all.
         first_time: When the first frame is shown, in seconds from there.
         display_matrix: The container's display matrix, nine integers, or ``None``.
-        audio_indices: Stream numbers of the audio streams.
-        has_subtitles: Whether there are subtitle streams.
         num_attachments: Files that are attached, fonts of the subtitles mostly.
         metadata: The container's tags (title, artist, ...).
         stream_tags: Language and title of the stream.
@@ -179,12 +177,15 @@ class VideoSource(FrameSource):
         number = [s.index for s in container.streams.video if not is_attached_picture(s)].index(stream.index)
         self._cropping = read_cropping(self.path, container.format.name, number, pixels_of)
         self.num_attachments = sum(s.type == "attachment" for s in container.streams)
+        has_chapters = hasattr(container, "chapters") and bool(container.chapters())
         others = [
-            "video" if s.type == "video" else s.type
+            s.type
             for s in container.streams
             if s.index != stream.index
             and s.type not in ("audio", "subtitle", "attachment")
             and not is_attached_picture(s)
+            # In MP4 the chapters' names are a track of their own.
+            and not (has_chapters and s.type == "data" and s.name == "bin_data")
         ]
         if others:
             kinds = ", ".join(f"{others.count(kind)} {kind}" for kind in sorted(set(others)))

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from threading import Event
 
@@ -143,10 +144,11 @@ def preview(
     asked = replace(options, resume=False, overwrite=False, gt=None, comparison=None)
     stop = stop or Event()
     with open_asked(input_path, options) as source, tempfile.TemporaryDirectory(prefix="vsr_plugin-") as folder:
-        check_target(output_path, source)
+        _, images = check_target(output_path, source)
+        suffix = "" if images is not None and images.kind == "folder" else Path(output_path).suffix
         part = _Part(source, asked, moment, num_frames, stop)
         clock = _Clock(progress, stop)
-        output = Path(folder, f"preview{Path(output_path).suffix}")
+        output = Path(folder, f"preview{suffix}")
         result = restore_video(part.source, output, net, part.options, progress=clock)
         seconds_per_frame = clock.seconds_per_frame(result.num_frames, net) + 2 * part.seconds_to_decode
         written = _size(output)
@@ -207,7 +209,7 @@ def describe(source: FrameSource, options: RestoreOptions, net: nn.Module | None
         if count is not None:
             words.append(f"{in_hours(count / source.average_rate)} ({count} frames)")
         rate = "" if source.bits_per_pixel is None else f" at {source.bits_per_pixel:.2g} bits a pixel"
-        words.append(f"{source.codec}{rate}, {source.bit_depth} bits")
+        words.append(f"{source.codec or 'animation'}{rate}, {source.bit_depth} bits")
         words.append(_counted(len(source.audio_indices), "audio stream"))
         if source.has_subtitles:
             words.append("subtitles")
@@ -246,7 +248,8 @@ class _Part:
             self.source = source.entered_at(max(moment - float((num_frames // 2 + 1) / rate), 0.0))
         start, index = 0 if rate is not None else int(moment), -1
         begun = time.perf_counter()
-        for index, frame in enumerate(until(stop, self.source.frames(start)), start):  # noqa: B007
+        frames = until(stop, self.source.frames(start))
+        for index, frame in enumerate(frames, start):  # noqa: B007
             self.seconds = None if rate is None else float(frame.pts * self.source.time_base)
             if rate is None or self.seconds >= moment:
                 break
@@ -258,7 +261,8 @@ class _Part:
         self.number = index if rate is None else round(self.seconds * rate)
         first = max(0, index - num_frames // 2)
         self.shown = index - first
-        self.options = replace(options, start=first, num_frames=num_frames)
+        following = sum(1 for _ in islice(frames, num_frames - self.shown - 1))
+        self.options = replace(options, start=first, num_frames=self.shown + 1 + following)
 
 
 class _Clock:

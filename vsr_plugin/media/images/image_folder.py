@@ -131,14 +131,7 @@ class ImageFolderSource(FrameSource):
 
     def numbers(self, start: int, num_frames: int | None) -> range:
         """See :meth:`FrameSource.numbers`."""
-        self._check_range(start, num_frames)
-        available = len(self.files)
-        if start >= available:
-            raise self._too_short(start, available)
-        if num_frames is not None and start + num_frames > available:
-            self.notes.add(f"{available - start} frames from {start} on exist, {num_frames} were asked for")
-            num_frames = None
-        return range(start, available if num_frames is None else start + num_frames)
+        return self._range_of(len(self.files), start, num_frames)
 
 
 def natural_key(name: str) -> tuple:
@@ -251,17 +244,12 @@ class AnimationSource(FrameSource):
 
     def frames(self, start: int = 0, num_frames: int | None = None, entry: Entry | None = None) -> Iterator[Frame]:
         """Decode frames from the first one on, and yield those asked for; see :meth:`FrameSource.frames`."""
-        self._check_range(start, num_frames)
-        if start >= self.num_frames:
-            raise self._too_short(start, self.num_frames)
-        stop = self.num_frames if num_frames is None else start + num_frames
-        if stop > self.num_frames:
-            self.notes.add(f"{self.num_frames - start} frames from {start} on exist, {num_frames} were asked for")
+        numbers = self._range_of(self.num_frames, start, num_frames)
         with _opened(self.path) as image:
             for number, picture in enumerate(_pictures(image)):
-                if number >= stop:
+                if number >= numbers.stop:
                     return
-                if number >= start:
+                if number in numbers:
                     pixels = np.asarray(picture.convert("RGBA" if self.has_alpha else "RGB"))
                     yield Frame(
                         np.ascontiguousarray(pixels[..., :3]),
