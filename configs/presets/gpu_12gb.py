@@ -1,4 +1,4 @@
-"""12 GB GPUs: mixed precision, gradient checkpointing, four sequences at a time; the batch stays 8."""
+"""12 GB GPUs: mixed precision, gradient checkpointing, four sequences at a time; the batch stays the config's."""
 
 model = dict(generator=dict(with_cp=True))
 optim_wrapper = dict(precision="bf16")

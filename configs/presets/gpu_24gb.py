@@ -1,4 +1,4 @@
-"""24 GB GPUs: mixed precision, four sequences at a time; the batch stays 8.
+"""24 GB GPUs: mixed precision, four sequences at a time; the batch stays the config's.
 
 A sequence of 15 frames takes 1.9 GB (BasicVSR) so, measured on a CPU.
 """

@@ -254,7 +254,7 @@ def read_model(config: PathLike | Config | Mapping) -> Mapping:
 
 def is_ours(model: Mapping) -> bool:
     """Whether the model of a config is this package's, and not one of MMagic's."""
-    return str(model.get("type")).removeprefix("vsr_plugin.") == "VideoRestorer"
+    return str(model.get("type")).removeprefix("vsr_plugin.") in ("VideoRestorer", "CleaningRestorer")
 
 
 def _build(generator: Mapping) -> nn.Module:

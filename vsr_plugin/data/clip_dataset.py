@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,7 +32,7 @@ class ClipDataset(Dataset):
 
     An item is what the pipeline makes of ``dict(img=[LR frames], gt=[GT frames], key=name of the clip, frames=[their
     numbers], img_channel_order='RGB', gt_channel_order='RGB')``, frames being uint8 arrays ``(h, w, 3)``. All
-    randomness comes from Python's and numpy's global generators; an index that is a :class:`~.seeding.SeededIndex`
+    randomness comes from Python's and numpy's global generators; an index that is a :class:`~.sampling.SeededIndex`
     seeds them, so that the sample depends on nothing else.
 
     What is wrong with the data is said when the data set is made, not in the middle of a run.
@@ -77,6 +78,8 @@ class ClipDataset(Dataset):
         self.gt_root, self.lq_root = Path(gt_root), None if lq_root is None else Path(lq_root)
         self.degradation, self.scale = degradation, scale
         self.num_input_frames, self.gt_size, self.interval = num_input_frames, gt_size, interval
+        #: Before the names of clips in samples, where another data set has clips of the same names.
+        self.key_prefix = ""
         which = dict(ann_file=ann_file, include=include, exclude=exclude)
         pairs = find_pairs(self.gt_root, self.lq_root, **which, degradation=degradation, scale=scale)
         self.pairs = self._check(self._leave_out_short(pairs))
@@ -105,7 +108,7 @@ class ClipDataset(Dataset):
             frames, window = self._draw_frames(pair), self._draw_window(pair)
             lrs, gts = pair.read(frames, window)
             images = dict(gt=list(gts)) if lrs is None else dict(img=list(lrs), gt=list(gts))
-            sample = dict(images, key=pair.name, frames=frames)
+            sample = dict(images, key=self.key_prefix + pair.name, frames=frames)
             return self.pipeline(dict(sample, img_channel_order="RGB", gt_channel_order="RGB"))
 
     @property
@@ -198,6 +201,8 @@ class ClipDataset(Dataset):
 class ConcatClips(ConcatDataset):
     """Data sets one after the other, such as the two folders that the official REDS training clips stand in.
 
+    Where clips of two have the same names, those in samples begin with the folder, so that scores stay apart.
+
     Args:
         datasets: their configs.
         times: how often each counts, so that a small one is seen more often; once by default.
@@ -208,5 +213,11 @@ class ConcatClips(ConcatDataset):
 
     def __init__(self, datasets: Sequence[dict], times: Sequence[int] | None = None):
         built = [DATASETS.build(dataset) for dataset in datasets]
+        sets = [dataset for dataset in built if isinstance(dataset, ClipDataset)]
+        names = Counter(pair.name for dataset in sets for pair in dataset.pairs)
+        if sets and max(names.values()) > 1:
+            above = os.path.commonpath([dataset.gt_root.absolute() for dataset in sets])
+            for dataset in sets:
+                dataset.key_prefix = f"{dataset.gt_root.absolute().relative_to(above)}/"
         counts = [1] * len(built) if times is None else times
         super().__init__([dataset for dataset, count in zip(built, counts, strict=True) for _ in range(count)])

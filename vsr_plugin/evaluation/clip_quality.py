@@ -23,6 +23,7 @@ from vsr_plugin.evaluation.extra_metrics import check_metrics, definitions_of, e
 from vsr_plugin.evaluation.quality import Protocol, frame_quality
 from vsr_plugin.files import write_whole
 from vsr_plugin.media import natural_key
+from vsr_plugin.ops.frames import to_array
 from vsr_plugin.ops.resize import bicubic_upsample
 from vsr_plugin.registry import METRICS
 from vsr_plugin.report import aligned_lines
@@ -277,12 +278,12 @@ class ClipQuality(BaseMetric):
                 "the sides of LR frames times the network's scale must be those of the ground truth"
             )
         scored = [len(gt) // 2] if self.frames == "centre" else list(range(len(gt)))
-        figures = self._figures(scored, lambda i: _rgb(restored[i]), gt)
+        figures = self._figures(scored, lambda i: to_array(restored[i]), gt)
         if self.baseline:
             if clip not in self._baselines:
                 # Not in the scoring threads: the enlargement is a matrix product, which has threads of its own.
                 lrs = sample["input"][: len(gt)]
-                enlarged = [bicubic_upsample(_rgb(lr), gt.shape[-1] // lr.shape[-1]) for lr in lrs]
+                enlarged = [bicubic_upsample(to_array(lr), gt.shape[-1] // lr.shape[-1]) for lr in lrs]
                 self._baselines[clip] = self._figures(scored, enlarged.__getitem__, gt)
             baseline = self._baselines[clip].items()
             # What is the ground truth's own is the same for both.
@@ -292,10 +293,10 @@ class ClipQuality(BaseMetric):
 
     def _figures(self, scored: list[int], frame: Callable[[int], np.ndarray], gt: Tensor) -> dict[str, list]:
         def extras(i: int) -> dict[str, float | None]:
-            return extra_figures(self.extra, frame, lambda k: _rgb(gt[k]), i, len(gt), self.protocol)
+            return extra_figures(self.extra, frame, lambda k: to_array(gt[k]), i, len(gt), self.protocol)
 
         def score(i: int) -> dict[str, float | None]:
-            psnr, ssim = frame_quality(frame(i), _rgb(gt[i]), self.protocol)
+            psnr, ssim = frame_quality(frame(i), to_array(gt[i]), self.protocol)
             return dict(psnr=psnr, ssim=ssim, **extras(i))
 
         # Scoring a frame of 720p takes 0.2 s, longer than a GPU needs to restore it; numpy and OpenCV work in threads.
@@ -337,10 +338,6 @@ class ClipQuality(BaseMetric):
             self.report.write(self.out_dir)
         means = {name: value for name, value in self.report.means().items() if value is not None}
         return {name.replace("psnr", "PSNR").replace("ssim", "SSIM"): value for name, value in means.items()}
-
-
-def _rgb(frame: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy())
 
 
 def _size(frames: Tensor) -> str:

@@ -66,6 +66,11 @@ def frame_to_rgb(frame: Frame) -> np.ndarray:
     return frame
 
 
+def to_array(frame: Tensor) -> np.ndarray:
+    """A tensor ``(c, h, w)`` on any device as an array ``(h, w, c)`` of the same type."""
+    return np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy())
+
+
 def to_values(hr: Tensor, like: Frame) -> Tensor:
     """Clip an HR tensor ``(3, H, W)`` and bring it, on its device, to the layout and range of ``like``.
 

@@ -1,6 +1,6 @@
 """Training and testing through the OpenMMLab runner: loops, optimiser steps, hooks, checkpoint files."""
 
-from vsr_plugin.training.checkpoint_files import AtomicBackend, load_from_published
+from vsr_plugin.training.checkpoint_files import AtomicBackend
 from vsr_plugin.training.cleaning_restorer import CleaningRestorer, SharpenedPreprocessor
 from vsr_plugin.training.hooks import (
     DataOnlyCheckpoints,
@@ -32,5 +32,4 @@ __all__ = [
     "TrainingCurve",
     "ValidationPictures",
     "VideoRestorer",
-    "load_from_published",
 ]

@@ -17,27 +17,17 @@ from vsr_plugin.weights.zoo import PUBLISHED, SHIPPED
 
 
 # mmengine takes prefixes for patterns. The whole name has to match, so that no file beside it is meant.
-@CheckpointLoader.register_scheme(prefixes=[f"{name}$" for name in (*PUBLISHED, *SHIPPED)])
-def load_from_published(name: str, _map_location: object = None) -> object:
-    """Read published weights to the CPU, from where mmengine copies them into the model.
+@CheckpointLoader.register_scheme(prefixes=[*(f"{name}$" for name in (*PUBLISHED, *SHIPPED)), r".*\.safetensors$"])
+def load_weights(source: str, _map_location: object = None) -> object:
+    """Read weights to the CPU, from where mmengine copies them into the model.
 
     Args:
-        name: one of :data:`vsr_plugin.weights.PUBLISHED`.
+        source: a name of :data:`vsr_plugin.weights.PUBLISHED`, or a file of safetensors.
 
     Raises:
-        WeightsError: they are not on this machine and cannot be fetched.
+        WeightsError: they are not on this machine and cannot be fetched, or the file is none.
     """
-    return read_checkpoint(resolve(name))
-
-
-@CheckpointLoader.register_scheme(prefixes=[r".*\.safetensors$"])
-def load_from_safetensors(path: str, _map_location: object = None) -> object:
-    """Read a file of safetensors to the CPU.
-
-    Raises:
-        WeightsError: it cannot be read, or is none.
-    """
-    return read_checkpoint(resolve(path))
+    return read_checkpoint(resolve(source))
 
 
 #: Name of the storage backend that configs give to mmengine's ``CheckpointHook`` (``backend_args``).

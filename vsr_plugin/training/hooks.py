@@ -14,12 +14,12 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from safetensors.torch import save
-from torch import Tensor
 from torch.optim import Optimizer
 
 from vsr_plugin.errors import TrainingError, VSRError
 from vsr_plugin.files import write_whole
 from vsr_plugin.models.adaptation import Adaptation
+from vsr_plugin.ops.frames import to_array
 from vsr_plugin.ops.resize import bicubic_upsample
 from vsr_plugin.registry import HOOKS
 from vsr_plugin.visualization.comparison import comparison_picture
@@ -219,7 +219,7 @@ class ValidationPictures(Hook):
             runner: the runner.
             batch_idx: not used.
             data_batch: not used.
-            outputs: what :class:`vsr_plugin.models.VideoRestorer` predicts.
+            outputs: what :class:`vsr_plugin.training.VideoRestorer` predicts.
         """
         if not is_main_process() or (self._validations - 1) % self.interval:
             return
@@ -229,19 +229,15 @@ class ValidationPictures(Hook):
             index = min(len(sample.gt_img) // 2 if self.frame == MIDDLE else self.frame, len(sample.gt_img) - 1)
             lr, gt = sample.input[index], sample.gt_img[index]
             versions = {
-                "bicubic": bicubic_upsample(_rgb(lr), gt.shape[-1] // lr.shape[-1]),
-                "restored": _rgb(sample.output.pred_img[index]),
-                "ground truth": _rgb(gt),
+                "bicubic": bicubic_upsample(to_array(lr), gt.shape[-1] // lr.shape[-1]),
+                "restored": to_array(sample.output.pred_img[index]),
+                "ground truth": to_array(gt),
             }
             picture = comparison_picture(versions, "restored")
             folder = Path(runner.work_dir, "pictures")
             folder.mkdir(exist_ok=True)
             write_whole(folder / f"iter_{runner.iter:06d}_{name}.png", picture.save)
             runner.visualizer.add_image(f"validation_{name}", np.asarray(picture), step=runner.iter)
-
-
-def _rgb(frame: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy())
 
 
 @HOOKS.register_module()

@@ -31,7 +31,10 @@ class GuardedOptimWrapper(OptimWrapper):
         optimizer: the optimiser.
         precision: ``'fp32'``, ``'bf16'``, or ``'fp16'``, which scales the loss dynamically.
         max_grad_norm: clip the gradients' norm; the paper does not.
-        accumulative_counts: backward passes for one step.
+        accumulative_counts: 1; mmengine's setting, in place of which the loop has ``micro_batch_size``.
+
+    Raises:
+        VSRError: there is no such precision, or steps are to be accumulated here.
     """
 
     def __init__(
@@ -41,7 +44,13 @@ class GuardedOptimWrapper(OptimWrapper):
         max_grad_norm: float | None = None,
         accumulative_counts: int = 1,
     ):
-        super().__init__(optimizer, accumulative_counts)
+        super().__init__(optimizer)
+        if accumulative_counts != 1:  # A checkpoint in the middle of a step would not hold its gradients.
+            raise VSRError(
+                f"optim_wrapper.accumulative_counts={accumulative_counts}: an iteration is one step of the optimiser "
+                "here; set train_dataloader.batch_size to the batch of a step, and train_cfg.micro_batch_size to what "
+                "fits into memory"
+            )
         if precision not in PRECISIONS:
             raise VSRError(f"precision {precision!r} does not exist; choose one of {', '.join(PRECISIONS)}")
         self.dtype = PRECISIONS[precision]

@@ -118,6 +118,8 @@ def _texts(part: Any) -> Iterator[str]:
 
 def _move(cfg: Config, moves: Mapping[str, str], keep: tuple[str, ...] = ()) -> None:
     """Replace what paths of data sets begin with, except in those that lie in one of ``keep``."""
+    # Above what is replaced, everything lies that is to be moved.
+    keep = [root for root in keep if not any(_lies_in(old, root) for old in moves)]
 
     # Copies, since sets that share a loader would otherwise be moved twice.
     def moved(part: Any) -> Any:

@@ -97,7 +97,7 @@ class MultiSetTestLoop(BaseLoop):
     far it is within a clip.
 
     Args:
-        runner: the runner; its model is a :class:`vsr_plugin.models.VideoRestorer`.
+        runner: the runner; its model is a :class:`vsr_plugin.training.VideoRestorer`.
         dataloader: config of the data loader of the one test set, or a list with one for each set.
         evaluator: the same.
 

@@ -36,7 +36,7 @@ def find_clips(root: str | os.PathLike, names: Iterable[str] | None = None) -> d
     """
     root = Path(root)
     if root.is_file():
-        clip = _file_clip(root.stem, root)
+        clip = file_clip(root.stem, root)
         if clip is None:
             raise DataError(f"{root}: is neither a video nor a packed clip; give a folder of clips")
         clips = {clip.name: clip}
@@ -75,7 +75,8 @@ def read_clip_names(path: str | os.PathLike) -> list[str]:
     return list(names)
 
 
-def _file_clip(name: str, path: Path) -> Clip | None:
+def file_clip(name: str, path: Path) -> Clip | None:
+    """The clip of that name which a file is by its own name; ``None`` if it is neither video nor packed clip."""
     suffix = path.suffix.lower()
     if path.name.startswith("."):
         return None
@@ -91,7 +92,7 @@ def _walk(root: Path) -> Iterator[Clip]:
         if any(is_image(name) for name in files):
             yield ImageClip(root.resolve().name if place == root else place.relative_to(root).as_posix(), place)
         for file in files:
-            clip = _file_clip((place / file).relative_to(root).with_suffix("").as_posix(), place / file)
+            clip = file_clip((place / file).relative_to(root).with_suffix("").as_posix(), place / file)
             if clip is not None:
                 yield clip
 
@@ -136,7 +137,7 @@ def _listed(root: Path, parent: PurePosixPath, names: set[str]) -> Iterator[Clip
         if whole in names and entry.is_dir():
             yield ImageClip(whole, folder / entry.name)
         elif bare in names and not entry.is_dir():
-            clip = _file_clip(bare, folder / entry.name)
+            clip = file_clip(bare, folder / entry.name)
             if clip is not None:
                 yield clip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -168,6 +169,7 @@ class VideoCodec(TellingStep):
         codec: one of :data:`CODINGS`.
         quality: range of its quality.
         bit_rate: range of bits per pixel, drawn as a logarithm.
+        bits_per_frame: in place of it, range of the bits of a frame, drawn evenly.
         by_rate: share of clips that are encoded by bit rate instead of quality.
         gops: lengths of groups of pictures to choose from.
         options: values to choose from, by option.
@@ -176,6 +178,7 @@ class VideoCodec(TellingStep):
     codec: str
     quality: tuple[int, int] = (2, 12)
     bit_rate: tuple[float, float] = (0.03, 0.3)
+    bits_per_frame: tuple[float, float] | None = None
     by_rate: float = 0.0
     gops: tuple[int, ...] = (12, 25, 250)
     options: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -184,7 +187,10 @@ class VideoCodec(TellingStep):
         """See :meth:`Step.degrade`."""
         asked = dict(gop=int(rng.choice(self.gops)), options={key: str(rng.choice(of)) for key, of in self.options})
         if rng.random() < self.by_rate:
-            asked["bit_rate"] = float(np.exp(rng.uniform(*np.log(self.bit_rate))))
+            if self.bits_per_frame is None:
+                asked["bit_rate"] = float(np.exp(rng.uniform(*np.log(self.bit_rate))))
+            else:
+                asked["bit_rate"] = rng.uniform(*self.bits_per_frame) / math.prod(clip.frames.shape[1:3])
         else:
             asked["quality"] = int(rng.integers(*self.quality, endpoint=True))
         eight_bits = (clip.frames.clip(0, 1) * 255).round().astype(np.uint8)

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vsr_plugin.data.clips import VideoClip, find_clips
+from vsr_plugin.data.clips import VideoClip, file_clip
 from vsr_plugin.data.clips.clip import frames_in_order, is_image
 from vsr_plugin.data.clips.packed import PackedWriter
 from vsr_plugin.errors import DataError, MediaError
@@ -124,11 +124,10 @@ def find_material(root: Path) -> tuple[list[Path], list[VideoClip]]:
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the folder with photographs and videos")
-    photos = sorted(path for path in root.rglob("*") if path.is_file() and is_image(path.name))
-    try:
-        videos = [clip for clip in find_clips(root).values() if isinstance(clip, VideoClip)]
-    except DataError:
-        videos = []
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    photos = [path for path in files if is_image(path.name)]
+    clips = (file_clip(_name_of(path, root), path) for path in files)
+    videos = [clip for clip in clips if isinstance(clip, VideoClip)]
     if not photos and not videos:
         raise DataError(f"{root}: holds neither photographs nor videos; put some there")
     return photos, videos
@@ -154,9 +153,11 @@ def make_material(
     """
     photos, videos = find_material(root)
     out.mkdir(parents=True, exist_ok=True)
-    names = []
+    names: list[str] = []
     for products in (*(_of_photo(p, root, clips_per_photo) for p in photos), *map(_of_video, videos)):
         for product in products:
+            if product.name in names:
+                raise DataError(f"{root}: two files would become clip {product.name}; rename one of them")
             path = out / f"{product.name}.npy"
             if not path.exists():
                 _write(path, product)
@@ -172,8 +173,12 @@ def count_material(root: Path, clips_per_photo: int) -> int:
     return len(photos) * clips_per_photo + len(videos) * len(VIDEO_FACTORS)
 
 
+def _name_of(path: Path, root: Path) -> str:
+    return "_".join(path.relative_to(root).with_suffix("").parts)
+
+
 def _of_photo(path: Path, root: Path, count: int) -> Iterable[_Product]:
-    name = "_".join(path.relative_to(root).with_suffix("").parts)
+    name = _name_of(path, root)
     photo = None
     for k in range(count):
         rng = np.random.default_rng([zlib.crc32(name.encode()), k])
@@ -208,7 +213,7 @@ def _of_video(clip: VideoClip) -> Iterable[_Product]:
     count = min(clip.num_frames, _MOST_FRAMES)
     for factor in VIDEO_FACTORS:
         if min(clip.height, clip.width) // factor >= _SMALLEST:
-            name = f"{clip.name.replace('/', '_')}_by_{factor}"
+            name = f"{clip.name}_by_{factor}"
 
             def frames(factor: int = factor) -> Iterator[np.ndarray]:
                 height, width = (side // factor * factor for side in (clip.height, clip.width))
