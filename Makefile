@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-REQUIREMENTS := requirements/runtime.txt requirements/no-deps.txt requirements/dev.txt
+REQUIREMENTS := requirements/torch.txt requirements/runtime.txt requirements/no-deps.txt requirements/dev.txt
 
 FULL := .venv-full/bin
 # A wheel of mmcv 2.1.0 that was compiled for this Python and PyTorch; without one, compiling takes 21 minutes on 2 cores.
@@ -80,7 +80,7 @@ clean:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
 		{ echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1), Python 3.10 to 3.12 is needed; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/runtime.txt -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$(filter-out %no-deps.txt,$(REQUIREMENTS)))
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/no-deps.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	$(BIN)/python -m vsr_plugin env

@@ -195,6 +195,13 @@ def whole_share(text: str) -> float:
     return number
 
 
+def quantiser_step(text: str) -> float:
+    """How coarsely a codec quantises, in 255ths, from 1 to 255."""
+    if not 1 <= (number := float(text)) <= 255:
+        raise argparse.ArgumentTypeError(f"a quantiser's step of {text}/255; use a number from 1 to 255")
+    return number
+
+
 def reduction(text: str) -> float:
     """A finite number, 1 or more."""
     if not 1 <= (number := float(text)) < math.inf:

@@ -6,10 +6,14 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent
 
 
+def checkout() -> Path | None:
+    """The folder that the package was checked out into; ``None`` where it is installed."""
+    return _PACKAGE.parent if (_PACKAGE.parent / "setup.py").is_file() else None
+
+
 def shipped(folder: str) -> Path:
     """The folder ``'configs'`` or ``'tools'`` of this package, wherever it lies."""
-    beside = _PACKAGE.parent / folder
-    return beside if (_PACKAGE.parent / "setup.py").is_file() else _PACKAGE / ".mim" / folder
+    return (checkout() or _PACKAGE / ".mim") / folder
 
 
 def find_config(name: str | os.PathLike) -> Path:

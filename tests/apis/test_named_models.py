@@ -12,6 +12,7 @@ import pytest
 from mmengine.config import Config
 
 from vsr_plugin.apis import NAMED_MODELS, MMagicInferencer, VSRInferencer
+from vsr_plugin.apis.vsr_inferencer import is_ours, read_model
 from vsr_plugin.errors import VSRError
 from vsr_plugin.mmagic_host import import_quietly
 from vsr_plugin.models import BasicVSRNet
@@ -29,6 +30,11 @@ def test_every_name_has_config_and_weights() -> None:
                 generator.type.lower() == f"{name.removeprefix('vsr_').replace('pp', 'plusplus').replace('_', '')}net"
             )
             assert setting.weights in PUBLISHED
+
+
+def test_models_of_both_stages_of_realbasicvsr_are_ours(configs: Path) -> None:
+    for name in ("basicvsr_reds", "real_basicvsr_wogan_reds", "real_basicvsr_reds"):
+        assert is_ours(read_model(configs / f"{name}.py"))
 
 
 def test_mmagic_lists_our_models_beside_its_own() -> None:

@@ -76,6 +76,18 @@ def test_means_over_clips_stand_at_the_end():
     ]
 
 
+def test_a_figure_that_a_clip_has_not_leaves_its_place_empty():
+    figures = dict(
+        a=dict(psnr=20.0, psnr_occluded=None, psnr_outside=1.0), b=dict(psnr=30.0, psnr_occluded=2.0, psnr_outside=3.0)
+    )
+    lines = list(table(FootageScore(clip, "none", "bicubic", of) for clip, of in figures.items()))
+    assert lines[2:] == [
+        "| a | none | 20.00 |  | 1.00 |",
+        "| b | none | 30.00 | 2.00 | 3.00 |",
+        "| mean of 2 | none | 25.00 |  | 2.00 |",
+    ]
+
+
 def test_clips_without_truth():
     frames = [np.ascontiguousarray(frame[:48, :96]) for frame in read_frames("bikes", start=30, num_frames=2)]
     noise = np.random.default_rng(0).normal(0, 40, (192, 384, 3))

@@ -189,6 +189,15 @@ def test_joined_sets_keep_the_draw(roots):
         assert np.array_equal(joined[SeededIndex(index, 11)]["gt"], alone[SeededIndex(index % 2, 11)]["gt"])
 
 
+def test_joined_clips_of_one_name_stay_apart(roots):
+    config = dict(type="ClipDataset", degradation="BI")
+    joined = ConcatClips([dict(config, gt_root=roots / "gt" / folder) for folder in "ab"])
+    assert [sample["key"] for sample in joined] == ["000", "001", "010"]
+    joined = ConcatClips([dict(config, gt_root=roots / folder) for folder in ("gt", "BIx4")])
+    assert [sample["key"] for sample in joined][::3] == ["gt/a/000", "BIx4/a/000"]
+    assert len({sample["key"] for sample in joined}) == 6
+
+
 def test_annotations_and_patterns_choose(roots, tmp_path):
     names = tmp_path / "names.txt"
     names.write_bytes(b"b/010 3 (48,64,3)\r\n\r\na/000 6 (48,64,3)\r\n")

@@ -50,6 +50,18 @@ def test_command_makes_clips_once(picture, tmp_path, monkeypatch, capsys):
     np.testing.assert_array_equal(np.load(out / "deep_one_1.npy"), made["deep_one_1"])
 
 
+def test_names_that_photographs_and_videos_share(picture, tmp_path):
+    (tmp_path / "bikes").mkdir()
+    for name in ("bikes/one.png", "two.png", "two.jpg"):
+        cv2.imwrite(str(tmp_path / name), picture)
+    (tmp_path / "bikes.mp4").symlink_to(sample_clip("bikes"))
+    photos, (video,) = material.find_material(tmp_path)
+    assert (len(photos), video.name) == (3, "bikes")
+    (tmp_path / "bikes").rename(tmp_path / ".hidden")
+    with pytest.raises(DataError, match="two files would become clip two_0; rename one"):
+        make_material(tmp_path, tmp_path / "out", clips_per_photo=1)
+
+
 def test_nothing_to_make(tmp_path):
     with pytest.raises(DataError, match="neither photographs nor videos"):
         make_material(tmp_path, tmp_path / "out")

@@ -86,6 +86,13 @@ def test_frames_of_several_depths(small, exported, load_model) -> None:
 
 
 @one_network
+def test_models_that_an_earlier_export_left_are_not_taken(small, exported, load_model, tmp_path: Path) -> None:
+    folder = shutil.copytree(exported["steps"], tmp_path / "steps")
+    shutil.copy(folder / "reconstruct.onnx", folder / "clean.onnx")
+    frames = pictures(3, 8, 12)
+    assert_within_rounding(list(load_model(folder).restore(frames)), small[0], frames)
+
+
 def test_numbers_that_are_not_finite_are_an_error(exported, load_model, monkeypatch) -> None:
     model = load_model(exported["steps"], 1)
     monkeypatch.setattr(type(model), "_sequence", lambda *_: (hr for hr in np.full((2, 3, 32, 32), np.nan)))

@@ -11,6 +11,7 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.studies import STUDIES, Part, Report, Study, StudyOptions, Table, keyframes, run_study
 from vsr_plugin.studies.complexity import count_parameters
+from vsr_plugin.studies.run import describe_run
 from vsr_plugin.studies.segments import near_cuts, segment_bounds
 from vsr_plugin.studies.trained import compare
 
@@ -41,6 +42,11 @@ def weights(tmp_path_factory):
 
 def options(clip: str, path: object, **changes: object) -> StudyOptions:
     return StudyOptions(**dict(dict(clips=(clip,), start=0, frames=8, weights=str(path)), **changes))
+
+
+def test_a_machine_without_git(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "commit" not in describe_run("cpu")
 
 
 class TestSegments:

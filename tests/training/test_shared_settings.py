@@ -61,6 +61,12 @@ def test_a_root_moves_all_sets_that_lie_there(inherit, config, setting, old, num
     assert sum(path.startswith(f"{new}/") for path in folders(cfg)) == number
 
 
+def test_a_root_may_lie_above_the_old_one(inherit):
+    cfg = load_config(inherit("basicvsr_my_clips", 'my_clips_root = "data"'))
+    assert cfg.train_dataloader.dataset.gt_root == "data/train"
+    assert cfg.val_dataloader.dataset.gt_root == "data/val"
+
+
 def test_paths_that_are_set_themselves_stay(inherit):
     path = inherit("basicvsr_reds", 'data_root = "/new"', 'val_dataloader = dict(dataset=dict(gt_root="/other"))')
     assert load_config(path).val_dataloader.dataset.gt_root == "/other"

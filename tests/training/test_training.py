@@ -59,6 +59,11 @@ def test_a_micro_batch_that_does_not_divide_the_batch(experiment: Callable[..., 
         train(experiment(**{"train_cfg.micro_batch_size": 3}), "odd")
 
 
+def test_steps_are_not_accumulated_by_mmengines_setting(experiment: Callable[..., Config]) -> None:
+    with pytest.raises(VSRError, match=r"accumulative_counts=4: an iteration is one step .* set .*micro_batch_size"):
+        train(experiment(**{"optim_wrapper.accumulative_counts": 4}), "accumulated")
+
+
 def test_no_micro_batch_is_not_the_whole_batch(experiment: Callable[..., Config]) -> None:
     with pytest.raises(VSRError, match="micro_batch_size 0: use a whole number from 1 on"):
         train(experiment(**{"train_cfg.micro_batch_size": 0}), "none")

@@ -121,7 +121,7 @@ class VSRInferencer:
             ``model.test_cfg`` is what ``extra_parameters`` change. By default the network is told from the weights.
         ckpt: weights, a published name or a path, in any layout.
         device: where to compute; by default a GPU if there is one.
-        extra_parameters: any of :class:`vsr_plugin.inference.RestoreOptions`, such as ``dict(precision='bf16')``
+        extra_parameters: any of :class:`vsr_plugin.restoration.RestoreOptions`, such as ``dict(precision='bf16')``
             or ``dict(scale=2)``. Those of MMagic's that are not needed here are passed over with a note in the result.
         show_progress: show a bar on standard error.
 

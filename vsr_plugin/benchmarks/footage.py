@@ -95,13 +95,14 @@ class FootageScore:
 
     Attributes:
         clip, coding, method: what was measured.
-        figures: ``psnr`` in dB and ``ssim`` on the Y channel, and others by name; ``niqe`` alone without ground truth.
+        figures: ``psnr`` in dB and ``ssim`` on the Y channel, and others by name, ``None`` where a clip has none;
+            ``niqe`` alone without ground truth.
     """
 
     clip: str
     coding: str
     method: str
-    figures: Mapping[str, float]
+    figures: Mapping[str, float | None]
 
 
 def measure_footage(
@@ -161,14 +162,16 @@ def _with_bicubic(methods: Mapping[str, Method], scale: int) -> dict[str, Method
     return {"bicubic": lambda decoded: (bicubic_upsample(frame, scale) for frame in decoded.frames), **methods}
 
 
-def _figures(restored: Sequence[np.ndarray], gt: Sequence[np.ndarray], metrics: Sequence[str]) -> dict[str, float]:
+def _figures(
+    restored: Sequence[np.ndarray], gt: Sequence[np.ndarray], metrics: Sequence[str]
+) -> dict[str, float | None]:
     rows = []
     for i, pair in enumerate(zip(restored, gt, strict=True)):
         psnr, ssim = frame_quality(*pair, Protocol())
         extra = extra_figures(metrics, restored.__getitem__, gt.__getitem__, i, len(gt), Protocol())
         rows.append(dict(psnr=psnr, ssim=ssim, **extra))
     known = {name: [row[name] for row in rows if row[name] is not None] for name in rows[0]}
-    figures = {name: float(np.mean(values)) for name, values in known.items() if values}
+    figures = {name: float(np.mean(values)) if values else None for name, values in known.items()}
     return figures | (dict(vmaf=clip_vmaf(restored, gt)) if "vmaf" in metrics else {})
 
 
@@ -196,8 +199,8 @@ def _with_means(groups: Iterable[list[FootageScore]]) -> Iterator[list[FootageSc
 
 
 def _mean(clip: str, coding: str, scores: Sequence[FootageScore]) -> FootageScore:
-    names = [name for name in scores[0].figures if all(name in score.figures for score in scores)]
-    figures = {name: float(np.mean([score.figures[name] for score in scores])) for name in names}
+    of_clips = {name: [score.figures[name] for score in scores] for name in scores[0].figures}
+    figures = {name: None if None in values else float(np.mean(values)) for name, values in of_clips.items()}
     return FootageScore(clip, coding, scores[0].method, figures)
 
 
@@ -210,7 +213,9 @@ def _cells(base: FootageScore, others: Sequence[FootageScore]) -> list[str]:
     return cells
 
 
-def _number(name: str, value: float) -> str:
+def _number(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
     return f"{value:.4f}" if name == "ssim" else f"{value:.2f}"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsr_plugin.cli.command import HelpFormatter
-from vsr_plugin.settings import natural, share, whole_share
+from vsr_plugin.settings import natural, quantiser_step, share, whole_share
 
 if TYPE_CHECKING:
     from vsr_plugin.export import Export
@@ -35,6 +35,11 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
         help="clean frames of what compression left behind before they are restored, and how strongly; "
         "restore_video.py does so fully where a video is compressed (default: what the network does by itself)",
     )  # fmt: skip
+    parser.add_argument(
+        "--step", type=quantiser_step, metavar="N",
+        help="how coarsely the codec quantises, in 255ths, to which the cleaning is set; restore_video.py says it of a "
+        "video (default: 18, that of usual footage)",
+    )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace files of the same names")
     return parser.parse_args(arguments)
 
@@ -62,6 +67,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         keyframe_stride=args.keyframe_stride or None,
         forgetting=args.forgetting,
         clean=args.clean,
+        step=args.step,
         overwrite=args.overwrite,
         on_file=report,
     )

@@ -123,6 +123,7 @@ def export_onnx(
     keyframe_stride: int | None = 5,
     forgetting: float = 0.0,
     clean: float | None = None,
+    step: float | None = None,
     overwrite: bool = False,
     on_file: Callable[[Export], None] | None = None,
 ) -> list[Export]:
@@ -142,6 +143,8 @@ def export_onnx(
         forgetting: share of its propagated features that a still pixel loses per frame, against drift in long shots.
         clean: share of what cleaning changes in the frames first, see :func:`vsr_plugin.inference.restore_frames`;
             ``None`` for what the network does by itself.
+        step: how coarsely the codec of the frames quantises, in 255ths, which stands fast in the file; by default that
+            of usual footage.
         overwrite: replace files of the same names.
         on_file: called with every file when it is verified.
 
@@ -163,7 +166,7 @@ def export_onnx(
     try:
         net = load_net(weights, keyframe_stride=keyframe_stride)
         _check(net, str(weights), opset, deform_conv)
-        net = clean_by(net, clean)
+        net = clean_by(net, clean, step)
         net = with_forgetting(net, forgetting)
         copy = exportable_copy(net, deform_conv)
         common = _metadata(net, str(weights), opset, deform_conv)
@@ -221,6 +224,8 @@ def _metadata(net: nn.Module, weights: str, opset: int, deform_conv: str) -> dic
     if (cleaning := net.cleaning) is not None:
         values.update(clean_strength=cleaning.strength, clean_rounds=cleaning.max_rounds)
         values.update(clean_radius=cleaning.radius, clean_threshold=cleaning.threshold)
+        if cleaning.quantiser_step is not None:
+            values.update(clean_step=cleaning.quantiser_step)
     if plan := feature_plan(net):
         values.update(zip(("keyframe_stride", "padding"), plan, strict=True))
     if has_deform_convs(net):

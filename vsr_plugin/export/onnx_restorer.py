@@ -187,19 +187,25 @@ class StepModels(OnnxModel):
         last = folder / "reconstruct.onnx"
         if not last.exists():
             raise VSRError(f"{folder}: not a folder of export_onnx.py --parts; missing: {last.name}")
-        self._sessions = {path.stem: _open_model(path, threads) for path in sorted(folder.glob("*.onnx"))}
+        self._sessions = {"reconstruct": _open_model(last, threads)}
         self.about = _read_about(last, self._sessions["reconstruct"])
         self.scale = int(self.about["scale"])
         try:
             self.propagation = read_schedule(self.about.get("sweeps", ""))
         except ValueError as error:
             raise VSRError(f"{last}: does not say which sweeps there are; export the network again") from error
+        # By what the models say, since other files may lie there that an earlier export has left.
+        self.cleans = "clean_radius" in self.about
+        self._open([*map(step_name, self.propagation.sweeps), *(["clean"] if self.cleans else [])], folder, threads)
         inputs = {node.name for session in self._sessions.values() for node in session.get_inputs()}
-        needed = {*map(step_name, self.propagation.sweeps), *({"flow", "feature"} & inputs)}
-        self.uses_flow = "flow" in needed
-        missing = needed - set(self._sessions)
+        self._open(sorted({"flow", "feature"} & inputs), folder, threads)
+        self.uses_flow = "flow" in self._sessions
+
+    def _open(self, names: Sequence[str], folder: Path, threads: int) -> None:
+        missing = [name for name in names if not (folder / f"{name}.onnx").exists()]
         if missing:
             raise VSRError(f"{folder}: not a folder of export_onnx.py --parts; missing: {', '.join(sorted(missing))}")
+        self._sessions |= {name: _open_model(folder / f"{name}.onnx", threads) for name in names}
 
     def run(self, name: str, **inputs: np.ndarray) -> np.ndarray:
         """The output of one model; inputs that it does not take are left out."""
@@ -241,7 +247,7 @@ class StepModels(OnnxModel):
         with ExitStack() as stack:
             store = _StoreOnDisk(self, lambda i: as_tensor(read(i)), t, folder, stack)
             share = 1 / len(self.propagation.sweeps)
-            if "clean" in self._sessions:
+            if self.cleans:
                 store.clean(lambda: on_frame(_CLEANING))
                 share *= 1 - _CLEANING
             store.find_features()

@@ -116,7 +116,7 @@ def cleaning_for(source: FrameSource, clean: str | float, *, cleans_already: boo
         return CleaningChoice(None)
     rate = "" if bits is None else f" at {bits:.2g} bits a pixel"
     if step is not None:
-        rate += f", in steps of {step:.2g}/255"
+        rate += f", in steps of {step:.3g}/255"
     why = f"the video is {codec}{rate}; what that has left behind is cleaned away first (--clean off does not)"
     return CleaningChoice(1.0, step, why)
 

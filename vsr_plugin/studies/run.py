@@ -10,11 +10,13 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vsr_plugin import shipped
 from vsr_plugin.benchmarks.machine import describe_machine
 from vsr_plugin.files import write_whole
 from vsr_plugin.report import table_text
@@ -159,12 +161,12 @@ def describe_run(device: str) -> dict[str, str]:
     """Machine, versions, date, and the commit where the package is in a checkout."""
     described = describe_machine(device, 0) | {"date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
     described["load at the end"] = described.pop("load before")
-    commit = subprocess.run(
-        ["git", "-C", os.fspath(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if commit.returncode == 0:
-        described["commit"] = commit.stdout.strip()
+    if checkout := shipped.checkout():  # and not a repository that an installed package happens to lie in
+        command = ["git", "-C", os.fspath(checkout), "describe", "--always", "--dirty", "--abbrev=12"]
+        with suppress(OSError):  # of a machine without git
+            commit = subprocess.run(command, capture_output=True, text=True, check=False)
+            if commit.returncode == 0:
+                described["commit"] = commit.stdout.strip()
     return described
 
 

@@ -18,7 +18,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add them to the command."""
     part = commands.add_parser("speed", help="speed, memory and PSNR, implementations in turn")
     part.add_argument(
-        "--implementations", "--contenders", nargs="+", choices=IMPLEMENTATIONS, default=argparse.SUPPRESS,
+        "--implementations", nargs="+", choices=IMPLEMENTATIONS, default=argparse.SUPPRESS,
         help="(default: mmagic fp32, and int16 and bf16 where the device computes in them)",
     )  # fmt: skip
     part.add_argument("--clips", nargs="+", choices=SAMPLE_CLIPS, default=["bigbuckbunny"])
@@ -38,7 +38,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
     part = commands.add_parser("train", help="time and memory of a training step")
     part.add_argument(
-        "--implementations", "--contenders", nargs="+", choices=training.IMPLEMENTATIONS, default=argparse.SUPPRESS,
+        "--implementations", nargs="+", choices=training.IMPLEMENTATIONS, default=argparse.SUPPRESS,
         help="cp: gradient checkpointing (default: mmagic fp32 fp32+cp, and bf16 bf16+cp if the device can)",
     )  # fmt: skip
     for field, words in (("batch", "sequences"), ("frames", "length of the sequences"), ("patch", "LR side")):
@@ -53,9 +53,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     part.set_defaults(run=run_train)
 
     part = commands.add_parser("data", help="loading of training samples")
-    part.add_argument(
-        "--implementations", "--contenders", nargs="+", choices=data.IMPLEMENTATIONS, default=list(data.IMPLEMENTATIONS)
-    )
+    part.add_argument("--implementations", nargs="+", choices=data.IMPLEMENTATIONS, default=list(data.IMPLEMENTATIONS))
     part.add_argument("--size", type=size, default=data.Workload.size, metavar="HxW", help="of ground truth")
     part.add_argument("--clips", type=int, default=data.Workload.clips, metavar="N", help="clips to load from")
     part.add_argument("--clip-frames", type=int, default=data.Workload.clip_frames, metavar="N", help="length of each")

@@ -27,7 +27,7 @@ from vsr_plugin.models.cleaning import clean_by, with_cleaning
 from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.models.vsr_net import with_ensemble
 from vsr_plugin.report import table_lines
-from vsr_plugin.settings import positive, turns
+from vsr_plugin.settings import positive, quantiser_step, turns
 from vsr_plugin.weights import load_net
 
 
@@ -91,20 +91,13 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     part.add_argument("--shares", nargs="+", type=float, default=[0.0, 0.5, 1.0], metavar="S", help="of --adaptation")
     adapted.add_argument(
-        "--as-step", nargs="+", type=_quantiser_step, metavar="N",
+        "--as-step", nargs="+", type=quantiser_step, metavar="N",
         help="compare networks adapted to quantisers of such steps, in 255ths, whatever the codec's own is; the "
         "cleaning is told the codec's",
     )  # fmt: skip
     part.add_argument("--ensemble", type=turns, default=1, metavar="2|4|8", help="of every network")
     part.add_argument("--picture", type=Path, metavar="PNG", help="draw what is gained over bicubic enlargement")
     part.set_defaults(run=run_footage)
-
-
-def _quantiser_step(text: str) -> float:
-    step = float(text)
-    if not 1 <= step <= 255:
-        raise argparse.ArgumentTypeError(f"a quantiser's step of {text}/255; use a number from 1 to 255")
-    return step
 
 
 def add_shots(parser: argparse.ArgumentParser) -> None:
