@@ -214,6 +214,13 @@ def test_annotations_and_patterns_choose(roots, tmp_path):
         keys(exclude=["*"])
 
 
+def test_of_several_places_the_first_that_exists_is_taken(roots, tmp_path):
+    dataset = build(gt_root=[tmp_path / "absent", roots / "gt"], lq_root=[roots / "none", roots / "BIx4"])
+    assert (dataset.gt_root, dataset.lq_root) == (roots / "gt", roots / "BIx4")
+    with pytest.raises(DataError, match="first: no such folder"):
+        build(gt_root=[tmp_path / "first", tmp_path / "second"], degradation="BI")
+
+
 def test_single_clips_need_not_have_one_name(roots):
     data = build(gt_root=roots / "gt" / "a" / "000", lq_root=roots / "BIx4" / "a" / "000")
     assert [pair.name for pair in data.pairs] == ["000"]

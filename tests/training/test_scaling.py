@@ -26,8 +26,8 @@ def test_patches_keep_their_size_at_lr_in_all_data_sets() -> None:
     assert scale_of(cfg) == cfg.model.generator.scale == 2
     train = cfg.train_dataloader.dataset.datasets
     assert [(part.scale, part.gt_size, part.lq_root) for part in train] == [
-        (2, 128, "data/REDS/train_sharp_bicubic/X2"),
-        (2, 128, "data/REDS/val_sharp_bicubic/X2"),
+        (2, 128, ["data/REDS/train_sharp_bicubic/X2", "data/REDS/train/train_sharp_bicubic/X2"]),
+        (2, 128, ["data/REDS/val_sharp_bicubic/X2", "data/REDS/val/val_sharp_bicubic/X2"]),
     ]
     assert cfg.val_dataloader.dataset.scale == 2
     assert [loader.dataset.scale for loader in cfg.test_dataloader] == [2, 2, 2, 2]

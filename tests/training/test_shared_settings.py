@@ -34,15 +34,21 @@ def folders(cfg: Config) -> set[str]:
     """Paths of all data sets of an experiment."""
     sets = [cfg.train_dataloader.dataset, cfg.val_dataloader.dataset, *(d.dataset for d in cfg.test_dataloader)]
     parts = [part for dataset in sets for part in dataset.get("datasets", [dataset])]
-    return {part[key] for part in parts for key in ("gt_root", "lq_root", "ann_file") if part.get(key)}
+    given = [part[key] for part in parts for key in ("gt_root", "lq_root", "ann_file") if part.get(key)]
+    return {place for places in given for place in ([places] if isinstance(places, str) else places)}
 
 
 ROOTS = [
-    ("basicvsr_reds", "data_root", "data/REDS", 4),
-    ("iconvsr_vimeo90k_bd", "vimeo90k_root", "data/vimeo90k", 4),
+    ("basicvsr_reds", "data_root", "data/REDS", 8),
+    ("iconvsr_vimeo90k_bd", "vimeo90k_root", "data/vimeo90k", 7),
     ("iconvsr_my_clips", "my_clips_root", "data/my_clips", 2),
     ("iconvsr_small_clips", "data_root", "work_dirs/train_demo/data", 3),
-    ("studies/refill", "data_root", "data/REDS", 4),
+    ("studies/refill", "data_root", "data/REDS", 8),
+    # which it only tests on
+    ("basicvsr_reds", "vimeo90k_root", "data/vimeo90k", 5),
+    ("basicvsr_vimeo90k_bi", "data_root", "data/REDS", 4),
+    ("basicvsr_vimeo90k_bi", "vid4_root", "data/Vid4", 2),
+    ("basicvsr_reds", "udm10_root", "data/UDM10", 2),
 ]
 
 
@@ -61,6 +67,12 @@ def test_a_root_moves_all_sets_that_lie_there(inherit, config, setting, old, num
     assert sum(path.startswith(f"{new}/") for path in folders(cfg)) == number
 
 
+def test_a_root_of_test_sets_is_replaced_again(inherit):
+    path = inherit("basicvsr_vimeo90k_bi", 'data_root = "/a"')
+    assert "/a/train_sharp" in folders(read(path))
+    assert "/b/train_sharp" in folders(read(path, data_root="/b"))
+
+
 def test_a_root_may_lie_above_the_old_one(inherit):
     cfg = load_config(inherit("basicvsr_my_clips", 'my_clips_root = "data"'))
     assert cfg.train_dataloader.dataset.gt_root == "data/train"
@@ -73,7 +85,7 @@ def test_paths_that_are_set_themselves_stay(inherit):
     cfg = read("basicvsr_reds", data_root="/new", val_dataloader__dataset__gt_root="/other")
     assert (cfg.val_dataloader.dataset.gt_root, cfg.val_dataloader.dataset.lq_root) == (
         "/other",
-        "/new/val_sharp_bicubic/X4",
+        ["/new/val_sharp_bicubic/X4", "/new/val/val_sharp_bicubic/X4"],
     )
 
 

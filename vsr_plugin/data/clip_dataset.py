@@ -8,7 +8,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import Compose
@@ -16,7 +15,7 @@ from mmengine.logging import print_log
 from torch.utils.data import ConcatDataset, Dataset
 
 from vsr_plugin.data.clip_pair import ClipPair, find_pairs
-from vsr_plugin.data.clips import VideoClip, Window
+from vsr_plugin.data.clips import Places, VideoClip, Window, first_there
 from vsr_plugin.data.degradations import BY_PIPELINE, DEGRADATIONS
 from vsr_plugin.data.sampling import seeded
 from vsr_plugin.errors import DataError
@@ -35,7 +34,8 @@ class ClipDataset(Dataset):
     randomness comes from Python's and numpy's global generators; an index that is a :class:`~.sampling.SeededIndex`
     seeds them, so that the sample depends on nothing else.
 
-    What is wrong with the data is said when the data set is made, not in the middle of a run.
+    What is wrong with the data is said when the data set is made, not in the middle of a run. Of several places that
+    are given for one folder or file, as published sets are unpacked in several ways, the first that exists is taken.
 
     Args:
         gt_root: ground truth: a folder of clips at any depth, or one clip; see :func:`~.clips.find_clips`.
@@ -58,9 +58,9 @@ class ClipDataset(Dataset):
     def __init__(
         self,
         *,
-        gt_root: str | os.PathLike,
-        lq_root: str | os.PathLike | None = None,
-        ann_file: str | os.PathLike | None = None,
+        gt_root: Places,
+        lq_root: Places | None = None,
+        ann_file: Places | None = None,
         include: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
         degradation: str | None = None,
@@ -75,7 +75,7 @@ class ClipDataset(Dataset):
             raise DataError(f"degradation must be one of {', '.join(known)}, got {degradation!r}")
         if gt_size is not None and (gt_size < scale or gt_size % scale):
             raise DataError(f"gt_size must be a multiple of the scale {scale}, got {gt_size}")
-        self.gt_root, self.lq_root = Path(gt_root), None if lq_root is None else Path(lq_root)
+        self.gt_root, self.lq_root, ann_file = map(first_there, (gt_root, lq_root, ann_file))
         self.degradation, self.scale = degradation, scale
         self.num_input_frames, self.gt_size, self.interval = num_input_frames, gt_size, interval
         #: Before the names of clips in samples, where another data set has clips of the same names.

@@ -20,14 +20,18 @@ from vsr_plugin.training.video_restorer import GENERATOR
 
 STEPS = "max_iters"
 _NOTED = "_followed"
+#: Where test sets lie of which an experiment has no setting of its own.
+_TEST_ROOTS = "test_roots"
 _LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 
 def follow_file(cfg: Config) -> Config:
     """Let an experiment follow what its file replaces of the noted settings that it inherits; returns it."""
     noted = [name.removesuffix(_NOTED) for name in cfg if name.endswith(_NOTED)]
-    replaced = {name: (cfg[name + _NOTED], cfg[name]) for name in noted if cfg[name] != cfg[name + _NOTED]}
-    cfg.merge_from_dict({name + _NOTED: now for name, (_, now) in replaced.items()})
+    before = {name: cfg[name + _NOTED] for name in noted}
+    before |= {name: root for name, root in cfg.get(_TEST_ROOTS, {}).items() if name in cfg and name not in noted}
+    replaced = {name: (old, cfg[name]) for name, old in before.items() if cfg[name] != old}
+    cfg.merge_from_dict({name + _NOTED: now for name, (_, now) in replaced.items() if name in noted})
     if steps := replaced.pop(STEPS, None):
         _set_steps(cfg, *steps)
     # Paths that the file sets itself lie in the new root already.
@@ -94,7 +98,7 @@ def _old_root(cfg: Config, name: str, root: Any) -> str:
     texts = [text for loader in _LOADERS for text in _texts(cfg.get(loader))]
     used = {
         key: value
-        for key, value in cfg.items()
+        for key, value in (cfg.get(_TEST_ROOTS, {}) | cfg.to_dict()).items()
         if key.endswith("_root") and isinstance(value, str) and any(_lies_in(text, value) for text in texts)
     }
     if name not in used:
@@ -228,10 +232,11 @@ def _rescale(dataset: ConfigDict, before: int, scale: int) -> None:
     if dataset.get("gt_size"):
         dataset.gt_size = dataset.gt_size // before * scale
     if dataset.get("lq_root"):
-        folder, count = re.subn(rf"(?<=[xX]){before}(?=/?$)", str(scale), dataset.lq_root)
-        if not count:
+        places = [dataset.lq_root] if isinstance(dataset.lq_root, str) else dataset.lq_root
+        folders = [re.subn(rf"(?<=[xX]){before}(?=/?$)", str(scale), place) for place in places]
+        if not all(count for _, count in folders):
             raise VSRError(
                 f"lq_root {dataset.lq_root}: its name does not end with x{before}, so the folder of scale {scale} is "
                 "not known; set lq_root and scale of this data set in a config of your own"
             )
-        dataset.lq_root = folder
+        dataset.lq_root = folders[0][0] if isinstance(dataset.lq_root, str) else [folder for folder, _ in folders]

@@ -12,6 +12,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 
+from vsr_plugin.data.clips import first_there
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import ClipQuality, QualityReport
 from vsr_plugin.progress import clip_progress
@@ -47,15 +48,15 @@ def choose_test_sets(cfg: Config, only: Sequence[str] | None = None) -> list[str
             raise VSRError(f"--only {name}: the config has no test set of that name; it has {', '.join(sets)}")
     absent, chosen = {}, []
     for name in dict.fromkeys(only or sets):
-        folder = next((root for root in _roots(sets[name][0]["dataset"]) if not Path(root).exists()), None)
+        folder = next((root for root in _roots(sets[name][0]["dataset"]) if not root.exists()), None)
         if folder is None:
             chosen.append(sets[name])
         else:
             absent[name] = folder
     if not chosen:
         raise VSRError(
-            f"no test set is on this machine: there is no {', no '.join(absent.values())}; put the data there "
-            "(docs/data.md), or name its folder: --cfg-options test_dataloader.0.dataset.gt_root=PATH"
+            f"no test set is on this machine: there is no {', no '.join(map(str, absent.values()))}; put the data "
+            "there (docs/data.md), or name its folder: --cfg-options test_dataloader.0.dataset.gt_root=PATH"
         )
     cfg.test_dataloader, cfg.test_evaluator = map(list, zip(*chosen, strict=True))
     return [f"{name}: left out, there is no {folder} on this machine" for name, folder in absent.items()]
@@ -81,10 +82,10 @@ def _name(evaluator: Any, index: int) -> str:
     return metric.get("dataset") or metric.get("prefix") or f"test set {index}"
 
 
-def _roots(dataset: dict) -> Iterator[str]:
+def _roots(dataset: dict) -> Iterator[Path]:
     """Ground-truth folders of a data set, or of those that it is put together from."""
     if "gt_root" in dataset:
-        yield dataset["gt_root"]
+        yield first_there(dataset["gt_root"])
     for part in dataset.get("datasets", [dataset["dataset"]] if "dataset" in dataset else []):
         yield from _roots(part)
 

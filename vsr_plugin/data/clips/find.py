@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from vsr_plugin.data.clips.clip import Clip, ImageClip, VideoClip, is_image
@@ -16,6 +16,18 @@ _PACKED_SUFFIX = ".npy"
 # Read, though not written, by this package.
 _VIDEO_SUFFIXES = (*VIDEO_SUFFIXES, ".ts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv", ".y4m")
 _ANNOTATION = re.compile(r"(?P<name>.+?)(?:\s+\d+)?(?:\s+\([\d\s,]*\))?")
+
+
+#: A path, or several of which the first that exists is meant.
+Places = str | os.PathLike | Sequence[str | os.PathLike]
+
+
+def first_there(places: Places | None) -> Path | None:
+    """Of several places the first that exists, or else the first; a single one as it is."""
+    if places is None or isinstance(places, str | os.PathLike):
+        return None if places is None else Path(places)
+    paths = [Path(place) for place in places]
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 def find_clips(root: str | os.PathLike, names: Iterable[str] | None = None) -> dict[str, Clip]:

@@ -85,6 +85,11 @@ LAYOUTS: Mapping[str, Layout] = {
                 Tree("train_sharp", _REDS_LR),
                 Tree("val_sharp", {"BI": "val_sharp_bicubic/X4"}, made="val_", first=240),
             ),
+            # as the archives unpack them
+            (
+                Tree("train/train_sharp", {"BI": "train/train_sharp_bicubic/X4"}),
+                Tree("val/val_sharp", {"BI": "val/val_sharp_bicubic/X4"}, made="val_", first=240),
+            ),
         ),
         splits={"test": REDS4, "val": REDSVAL4},
         rest="train",
