@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -17,6 +18,7 @@ from vsr_plugin.cluster.node import Send, device
 from vsr_plugin.cluster.tasks import Task, TaskQueue
 from vsr_plugin.errors import TrainingError
 from vsr_plugin.files import write_files
+from vsr_plugin.studies.run import PartProgress
 from vsr_plugin.studies.study import Part, Study
 
 #: Stands for the folder of all studies, which is another one on each machine, in what goes from one to another.
@@ -119,17 +121,9 @@ def measure_part(send: Send, kind: type[Study], options: Any, key: str, part: Pa
     kept = study.keeps(part)
     if kept is not None and not (kept / _LAST).exists():
         _keep_portable(have, root)
-    reported = 0.0
-
-    def progress(fraction: float) -> None:
-        nonlocal reported
-        fraction = min(fraction, 1 - reported)
-        reported += fraction
-        send("progress", fraction)
-
     with _Mirror(kept, root, send):
         try:
-            result = study.measure(part, progress)
+            result = study.measure(part, PartProgress(partial(send, "progress")))
         except TrainingError as error:
             raise TrainingError(str(error).replace(str(root), f"{os.uname().nodename}:{root}")) from error
     send("result", _renamed(result, str(root), _OUT))

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from vsr_plugin.benchmarks.inputs import psnr_per_frame
 from vsr_plugin.benchmarks.machine import timed
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.ops.indices import keyframe_indices
 from vsr_plugin.restoration.fingerprint import of_net
-from vsr_plugin.studies.study import PROTOCOL, Part, Report, Study, Table, describe_clip, frame_psnr
+from vsr_plugin.studies.study import PROTOCOL, Part, Report, Study, Table, describe_clip
 from vsr_plugin.studies.training import Training
 from vsr_plugin.weights import PUBLISHED, load_net, locate_published
 
@@ -53,7 +54,11 @@ class KeyframesStudy(Study):
         else:
             clips = self.options.clips or (self._training.held_out,)
             training, weights = [Part("training", self._settings)], self._settings
-        on = torch.get_num_threads() if self.options.device.type == "cpu" else torch.cuda.get_device_name()
+        on = (
+            torch.get_num_threads()
+            if self.options.device.type == "cpu"
+            else torch.cuda.get_device_name(self.options.device)
+        )
         return training + [
             Part(
                 f"{clip}, {len(keys)} keyframes",
@@ -118,7 +123,7 @@ class KeyframesStudy(Study):
                 )
             )
         return dict(
-            psnr=frame_psnr(np.stack(restored), material.gts),
+            psnr=psnr_per_frame(restored, material.gts).tolist(),
             seconds=time["seconds"] / frames,
             cpu_seconds=time["cpu_seconds"] / frames,
         )
@@ -193,6 +198,7 @@ def _draw(figure: Figure, curves: dict[str, list[tuple[int, float, float]]], wor
     time.set_ylabel("CPU time to that without keyframes")
     for axes in (quality, time):
         axes.set_xlabel("keyframes in the sequence")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     figure.suptitle(words, fontsize=10)

@@ -39,7 +39,7 @@ class Outcome:
     kept: int
 
 
-class _PartProgress:
+class PartProgress:
     """Passes on what a part tells of itself, up to the whole part."""
 
     def __init__(self, progress: Callable[[float], None]) -> None:
@@ -79,7 +79,7 @@ def measure_here(
     """
     for part in parts:
         on_part(part)
-        tell = _PartProgress(progress)
+        tell = PartProgress(progress)
         keep(part, study.measure(part, tell))
         tell(1.0)  # whatever the part has told of itself
 

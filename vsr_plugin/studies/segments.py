@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vsr_plugin.benchmarks.inputs import psnr_per_frame
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models.propagation import PROPAGATIONS
 from vsr_plugin.restoration.fingerprint import of_net
-from vsr_plugin.studies.study import PROTOCOL, Part, Report, Study, Table, describe_clip, frame_psnr
+from vsr_plugin.studies.study import PROTOCOL, Part, Report, Study, Table, describe_clip
 from vsr_plugin.weights import load_net
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class SegmentsStudy(Study):
                 num_frames=end - begin,
                 progress=lambda count: progress(count / frames),
             )
-        return dict(psnr=frame_psnr(np.stack(restored), material.gts))
+        return dict(psnr=psnr_per_frame(restored, material.gts).tolist())
 
     def report(self, results: Sequence[tuple[Part, dict[str, Any]]]) -> Report:
         """Differences per frame, at the cuts and away from them."""
@@ -144,3 +145,4 @@ def _draw(figure: Figure, curves: dict[str, dict[int, np.ndarray]]) -> None:
         axes.grid(alpha=0.3)
     panels[0].legend(fontsize=8, ncols=3)
     panels[-1].set_xlabel("frame (dotted: cuts)")
+    panels[-1].xaxis.get_major_locator().set_params(integer=True)

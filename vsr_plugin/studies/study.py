@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 
 from vsr_plugin.benchmarks.inputs import CROPS
 from vsr_plugin.data.degraded_clip import DegradedClip, clip_path, degraded_clip
-from vsr_plugin.evaluation.quality import Protocol, frame_quality
+from vsr_plugin.evaluation.quality import Protocol
 from vsr_plugin.media import open_source
 from vsr_plugin.restoration.fingerprint import of_input
 
@@ -172,11 +171,6 @@ class Study(ABC):
     @abstractmethod
     def report(self, results: Sequence[tuple[Part, dict[str, Any]]]) -> Report:
         """Bring the results of all parts together."""
-
-
-def frame_psnr(restored: np.ndarray, gts: np.ndarray) -> list[float]:
-    """Y-PSNR in dB of frames ``(t, H, W, 3)`` of ``uint8``."""
-    return [frame_quality(frame, gt, PROTOCOL)[0] for frame, gt in zip(restored, gts, strict=True)]
 
 
 def describe_clip(settings: dict) -> str:
