@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vsr_plugin.inference.storage import RecordFile
-from vsr_plugin.models.cleaning import Cleaning
+from vsr_plugin.models.cleaning import Cleaning, magnitudes
 from vsr_plugin.ops.frames import Frame, frame_to_tensor
 
 #: Pixels of a frame that are cleaned at once; larger ones go by bands of rows, which changes nothing but the memory.
@@ -118,5 +118,5 @@ def clean_in_bands(cleaning: Cleaning, window: Sequence[Tensor]) -> tuple[Tensor
         residue = cleaning.residue(torch.stack([frame[:, start:stop] for frame in window])[None])[0]
         residue = residue[:, top - start : bottom - start]
         cleaned.append(window[cleaning.radius][:, top:bottom] + cleaning.strength * residue)
-        residues = residues + residue.abs().sum()
+        residues = residues + magnitudes(residue).sum()
     return torch.cat(cleaned, dim=1), residues / (3 * h * w)
