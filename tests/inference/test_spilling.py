@@ -12,6 +12,7 @@ from vsr_plugin.inference import storage
 from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.storage import RecordFile, Spill, needed_bytes
+from vsr_plugin.models import RealBasicVSRNet
 
 Usage = namedtuple("Usage", "free")
 PLAN = Plan("exact", 4)
@@ -36,15 +37,29 @@ def restored(net, clip, folder, notes=None, first=0):
     return torch.stack([hr for _, hr in pieces])
 
 
-def test_what_is_needed_is_what_is_written(either_net, clip, tmp_path):
-    restored(either_net, clip, tmp_path)
-    files = {path.stem: path.stat().st_size for path in tmp_path.rglob("*.bin")}
+def check_needed(net, clip, folder):
+    restored(net, clip, folder)
+    files = {path.stem: path.stat().st_size for path in folder.rglob("*.bin")}
     # Records lie at the places of their frames, and a file takes no room where there are none.
-    files["feature"] = files.get("feature", 0) / 12 * len(either_net.feature_windows(12))
+    files["feature"] = files.get("feature", 0) / 12 * len(net.feature_windows(12))
     written = sum(files.values())
-    needed = needed_bytes(either_net, 12, 64, 4, states=True)
+    needed = needed_bytes(net, 12, 64, 4, states=True)
     # The last frame has no flow to the next one, and a sweep nothing to begin with.
     assert written <= needed <= 1.15 * written
+
+
+def test_what_is_needed_is_what_is_written(either_net, clip, tmp_path):
+    check_needed(either_net, clip, tmp_path)
+
+
+def test_rounds_of_cleaning_need_room_for_two(clip, tmp_path):
+    net = RealBasicVSRNet(8, 1, 1, dynamic_refine_thres=0, spynet_width=4).eval()
+    check_needed(net, clip, tmp_path)
+    assert len([*tmp_path.rglob("cleaned/*")]) == 2
+    with torch.no_grad():
+        whole = net(torch.stack(clip)[None])[0]
+    # A later process cleans over what the earlier one has left.
+    torch.testing.assert_close(restored(net, clip, tmp_path), whole, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("share", "keeps"), [(1.2, True), (1.0, False), (0.6, False)])

@@ -330,7 +330,8 @@ def needed_bytes(net: nn.Module, num_frames: int, pixels: int, block: int, *, st
     a_frame = (_FLOW_BYTES if net.alignment.needs_flow else 0) + (len(sweeps) - 1) * (state if states else 0)
     borders = sum(sweep.order for sweep in sweeps) * -(-num_frames // block) * state
     features = len(net.feature_windows(num_frames)) * 4 * net.mid_channels
-    cleaned = 0 if net.cleaning is None else num_frames * _FRAME_BYTES * pixels
+    # Those of a round and of the one before, see `clean_sequence`.
+    cleaned = 0 if net.cleaning is None else min(net.cleaning.max_rounds, 2) * num_frames * _FRAME_BYTES * pixels
     # Those of the turn before and of this one.
     sums = 0 if net.ensemble == 1 else 2 * num_frames * _FRAME_BYTES * net.scale**2 * pixels
     return cleaned + sums + -(-pixels // net.feature_stride**2) * (num_frames * a_frame + borders + features)
