@@ -5,7 +5,7 @@ from branch_steps import replace_steps
 
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.inference.planning import MemoryModel, Plan, make_plan
+from vsr_plugin.inference.planning import MemoryModel, Plan, free_memory, make_plan
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.storage import FrameStore
 from vsr_plugin.models import BasicVSRNet
@@ -117,6 +117,44 @@ def test_a_later_process_goes_on(either_net, tmp_path, strategy):
 
 def model(net, h=180, w=320):
     return MemoryModel(net, h, w)
+
+
+GROUP_2 = {
+    "proc/self/cgroup": "0::/box/inner\n",
+    "sys/fs/cgroup/box/memory.max": "3000000\n",
+    "sys/fs/cgroup/box/memory.current": "2000000\n",
+    "sys/fs/cgroup/box/memory.stat": "anon 1500000\ninactive_file 400000\nactive_file 100000\n",
+    "sys/fs/cgroup/box/inner/memory.max": "max\n",
+    "sys/fs/cgroup/box/inner/memory.current": "1900000\n",
+    "sys/fs/cgroup/box/inner/memory.stat": "anon 1500000\ninactive_file 400000\n",
+}
+#: Of a container that sees its own group as the root, and has a path from outside.
+GROUP_1 = {
+    "proc/self/cgroup": "5:cpu,cpuacct:/docker/1f\n4:memory:/docker/1f\n1:name=systemd:/docker/1f\n",
+    "sys/fs/cgroup/memory/memory.limit_in_bytes": "3000000\n",
+    "sys/fs/cgroup/memory/memory.usage_in_bytes": "2000000\n",
+    "sys/fs/cgroup/memory/memory.stat": "inactive_file 4096\ntotal_inactive_file 400000\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 2048000),
+        (GROUP_2, 1400000),
+        (GROUP_2 | {"sys/fs/cgroup/box/memory.max": "max\n"}, 2048000),
+        (GROUP_2 | {"sys/fs/cgroup/box/memory.max": "4000000\n"}, 2048000),
+        (GROUP_2 | {"sys/fs/cgroup/box/inner/memory.max": "2200000\n"}, 700000),
+        (GROUP_2 | {"sys/fs/cgroup/box/memory.max": "1000000\n"}, 0),
+        (GROUP_1, 1400000),
+        (GROUP_1 | {"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"}, 2048000),
+    ],
+)
+def test_a_container_has_no_more_than_its_limit(tmp_path, files, expected):
+    for name, text in {"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable:   2000 kB\n", **files}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert free_memory(torch.device("cpu"), tmp_path) == expected
 
 
 def test_auto_takes_whole_where_it_fits(small_net):
