@@ -166,12 +166,18 @@ def test_progress_adds_up_to_the_frames(small_net):
         ([torch.full((3, 8, 8), 255.0)], r"must be in \[0, 1\], got 255 to 255; divide them by 255"),
         ([torch.zeros(3, 0, 8)], r"must have pixels, got \(3, 0, 8\)"),
         ("clip.mp4", "must be arrays or tensors, got str"),
+        ([None, np.zeros((8, 8, 3), np.uint8)], "must be arrays or tensors, got NoneType"),
+        ([np.zeros((8, 8, 3), np.uint8), None], "must be arrays or tensors, got NoneType"),
         ([np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)], "one kind and size"),
+        # What shrinking would bring to one size, and to the range.
+        ([np.zeros((8, 8, 3), np.uint8), np.zeros((8, 7, 3), np.uint8)], "one kind and size"),
+        ([torch.zeros(3, 8, 8), torch.full((3, 8, 8), 255.0)], r"must be in \[0, 1\], got 255"),
     ],
 )
-def test_unusable_frames(small_net, clip, message):
+@pytest.mark.parametrize("options", [{}, dict(shrink=2), dict(scene_cuts=True), dict(strategy="window")], ids=str)
+def test_unusable_frames(small_net, clip, message, options):
     with pytest.raises(ValueError, match=message):
-        list(restore_frames(small_net, clip))
+        list(restore_frames(small_net, clip, **options))
 
 
 def test_a_budget_in_words(small_net):

@@ -22,12 +22,13 @@ from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.models.vsr_net import with_ensemble
 from vsr_plugin.ops.frames import (
     Frame,
+    check_frame,
     check_same_kind,
     downloaded,
     frame_to_rgb,
-    frame_to_tensor,
     shrink_frame,
 )
+from vsr_plugin.ops.resize import frame_sides
 from vsr_plugin.ops.windows import check_windows, cut_windows
 from vsr_plugin.settings import budget_in_bytes, check_share
 
@@ -35,6 +36,16 @@ from vsr_plugin.settings import budget_in_bytes, check_share
 def _report(progress: Callable[[float], None], half: float, counted: range, i: int) -> None:
     if i in counted:
         progress(half)
+
+
+def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Frames as they come, all of one kind and size; raises as :func:`restore_frames`."""
+    first = None
+    for frame in frames:
+        check_frame(frame)
+        first = frame if first is None else first
+        check_same_kind(frame, first)
+        yield frame
 
 
 def restore_frames(
@@ -111,8 +122,9 @@ def restore_frames(
         clipped to the range of the kind.
 
     Raises:
-        ValueError: a frame is of another kind or size, ``window`` < 1 or ``overlap`` < 0, ``forgetting`` is not in
-            [0, 1), or the network has no flow to tell what is still.
+        ValueError: a frame is none, such as the ``None`` that OpenCV gives for an unreadable file, or of another kind
+            or size, ``window`` < 1 or ``overlap`` < 0, ``forgetting`` is not in [0, 1), or the network has no flow to
+            tell what is still.
         VSRError: the budget is too small for one frame, a strategy, precision, size or ensemble does not exist, or the
             device has no arithmetic for the precision.
         MediaError: the disk is full.
@@ -130,7 +142,7 @@ def restore_frames(
     asked = OutputSize(scale, height, shrink)
     check_share("strength", strength)
     net = clean_by(net, clean)
-    frames = iter(frames)
+    frames = _checked(frames)
     if forgetting is not None:
         net = with_forgetting(net, forgetting)
     if ensemble is not None:
@@ -179,10 +191,10 @@ def _restore_shot(
         return
     device = next(net.parameters()).device
     fast_net, precise_net = nets
-    size = asked.of(*frame_to_tensor(first, device).shape[1:], net.scale)
+    size = asked.of(*frame_sides(first), net.scale)
     if asked.shrink > 1:
         first, frames = shrink_frame(first, asked.shrink), (shrink_frame(frame, asked.shrink) for frame in frames)
-    model = MemoryModel(net, *frame_to_tensor(first, device).shape[1:], feature_bytes, size)
+    model = MemoryModel(net, *frame_sides(first), feature_bytes, size)
     choose = functools.partial(plan_for, model, default_budget(device) if budget is None else budget)
     plan = choose(num_frames=num_frames)
     incoming = chain([first], frames)
@@ -227,13 +239,8 @@ def _restore_windows(
     progress: Callable[[float], None] | None,
     half: float,
 ) -> Iterator[Frame]:
-    def checked() -> Iterator[Frame]:
-        for frame in incoming:
-            check_same_kind(frame, first)
-            yield frame
-
     before: list[np.ndarray] = []  # what the last window has contributed to the frames around the joint
-    for part in cut_windows(checked(), plan.block - 2 * plan.overlap, plan.overlap):
+    for part in cut_windows(incoming, plan.block - 2 * plan.overlap, plan.overlap):
         on_step = None if progress is None else functools.partial(_report, progress, half, part.keep)
         wanted = len(part.keep) + len(part.tail)
         restored = run(

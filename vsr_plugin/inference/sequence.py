@@ -23,7 +23,7 @@ from vsr_plugin.inference.planning import Plan
 from vsr_plugin.inference.storage import DiskCache, MemoryCache, Spill, TensorCache, write_note
 from vsr_plugin.inference.tiling import tile_net
 from vsr_plugin.ops.frames import Download, Frame, frame_to_tensor
-from vsr_plugin.ops.resize import bicubic_resize
+from vsr_plugin.ops.resize import bicubic_resize, frame_sides
 from vsr_plugin.ops.sweeps import Sweep
 
 #: Frames that a GPU works on while the check of an earlier one is on its way to the host.
@@ -95,7 +95,7 @@ def _restore_turned(
     Raises:
         _StatesGivenUpError: see there.
     """
-    height, width = frames[0].shape[-2:] if isinstance(frames[0], Tensor) else frames[0].shape[:2]
+    height, width = frame_sides(frames[0])
     block = len(frames) if plan.strategy == "whole" else plan.block
     with ExitStack() as stack:
         cache = _choose_cache(stack, plan, folder)
@@ -191,7 +191,7 @@ def restore_sequence(
         MediaError: the disk is full, or is known to become so.
     """
     given = first_frame
-    height, width = frames[0].shape[-2:] if isinstance(frames[0], Tensor) else frames[0].shape[:2]
+    height, width = frame_sides(frames[0])
     precise = precise_net is None
     mark = _OverflowMark(folder, persistent)
     overflow = not precise and mark.reached(given)

@@ -132,6 +132,11 @@ def _bicubic_filter_on(length: int, count: int, factor: float, dtype: torch.dtyp
 
 
 def frame_sides(frames: np.ndarray | Tensor) -> tuple[int, int]:
+    """Rows and columns of frames, an RGB array ``(..., h, w, 3)`` or a tensor ``(..., 3, h, w)``.
+
+    Raises:
+        ValueError: an array without three channels last.
+    """
     if isinstance(frames, Tensor):
         return tuple(frames.shape[-2:])
     if frames.ndim < 3 or frames.shape[-1] != 3:
