@@ -51,8 +51,12 @@ class AxisFilter:
         return cls(tuple(blocks), bool(dyadic))
 
     def __call__(self, signals: Tensor) -> Tensor:
-        """Filter ``(..., length, n)`` along ``length``, in the dtype and on the device of ``signals``."""
-        parts = [matrix.to(signals) @ signals[..., needed, :] for matrix, needed in self.blocks]
+        """Filter ``(..., length, n)`` along ``length``, in the dtype and on the device of ``signals``.
+
+        Autocast does not reach it: 8 bits do not fit into bfloat16.
+        """
+        with torch.autocast(signals.device.type, enabled=False):
+            parts = [matrix.to(signals) @ signals[..., needed, :] for matrix, needed in self.blocks]
         return torch.cat(parts, dim=-2)
 
 
