@@ -3,11 +3,13 @@ import pytest
 import torch
 from branch_steps import replace_steps
 
+from vsr_plugin.acceleration import accelerate
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
+from vsr_plugin.inference.engine import restore_piece
 from vsr_plugin.inference.planning import MemoryModel, Plan, free_memory, make_plan
 from vsr_plugin.inference.sequence import restore_sequence
-from vsr_plugin.inference.storage import FrameStore
+from vsr_plugin.inference.storage import FrameStore, MemoryCache
 from vsr_plugin.models import BasicVSRNet
 from vsr_plugin.settings import memory_size
 
@@ -195,6 +197,20 @@ def test_two_states_a_frame_where_branches_run_at_once(small_net, monkeypatch):
     assert len({model(net, 360, 640).per_frame for net in nets}) == 1
     budget = model(small_net).working(None) + 20 * one
     assert [make_plan(model(net), budget, num_frames=20).strategy for net in nets] == ["exact", "whole"]
+
+
+@pytest.mark.parametrize("alignment", ["image", "feature"])
+def test_states_of_half_precision_are_counted_as_they_are(alignment):
+    net = BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, alignment=alignment).eval()
+    try:
+        fast = accelerate(net, precision="bf16")
+    except VSRError as error:
+        pytest.skip(str(error))
+    cache = MemoryCache()
+    next(restore_piece(fast, random_clip(3), block=3, cache=cache))
+    state = cache.take("backward", 2, torch.device("cpu"))
+    plain, half = (MemoryModel(net, 8, 10, size).per_frame for size in (4, 2))
+    assert plain - half == 80 * 4 * net.state_channels - state.numel() * state.element_size()
 
 
 def test_a_budget_too_small_for_one_frame(small_net):

@@ -200,7 +200,9 @@ class MemoryModel:
         states = sweeps if self._branches_at_once else max(1, sweeps - 1)
         frames = 3 if self.net.cleaning is None else 4
         flows = 2 * 2 * 4
-        features = states * self.net.state_channels * self.feature_bytes
+        # A frame that is carried behind the features makes the whole state float32.
+        state_bytes = 4 if self.net.alignment.carried_channels else self.feature_bytes
+        features = states * self.net.state_channels * state_bytes
         if self._all_have_features:
             features += self.net.mid_channels * self.feature_bytes
         return (features + flows) * self._feature_pixels + frames * _PIXEL_BYTES * self.height * self.width
