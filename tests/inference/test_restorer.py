@@ -7,6 +7,7 @@ from branch_steps import replace_steps
 from PIL import Image
 from reference_figures import REFERENCE, reference_frames
 
+from vsr_plugin.acceleration import accelerate
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference import restore_frames
@@ -350,6 +351,12 @@ def test_a_resumed_sequence_overflows_where_an_uninterrupted_one_does(small_net,
 def test_an_unknown_precision(small_net):
     with pytest.raises(VSRError, match="precision 'int8' does not exist"):
         next(restore_frames(small_net, random_clip(1), precision="int8"))
+
+
+@pytest.mark.parametrize(("prepare", "fault"), [(lambda net: net.spynet, "no sequences"), (accelerate, "accelerated")])
+def test_networks_that_frames_are_not_restored_with(small_net, prepare, fault):
+    with pytest.raises(VSRError, match=fault):
+        next(restore_frames(prepare(small_net), random_clip(1)))
 
 
 def test_a_network_is_accelerated_once_for_all_shots(small_net, monkeypatch):

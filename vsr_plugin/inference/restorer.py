@@ -10,7 +10,7 @@ import numpy as np
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.acceleration import PRECISIONS, accelerate_with_fallback, decided
+from vsr_plugin.acceleration import PRECISIONS, accelerate_with_fallback, check_network, decided
 from vsr_plugin.inference.output_size import OutputSize
 from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
 from vsr_plugin.inference.scene_cuts import split_shots
@@ -75,7 +75,7 @@ def restore_frames(
     """Restore frames, one by one, in order, enlarged as the network does or to the size asked for.
 
     Args:
-        net: ``BasicVSRNet`` or ``IconVSRNet`` in evaluation mode, on the device that is to compute.
+        net: a ``VSRNet``, such as ``BasicVSRNet``, in evaluation mode, on the device that is to compute.
         frames: RGB arrays ``(h, w, 3)`` of ``uint8`` or ``uint16``, or floating-point tensors ``(3, h, w)`` in
             [0, 1]; all of one size.
         strategy: ``'whole'``: the sequence in memory at once, as in the paper, if it fits into the budget;
@@ -125,8 +125,8 @@ def restore_frames(
         ValueError: a frame is none, such as the ``None`` that OpenCV gives for an unreadable file, or of another kind
             or size, ``window`` < 1 or ``overlap`` < 0, ``forgetting`` is not in [0, 1), or the network has no flow to
             tell what is still.
-        VSRError: the budget is too small for one frame, a strategy, precision, size or ensemble does not exist, or the
-            device has no arithmetic for the precision.
+        VSRError: the network restores no sequences or has been accelerated, the budget is too small for one frame, a
+            strategy, precision, size or ensemble does not exist, or the device has no arithmetic for the precision.
         MediaError: the disk is full.
 
     Example:
@@ -141,6 +141,7 @@ def restore_frames(
     check_windows(window, overlap)
     asked = OutputSize(scale, height, shrink)
     check_share("strength", strength)
+    check_network(net)
     net = clean_by(net, clean)
     frames = _checked(frames)
     if forgetting is not None:
