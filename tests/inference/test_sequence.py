@@ -81,12 +81,20 @@ def test_steps_down_when_memory_runs_out_and_goes_on(small_net, monkeypatch, tmp
     notes, plan = [], Plan("whole", 12)
     restored = dict(restore_sequence(small_net, clip, plan, folder=tmp_path, on_note=notes.append))
     assert [note.split('"')[3] for note in notes] == [
-        "exact, 32 frames at a time",
-        "exact, 8 frames at a time",
         "exact, 4 frames at a time",
+        "exact, 4 frames at a time, in tiles of 512",
+        "exact, 4 frames at a time, in tiles of 256",
     ]
     out = torch.stack([restored[i] for i in range(12)]).clamp(0, 1)
     torch.testing.assert_close(out, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("frames", "blocks"), [(3, [4]), (12, [4]), (60, [15, 4]), (1000, [32, 8, 4])])
+def test_every_step_down_needs_less(frames, blocks):
+    plan, steps = Plan("whole", frames), []
+    while (plan := plan.smaller()).tile is None:
+        steps.append(plan.block)
+    assert steps == blocks
 
 
 def test_gives_up_with_one_line(small_net, monkeypatch, tmp_path):

@@ -66,10 +66,8 @@ class Plan:
 
     def smaller(self) -> "Plan | None":
         """The next plan that needs less memory; ``None`` if there is none with the same kind of result."""
-        if self.strategy == "whole":
-            return replace(self, strategy="exact", block=_BLOCK)
-        if self.strategy == "exact" and self.block > _BLOCK_MIN:
-            return replace(self, block=max(self.block // 4, _BLOCK_MIN))
+        if self.strategy == "whole" or (self.strategy == "exact" and self.block > _BLOCK_MIN):
+            return replace(self, strategy="exact", block=min(_BLOCK, max(self.block // 4, _BLOCK_MIN)))
         tiles = [tile for tile in _TILES[1:] if tile < (self.tile or _TILES[0])]
         return replace(self, tile=tiles[0]) if tiles else None
 
