@@ -215,8 +215,8 @@ def _restore_shot(
             choose_for = functools.partial(choose, strategy="auto")
             yield from _restore_windows(run, choose_for, incoming, first, plan, progress, 0.5 / net.ensemble)
             return
-        # Frames take much less than what is computed from them: as many stay in memory as the plan for the
-        # whole sequence could have.
+        # As many stay in memory as this plan has there: all that fit if their number is known or whole is asked for,
+        # else a block of the exact strategy, whatever the plan will be when they have come.
         store = FrameStore(Path(folder), max_in_memory=plan.block)
         try:
             for frame in incoming:

@@ -254,18 +254,10 @@ class DiskCache:
         Raises:
             MediaError: the disk is full or fails.
         """
-        channels_last = (
-            tensor.dim() == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
-        )
-        stored = tensor.permute(0, 2, 3, 1) if channels_last else tensor
         if kind not in self._files:
-            self._files[kind] = self._create(kind, stored, channels_last)
-        file, as_channels_last = self._files[kind]
-        if as_channels_last and not channels_last:
-            stored = tensor.permute(0, 2, 3, 1)
-        elif channels_last and not as_channels_last:
-            stored = tensor
-        file.write(number, stored)
+            self._files[kind] = self._create(kind, tensor)
+        file, channels_last = self._files[kind]
+        file.write(number, tensor.permute(0, 2, 3, 1) if channels_last else tensor)
 
     def take(self, kind: str, number: int, device: torch.device) -> Tensor:
         """Read a tensor.
@@ -306,14 +298,17 @@ class DiskCache:
             file.close()
         self._files.clear()
 
-    def _create(self, kind: str, stored: Tensor, channels_last: bool) -> tuple[RecordFile, bool]:
-        layout = dict(shape=list(stored.shape), dtype=str(stored.dtype), channels_last=channels_last)
+    def _create(self, kind: str, tensor: Tensor) -> tuple[RecordFile, bool]:
         path = self.folder / f"{kind}.json"
         if path.exists():
             # A resumed run goes on in the file of the first one.
-            layout = json.loads(path.read_text())
-        else:
-            write_note(path, json.dumps(layout))
+            return self._open(kind)
+        channels_last = (
+            tensor.dim() == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
+        )
+        stored = tensor.permute(0, 2, 3, 1) if channels_last else tensor
+        layout = dict(shape=list(stored.shape), dtype=str(stored.dtype), channels_last=channels_last)
+        write_note(path, json.dumps(layout))
         return self._record_file(kind, layout)
 
     def _open(self, kind: str) -> tuple[RecordFile, bool]:
