@@ -153,6 +153,13 @@ def test_precisions_that_cannot_be(nets):
         accelerate(SPyNet())
 
 
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_what_is_accelerated_is_not_accelerated_again(nets, monkeypatch, on_cpu):
+    monkeypatch.setattr("vsr_plugin.acceleration.cpu.components.worthwhile", lambda dtype: on_cpu)
+    with pytest.raises(VSRError, match="BasicVSRNet has been accelerated; give the network that it was made from"):
+        accelerate(accelerate(nets["basicvsr"]))
+
+
 def test_precision_that_the_processor_lacks(nets, monkeypatch):
     monkeypatch.setattr("vsr_plugin.acceleration.precision._cpu_computes", lambda dtype: False)
     with pytest.raises(VSRError, match="this CPU has no arithmetic for precision 'fp16'; use fp32"):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from vsr_plugin.acceleration import accelerate_training, training_path
 from vsr_plugin.acceleration.cpu import gradients, kernels
 from vsr_plugin.acceleration.cpu.gradients import TrainedConv, last_conv, residual_block
-from vsr_plugin.acceleration.cpu.kernels import WinogradConv, jit, self_test, weight_gradient
+from vsr_plugin.acceleration.cpu.kernels import WinogradConv, jit, parallel, self_test, weight_gradient
 from vsr_plugin.acceleration.cpu.training import CPUTraining
 from vsr_plugin.models import BasicVSRNet, IconVSRNet
 from vsr_plugin.models.spynet import SPyNet
@@ -93,6 +93,20 @@ def test_the_same_threads_give_the_same_bits(threads):
         first = weight_gradient(x, gradient, 3)
         for _ in range(5):
             assert all(map(torch.equal, weight_gradient(x, gradient, 3), first))
+    finally:
+        torch.set_num_threads(before)
+
+
+@by_kernels
+def test_fewer_threads_than_asked_for_do_all_of_the_work(monkeypatch):
+    """As OpenMP gives them under OMP_THREAD_LIMIT."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        x, gradient = features(2, 16, 61, 30), features(2, 16, 61, 30)
+        expected = weight_gradient(x, gradient, 3)
+        monkeypatch.setattr(parallel, "_openmp", lambda: lambda task, address, *_: parallel._TASK(task)(address))
+        assert all(map(torch.equal, weight_gradient(x, gradient, 3), expected))
     finally:
         torch.set_num_threads(before)
 

@@ -129,6 +129,17 @@ def test_bands_change_nothing(monkeypatch):
     torch.testing.assert_close(same, residue)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_mean_residues_of_half_precision_are_exact(dtype, monkeypatch):
+    """The threshold is compared with them; float16 has no sum beyond 65504, and bfloat16 no third digit."""
+    cleaning, frame = Halving(), torch.rand(3, 300, 250).to(dtype)
+    monkeypatch.setattr(cleaning, "residue", lambda windows: windows[:, 0])
+    expected = frame.double().mean().float()
+    torch.testing.assert_close(cleaning.clean_frame([frame])[1], expected)
+    monkeypatch.setattr(stream, "PIXELS", 2**12)
+    torch.testing.assert_close(clean_in_bands(cleaning, [frame])[1], expected)
+
+
 def test_precisions_agree(net):
     frames = clip(3)
     exact = torch.stack([torch.from_numpy(f) for f in restore_frames(net, frames)]).float()

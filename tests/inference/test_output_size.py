@@ -148,6 +148,15 @@ def test_frames_are_those_of_the_network_resized_before_they_are_rounded(either_
             assert np.abs(hr - want * step).max() <= 0.5 + 1e-5 * step
 
 
+def test_autocast_of_the_caller_does_not_reach_resizing(small_net):
+    clip, array = list(torch.rand(2, 3, 9, 13)), np.random.default_rng(0).integers(0, 256, (9, 13, 3), np.uint8)
+    asked = dict(scale=1.5, strength=0.7)
+    expected, resized = list(restore_frames(small_net, clip, **asked)), bicubic_resize(array, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(map(torch.equal, restore_frames(small_net, clip, **asked), expected))
+        assert np.array_equal(bicubic_resize(array, 2), resized)
+
+
 def test_exactly_the_resampler_of_the_degradations(small_net):
     clip = clip_of(3)
     expected = bicubic_resize(native(small_net, clip), 0.5).clamp(0, 1)

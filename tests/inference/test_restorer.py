@@ -7,6 +7,7 @@ from branch_steps import replace_steps
 from PIL import Image
 from reference_figures import REFERENCE, reference_frames
 
+from vsr_plugin.acceleration import accelerate
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.inference import restore_frames
@@ -166,12 +167,18 @@ def test_progress_adds_up_to_the_frames(small_net):
         ([torch.full((3, 8, 8), 255.0)], r"must be in \[0, 1\], got 255 to 255; divide them by 255"),
         ([torch.zeros(3, 0, 8)], r"must have pixels, got \(3, 0, 8\)"),
         ("clip.mp4", "must be arrays or tensors, got str"),
+        ([None, np.zeros((8, 8, 3), np.uint8)], "must be arrays or tensors, got NoneType"),
+        ([np.zeros((8, 8, 3), np.uint8), None], "must be arrays or tensors, got NoneType"),
         ([np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)], "one kind and size"),
+        # What shrinking would bring to one size, and to the range.
+        ([np.zeros((8, 8, 3), np.uint8), np.zeros((8, 7, 3), np.uint8)], "one kind and size"),
+        ([torch.zeros(3, 8, 8), torch.full((3, 8, 8), 255.0)], r"must be in \[0, 1\], got 255"),
     ],
 )
-def test_unusable_frames(small_net, clip, message):
+@pytest.mark.parametrize("options", [{}, dict(shrink=2), dict(scene_cuts=True), dict(strategy="window")], ids=str)
+def test_unusable_frames(small_net, clip, message, options):
     with pytest.raises(ValueError, match=message):
-        list(restore_frames(small_net, clip))
+        list(restore_frames(small_net, clip, **options))
 
 
 def test_a_budget_in_words(small_net):
@@ -344,6 +351,12 @@ def test_a_resumed_sequence_overflows_where_an_uninterrupted_one_does(small_net,
 def test_an_unknown_precision(small_net):
     with pytest.raises(VSRError, match="precision 'int8' does not exist"):
         next(restore_frames(small_net, random_clip(1), precision="int8"))
+
+
+@pytest.mark.parametrize(("prepare", "fault"), [(lambda net: net.spynet, "no sequences"), (accelerate, "accelerated")])
+def test_networks_that_frames_are_not_restored_with(small_net, prepare, fault):
+    with pytest.raises(VSRError, match=fault):
+        next(restore_frames(prepare(small_net), random_clip(1)))
 
 
 def test_a_network_is_accelerated_once_for_all_shots(small_net, monkeypatch):

@@ -3,11 +3,13 @@ import pytest
 import torch
 from branch_steps import replace_steps
 
+from vsr_plugin.acceleration import accelerate
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
-from vsr_plugin.inference.planning import MemoryModel, Plan, make_plan
+from vsr_plugin.inference.engine import restore_piece
+from vsr_plugin.inference.planning import MemoryModel, Plan, free_memory, make_plan
 from vsr_plugin.inference.sequence import restore_sequence
-from vsr_plugin.inference.storage import FrameStore
+from vsr_plugin.inference.storage import FrameStore, MemoryCache
 from vsr_plugin.models import BasicVSRNet
 from vsr_plugin.settings import memory_size
 
@@ -79,12 +81,20 @@ def test_steps_down_when_memory_runs_out_and_goes_on(small_net, monkeypatch, tmp
     notes, plan = [], Plan("whole", 12)
     restored = dict(restore_sequence(small_net, clip, plan, folder=tmp_path, on_note=notes.append))
     assert [note.split('"')[3] for note in notes] == [
-        "exact, 32 frames at a time",
-        "exact, 8 frames at a time",
         "exact, 4 frames at a time",
+        "exact, 4 frames at a time, in tiles of 512",
+        "exact, 4 frames at a time, in tiles of 256",
     ]
     out = torch.stack([restored[i] for i in range(12)]).clamp(0, 1)
     torch.testing.assert_close(out, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("frames", "blocks"), [(3, [4]), (12, [4]), (60, [15, 4]), (1000, [32, 8, 4])])
+def test_every_step_down_needs_less(frames, blocks):
+    plan, steps = Plan("whole", frames), []
+    while (plan := plan.smaller()).tile is None:
+        steps.append(plan.block)
+    assert steps == blocks
 
 
 def test_gives_up_with_one_line(small_net, monkeypatch, tmp_path):
@@ -117,6 +127,44 @@ def test_a_later_process_goes_on(either_net, tmp_path, strategy):
 
 def model(net, h=180, w=320):
     return MemoryModel(net, h, w)
+
+
+GROUP_2 = {
+    "proc/self/cgroup": "0::/box/inner\n",
+    "sys/fs/cgroup/box/memory.max": "3000000\n",
+    "sys/fs/cgroup/box/memory.current": "2000000\n",
+    "sys/fs/cgroup/box/memory.stat": "anon 1500000\ninactive_file 400000\nactive_file 100000\n",
+    "sys/fs/cgroup/box/inner/memory.max": "max\n",
+    "sys/fs/cgroup/box/inner/memory.current": "1900000\n",
+    "sys/fs/cgroup/box/inner/memory.stat": "anon 1500000\ninactive_file 400000\n",
+}
+#: Of a container that sees its own group as the root, and has a path from outside.
+GROUP_1 = {
+    "proc/self/cgroup": "5:cpu,cpuacct:/docker/1f\n4:memory:/docker/1f\n1:name=systemd:/docker/1f\n",
+    "sys/fs/cgroup/memory/memory.limit_in_bytes": "3000000\n",
+    "sys/fs/cgroup/memory/memory.usage_in_bytes": "2000000\n",
+    "sys/fs/cgroup/memory/memory.stat": "inactive_file 4096\ntotal_inactive_file 400000\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 2048000),
+        (GROUP_2, 1400000),
+        (GROUP_2 | {"sys/fs/cgroup/box/memory.max": "max\n"}, 2048000),
+        (GROUP_2 | {"sys/fs/cgroup/box/memory.max": "4000000\n"}, 2048000),
+        (GROUP_2 | {"sys/fs/cgroup/box/inner/memory.max": "2200000\n"}, 700000),
+        (GROUP_2 | {"sys/fs/cgroup/box/memory.max": "1000000\n"}, 0),
+        (GROUP_1, 1400000),
+        (GROUP_1 | {"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"}, 2048000),
+    ],
+)
+def test_a_container_has_no_more_than_its_limit(tmp_path, files, expected):
+    for name, text in {"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable:   2000 kB\n", **files}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert free_memory(torch.device("cpu"), tmp_path) == expected
 
 
 def test_auto_takes_whole_where_it_fits(small_net):
@@ -157,6 +205,20 @@ def test_two_states_a_frame_where_branches_run_at_once(small_net, monkeypatch):
     assert len({model(net, 360, 640).per_frame for net in nets}) == 1
     budget = model(small_net).working(None) + 20 * one
     assert [make_plan(model(net), budget, num_frames=20).strategy for net in nets] == ["exact", "whole"]
+
+
+@pytest.mark.parametrize("alignment", ["image", "feature"])
+def test_states_of_half_precision_are_counted_as_they_are(alignment):
+    net = BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4, alignment=alignment).eval()
+    try:
+        fast = accelerate(net, precision="bf16")
+    except VSRError as error:
+        pytest.skip(str(error))
+    cache = MemoryCache()
+    next(restore_piece(fast, random_clip(3), block=3, cache=cache))
+    state = cache.take("backward", 2, torch.device("cpu"))
+    plain, half = (MemoryModel(net, 8, 10, size).per_frame for size in (4, 2))
+    assert plain - half == 80 * 4 * net.state_channels - state.numel() * state.element_size()
 
 
 def test_a_budget_too_small_for_one_frame(small_net):

@@ -10,7 +10,7 @@ from small_weights import save, small
 from torch import nn
 
 from vsr_plugin.errors import WeightsError
-from vsr_plugin.models import BasicVSRNet, EDVRFeatureExtractor, IconVSRNet, SPyNet
+from vsr_plugin.models import BasicVSRNet, EDVRFeatureExtractor, IconVSRNet, RealBasicVSRNet, SPyNet
 from vsr_plugin.registry import MODELS
 from vsr_plugin.weights import load_into, load_net
 
@@ -41,6 +41,22 @@ def test_whole_networks_are_loaded_in_place(tmp_path: Path) -> None:
     load_into(net, save(source, tmp_path / "whole.pth"))
     assert same(net, source)
     assert net.conv_last.weight is parameter
+
+
+@pytest.mark.parametrize("kind", [BasicVSRNet, SPyNet])
+def test_classes_that_extend_a_network_take_its_weights(kind: type, tmp_path: Path) -> None:
+    class Own(kind):
+        pass
+
+    source, net = (Own() if kind is SPyNet else small(Own) for _ in range(2))
+    load_into(net, save(source, tmp_path / "own.pth"))
+    assert same(net, source)
+
+
+def test_a_network_behind_a_cleaning_refuses_one_without(tmp_path: Path) -> None:
+    path = save(small(BasicVSRNet), tmp_path / "plain.pth")
+    with pytest.raises(WeightsError, match="weights of BasicVSRNet, not of RealBasicVSRNet"):
+        load_into(RealBasicVSRNet(8, 1, 1), path)
 
 
 def test_pretrained_whole_network(tmp_path: Path) -> None:

@@ -23,6 +23,21 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.models.vsr_net import VSRNet
 
 
+def check_network(net: nn.Module) -> None:
+    """Refuse what cannot be accelerated, as it has to be for restoring.
+
+    Raises:
+        VSRError: it is none of the networks that restore sequences, or has been accelerated.
+    """
+    if not isinstance(net, VSRNet):
+        raise VSRError(
+            f"{type(net).__name__} cannot be accelerated, and restores no sequences; give a network that does, such as "
+            "a BasicVSRNet"
+        )
+    if isinstance(net, cpu.CPUComponents | generic.GenericComponents):
+        raise VSRError(f"{type(net).__name__} has been accelerated; give the network that it was made from")
+
+
 @torch.no_grad()
 def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
     """Copy a network for evaluation, with its parts replaced by faster ones.
@@ -32,7 +47,7 @@ def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
     least with inputs that need no gradient.
 
     Args:
-        net: ``BasicVSRNet`` or ``IconVSRNet``; stays as it is.
+        net: a ``VSRNet``, such as ``BasicVSRNet``; stays as it is.
         precision: of features, ``'fp32'``, ``'bf16'`` or ``'fp16'``; or ``'int16'``, on CPUs, for float32 but products
             of 16-bit whole numbers in large convolutions of branches and upsampling. Flow, sampling positions and
             output are float32 in all of them. Recurrent states are in the precision of the features. On GPUs, unless
@@ -43,8 +58,8 @@ def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
         A network in evaluation mode.
 
     Raises:
-        VSRError: it is another kind of network or has weights that are not finite, there is no such precision, or the
-            device has no arithmetic for it.
+        VSRError: it is another kind of network, an accelerated one, or has weights that are not finite, there is no
+            such precision, or the device has no arithmetic for it.
 
     Example:
         >>> from vsr_plugin.models import BasicVSRNet
@@ -52,8 +67,7 @@ def accelerate(net: nn.Module, *, precision: str = "fp32") -> nn.Module:
         >>> net(torch.rand(1, 2, 3, 16, 24)).shape
         torch.Size([1, 2, 3, 64, 96])
     """
-    if not isinstance(net, VSRNet):
-        raise VSRError(f"{type(net).__name__} cannot be accelerated; give a BasicVSRNet or an IconVSRNet")
+    check_network(net)
     device = next(net.parameters()).device
     dtype = feature_dtype(precision, device)
     for name, weight in net.named_parameters():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vsr_plugin.inference.storage import RecordFile
-from vsr_plugin.models.cleaning import Cleaning
+from vsr_plugin.models.cleaning import Cleaning, magnitudes
 from vsr_plugin.ops.frames import Frame, frame_to_tensor
 
 #: Pixels of a frame that are cleaned at once; larger ones go by bands of rows, which changes nothing but the memory.
@@ -21,14 +21,14 @@ class CleanedFrames(Sequence):
     Args:
         cleaning: on the device that computes.
         frames: the sequence.
-        folder: where the cleaned frames go if they do not stay in memory.
+        path: the file that cleaned frames go to if they do not stay in memory.
         in_memory: number of frames up to which they do.
     """
 
-    def __init__(self, cleaning: Cleaning, frames: Sequence[Frame], folder: Path, in_memory: int):
+    def __init__(self, cleaning: Cleaning, frames: Sequence[Frame], path: Path, in_memory: int):
         self._cleaning, self._frames = cleaning, frames
         self._device = next(cleaning.parameters()).device
-        self._path = folder / "cleaned.bin" if len(frames) > in_memory else None
+        self._path = path if len(frames) > in_memory else None
         self._file: RecordFile | None = None
         self._held: dict[int, Tensor] = {}
         self._residues: dict[int, Tensor] = {}
@@ -94,13 +94,14 @@ def clean_sequence(cleaning: Cleaning, frames: Sequence[Frame], folder: Path, in
     """
     folder = folder / "cleaned"
     folder.mkdir(exist_ok=True)
-    cleaned = CleanedFrames(cleaning, frames, folder, in_memory)
+    # A round reads what the one before has left, and writes over what was left by the one before that.
+    paths = [folder / "cleaned.bin", folder / "again.bin"]
+    cleaned = CleanedFrames(cleaning, frames, paths[0], in_memory)
     for number in range(1, cleaning.max_rounds):
         # Whether there is another round is known when all frames are cleaned.
         if cleaning.is_clean(cleaned.mean_residue()):
             break
-        (folder / str(number)).mkdir(exist_ok=True)
-        cleaned = CleanedFrames(cleaning, cleaned, folder / str(number), in_memory)
+        cleaned = CleanedFrames(cleaning, cleaned, paths[number % 2], in_memory)
     return cleaned
 
 
@@ -118,5 +119,5 @@ def clean_in_bands(cleaning: Cleaning, window: Sequence[Tensor]) -> tuple[Tensor
         residue = cleaning.residue(torch.stack([frame[:, start:stop] for frame in window])[None])[0]
         residue = residue[:, top - start : bottom - start]
         cleaned.append(window[cleaning.radius][:, top:bottom] + cleaning.strength * residue)
-        residues = residues + residue.abs().sum()
+        residues = residues + magnitudes(residue).sum()
     return torch.cat(cleaned, dim=1), residues / (3 * h * w)

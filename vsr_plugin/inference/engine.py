@@ -16,8 +16,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from vsr_plugin.acceleration.guard import FiniteGuard, NotFiniteError
-from vsr_plugin.files import write_text
-from vsr_plugin.inference.storage import ALL_SWEPT, SWEPT, DiskCache, TensorCache
+from vsr_plugin.inference.storage import ALL_SWEPT, SWEPT, DiskCache, TensorCache, write_note
 from vsr_plugin.ops.frames import Frame, frame_to_tensor
 from vsr_plugin.ops.padding import pad_to_multiple
 from vsr_plugin.ops.sweeps import Carried, Store, Sweep, begin_frames, delayed, half_way, run_sweeps
@@ -340,7 +339,6 @@ class SweepJournal:
 
         Raises:
             MediaError: the disk is full or fails, perhaps at the block before.
-            OSError: likewise.
         """
         self._wait()
         self._noting = self._thread.submit(self._note, f"{done[0]} {done[1]}")
@@ -352,7 +350,7 @@ class SweepJournal:
 
     def _note(self, text: str) -> None:
         self._cache.sync()
-        write_text(self._path, text)
+        write_note(self._path, text)
 
     def _wait(self) -> None:
         if self._noting is not None:

@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from vsr_plugin.files import write_text
-from vsr_plugin.inference.storage import TURNS_DONE, DiskCache, MemoryCache, TensorCache
+from vsr_plugin.inference.storage import TURNS_DONE, DiskCache, MemoryCache, TensorCache, write_note
 from vsr_plugin.ops.frames import Frame
 
 
@@ -95,6 +94,9 @@ def mean_of_turns(
 
     Yields:
         ``(i, HR frame (3, scale * h, scale * w))`` of what the last turn yields.
+
+    Raises:
+        MediaError: the disk is full or fails.
     """
 
     def place(number: int) -> Path:
@@ -117,7 +119,7 @@ def mean_of_turns(
                 after.put("sum", i, total)
             if on_disk:
                 after.sync()
-                write_text(done, str(number + 1))
+                write_note(done, str(number + 1))
                 if sums is not None:
                     sums.close()  # or the disk would not get back what it holds
                 _remove(folder, f"sums-{number}")

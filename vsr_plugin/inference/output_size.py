@@ -24,7 +24,6 @@ class OutputSize:
         scale: sides of the output over those of the input, rounded to the nearest pixel.
         height: in place of it, rows of the output as it is shown. The columns follow the shape of the picture, to the
             nearest even number where the rows are even, since most videos keep colour for pairs of pixels.
-
         shrink: by how much the input is reduced before it is restored. What is asked for is still measured by the
             input as it came.
 

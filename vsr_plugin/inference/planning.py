@@ -1,6 +1,7 @@
 """How to restore a sequence within a memory budget: strategy, frames at a time, tiles."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,26 +66,64 @@ class Plan:
 
     def smaller(self) -> "Plan | None":
         """The next plan that needs less memory; ``None`` if there is none with the same kind of result."""
-        if self.strategy == "whole":
-            return replace(self, strategy="exact", block=_BLOCK)
-        if self.strategy == "exact" and self.block > _BLOCK_MIN:
-            return replace(self, block=max(self.block // 4, _BLOCK_MIN))
+        if self.strategy == "whole" or (self.strategy == "exact" and self.block > _BLOCK_MIN):
+            return replace(self, strategy="exact", block=min(_BLOCK, max(self.block // 4, _BLOCK_MIN)))
         tiles = [tile for tile in _TILES[1:] if tile < (self.tile or _TILES[0])]
         return replace(self, tile=tiles[0]) if tiles else None
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes that can be taken on ``device`` now: free GPU memory, or what the system calls available."""
+#: By what a line of /proc/self/cgroup says of controllers: where its groups are, and the files of the limit and of what
+#: is taken, and the share of that which the system takes back when it is needed. Version 2 of cgroups, and 1.
+_CGROUPS = {
+    "": ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+
+
+def free_memory(device: torch.device, root: Path = Path("/")) -> int:
+    """Bytes that can be taken on ``device`` now.
+
+    Free GPU memory; or what the system calls available, but no more than a container leaves.
+
+    Args:
+        device: where.
+        root: of the file system that says what the system has.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+        available = _sizes(root / "proc/meminfo")["MemAvailable:"] * 1024
+    except (OSError, KeyError, ValueError):
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return min([available, *_left_by_cgroups(root)])
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    """The first number of every line behind its name."""
+    lines = map(str.split, path.read_text().splitlines())
+    return {name: int(number) for name, number, *_ in lines}
+
+
+def _left_by_cgroups(root: Path) -> list[int]:
+    """Bytes that are left by each limit of the control groups this process is in; in a container there may be one."""
+    left = []
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
-        pass
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        return left
+    for line in lines:
+        _, controllers, place = line.split(":", 2)
+        if controllers not in _CGROUPS:
+            continue
+        folder, limit, usage, inactive = _CGROUPS[controllers]
+        # Groups above have limits as well. What is not there is not this container's to see, and "max" is no limit.
+        place = Path(folder, place.lstrip("/"))
+        for group in (root / place, *(root / above for above in place.parents)):
+            with suppress(OSError, ValueError):
+                limited, taken = (int((group / name).read_text()) for name in (limit, usage))
+                left.append(max(0, limited - taken + _sizes(group / "memory.stat").get(inactive, 0)))
+    return left
 
 
 def default_budget(device: torch.device) -> int:
@@ -159,7 +198,9 @@ class MemoryModel:
         states = sweeps if self._branches_at_once else max(1, sweeps - 1)
         frames = 3 if self.net.cleaning is None else 4
         flows = 2 * 2 * 4
-        features = states * self.net.state_channels * self.feature_bytes
+        # A frame that is carried behind the features makes the whole state float32.
+        state_bytes = 4 if self.net.alignment.carried_channels else self.feature_bytes
+        features = states * self.net.state_channels * state_bytes
         if self._all_have_features:
             features += self.net.mid_channels * self.feature_bytes
         return (features + flows) * self._feature_pixels + frames * _PIXEL_BYTES * self.height * self.width

@@ -10,7 +10,7 @@ import numpy as np
 import torch.nn as nn
 from torch import Tensor
 
-from vsr_plugin.acceleration import PRECISIONS, accelerate_with_fallback, decided
+from vsr_plugin.acceleration import PRECISIONS, accelerate_with_fallback, check_network, decided
 from vsr_plugin.inference.output_size import OutputSize
 from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
 from vsr_plugin.inference.scene_cuts import split_shots
@@ -22,12 +22,13 @@ from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.models.vsr_net import with_ensemble
 from vsr_plugin.ops.frames import (
     Frame,
+    check_frame,
     check_same_kind,
     downloaded,
     frame_to_rgb,
-    frame_to_tensor,
     shrink_frame,
 )
+from vsr_plugin.ops.resize import frame_sides
 from vsr_plugin.ops.windows import check_windows, cut_windows
 from vsr_plugin.settings import budget_in_bytes, check_share
 
@@ -35,6 +36,16 @@ from vsr_plugin.settings import budget_in_bytes, check_share
 def _report(progress: Callable[[float], None], half: float, counted: range, i: int) -> None:
     if i in counted:
         progress(half)
+
+
+def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Frames as they come, all of one kind and size; raises as :func:`restore_frames`."""
+    first = None
+    for frame in frames:
+        check_frame(frame)
+        first = frame if first is None else first
+        check_same_kind(frame, first)
+        yield frame
 
 
 def restore_frames(
@@ -64,7 +75,7 @@ def restore_frames(
     """Restore frames, one by one, in order, enlarged as the network does or to the size asked for.
 
     Args:
-        net: ``BasicVSRNet`` or ``IconVSRNet`` in evaluation mode, on the device that is to compute.
+        net: a ``VSRNet``, such as ``BasicVSRNet``, in evaluation mode, on the device that is to compute.
         frames: RGB arrays ``(h, w, 3)`` of ``uint8`` or ``uint16``, or floating-point tensors ``(3, h, w)`` in
             [0, 1]; all of one size.
         strategy: ``'whole'``: the sequence in memory at once, as in the paper, if it fits into the budget;
@@ -111,10 +122,11 @@ def restore_frames(
         clipped to the range of the kind.
 
     Raises:
-        ValueError: a frame is of another kind or size, ``window`` < 1 or ``overlap`` < 0, ``forgetting`` is not in
-            [0, 1), or the network has no flow to tell what is still.
-        VSRError: the budget is too small for one frame, a strategy, precision, size or ensemble does not exist, or the
-            device has no arithmetic for the precision.
+        ValueError: a frame is none, such as the ``None`` that OpenCV gives for an unreadable file, or of another kind
+            or size, ``window`` < 1 or ``overlap`` < 0, ``forgetting`` is not in [0, 1), or the network has no flow to
+            tell what is still.
+        VSRError: the network restores no sequences or has been accelerated, the budget is too small for one frame, a
+            strategy, precision, size or ensemble does not exist, or the device has no arithmetic for the precision.
         MediaError: the disk is full.
 
     Example:
@@ -129,8 +141,9 @@ def restore_frames(
     check_windows(window, overlap)
     asked = OutputSize(scale, height, shrink)
     check_share("strength", strength)
+    check_network(net)
     net = clean_by(net, clean)
-    frames = iter(frames)
+    frames = _checked(frames)
     if forgetting is not None:
         net = with_forgetting(net, forgetting)
     if ensemble is not None:
@@ -179,10 +192,10 @@ def _restore_shot(
         return
     device = next(net.parameters()).device
     fast_net, precise_net = nets
-    size = asked.of(*frame_to_tensor(first, device).shape[1:], net.scale)
+    size = asked.of(*frame_sides(first), net.scale)
     if asked.shrink > 1:
         first, frames = shrink_frame(first, asked.shrink), (shrink_frame(frame, asked.shrink) for frame in frames)
-    model = MemoryModel(net, *frame_to_tensor(first, device).shape[1:], feature_bytes, size)
+    model = MemoryModel(net, *frame_sides(first), feature_bytes, size)
     choose = functools.partial(plan_for, model, default_budget(device) if budget is None else budget)
     plan = choose(num_frames=num_frames)
     incoming = chain([first], frames)
@@ -202,8 +215,8 @@ def _restore_shot(
             choose_for = functools.partial(choose, strategy="auto")
             yield from _restore_windows(run, choose_for, incoming, first, plan, progress, 0.5 / net.ensemble)
             return
-        # Frames take much less than what is computed from them: as many stay in memory as the plan for the
-        # whole sequence could have.
+        # As many stay in memory as this plan has there: all that fit if their number is known or whole is asked for,
+        # else a block of the exact strategy, whatever the plan will be when they have come.
         store = FrameStore(Path(folder), max_in_memory=plan.block)
         try:
             for frame in incoming:
@@ -227,13 +240,8 @@ def _restore_windows(
     progress: Callable[[float], None] | None,
     half: float,
 ) -> Iterator[Frame]:
-    def checked() -> Iterator[Frame]:
-        for frame in incoming:
-            check_same_kind(frame, first)
-            yield frame
-
     before: list[np.ndarray] = []  # what the last window has contributed to the frames around the joint
-    for part in cut_windows(checked(), plan.block - 2 * plan.overlap, plan.overlap):
+    for part in cut_windows(incoming, plan.block - 2 * plan.overlap, plan.overlap):
         on_step = None if progress is None else functools.partial(_report, progress, half, part.keep)
         wanted = len(part.keep) + len(part.tail)
         restored = run(

@@ -15,16 +15,15 @@ from torch import Tensor
 from vsr_plugin.acceleration import FiniteGuard, NotFiniteError
 from vsr_plugin.acceleration.cuda.graphs import release_graphs
 from vsr_plugin.errors import MediaError, VSRError, not_finite
-from vsr_plugin.files import write_text
 from vsr_plugin.inference.cleaning import clean_sequence
 from vsr_plugin.inference.engine import border_kind, restore_piece
 from vsr_plugin.inference.ensemble import Turn, TurnedFrames, mean_of_turns
 from vsr_plugin.inference.output_size import fitted
 from vsr_plugin.inference.planning import Plan
-from vsr_plugin.inference.storage import DiskCache, MemoryCache, Spill, TensorCache
+from vsr_plugin.inference.storage import DiskCache, MemoryCache, Spill, TensorCache, write_note
 from vsr_plugin.inference.tiling import tile_net
 from vsr_plugin.ops.frames import Download, Frame, frame_to_tensor
-from vsr_plugin.ops.resize import bicubic_resize
+from vsr_plugin.ops.resize import bicubic_resize, frame_sides
 from vsr_plugin.ops.sweeps import Sweep
 
 #: Frames that a GPU works on while the check of an earlier one is on its way to the host.
@@ -96,7 +95,7 @@ def _restore_turned(
     Raises:
         _StatesGivenUpError: see there.
     """
-    height, width = frames[0].shape[-2:] if isinstance(frames[0], Tensor) else frames[0].shape[:2]
+    height, width = frame_sides(frames[0])
     block = len(frames) if plan.strategy == "whole" else plan.block
     with ExitStack() as stack:
         cache = _choose_cache(stack, plan, folder)
@@ -133,7 +132,7 @@ class _OverflowMark:
 
     def set(self, frame: int) -> None:
         if self._persistent:
-            write_text(self._path, str(frame))
+            write_note(self._path, str(frame))
 
     def reached(self, frame: int) -> bool:
         return self._persistent and self._path.exists() and frame >= int(self._path.read_text())
@@ -192,7 +191,7 @@ def restore_sequence(
         MediaError: the disk is full, or is known to become so.
     """
     given = first_frame
-    height, width = frames[0].shape[-2:] if isinstance(frames[0], Tensor) else frames[0].shape[:2]
+    height, width = frame_sides(frames[0])
     precise = precise_net is None
     mark = _OverflowMark(folder, persistent)
     overflow = not precise and mark.reached(given)

@@ -4,7 +4,8 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,29 @@ from vsr_plugin.ops.frames import Frame, check_same_kind
 _BITS = {torch.bfloat16: torch.int16, torch.float16: torch.int16}
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say what failed where a file is written.
+
+    Raises:
+        MediaError: the disk is full or fails, in place of ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be written ({error.strerror}); free space or use another folder") from error
+
+
+def write_note(path: Path, text: str) -> None:
+    """Write a small file that a later process reads; see :func:`vsr_plugin.files.write_text`.
+
+    Raises:
+        MediaError: the disk is full or fails.
+    """
+    with writing(path):
+        write_text(path, text)
+
+
 class RecordFile:
     """Fixed-size records in a file, one open file however many there are.
 
@@ -31,6 +55,9 @@ class RecordFile:
         path: the file, made if it is not there; its records survive the process.
         shape: of every record.
         dtype: of every record.
+
+    Raises:
+        MediaError: the file cannot be made.
     """
 
     def __init__(self, path: str | os.PathLike, shape: tuple[int, ...], dtype: torch.dtype):
@@ -38,7 +65,8 @@ class RecordFile:
         self.shape = tuple(shape)
         self.dtype = dtype
         self.record_bytes = torch.empty(0, dtype=dtype).element_size() * int(np.prod(shape))
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        with writing(self.path):
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         self._written = False
 
     def write(self, number: int, tensor: Tensor) -> None:
@@ -53,12 +81,10 @@ class RecordFile:
         bits = tensor.detach().contiguous().cpu().view(_BITS.get(self.dtype, self.dtype))
         data, offset = memoryview(bits.numpy()).cast("B"), number * self.record_bytes
         self._written = True
-        try:
+        with writing(self.path):
             while data:
                 written = os.pwrite(self._file, data, offset)
                 data, offset = data[written:], offset + written
-        except OSError as error:
-            raise self._failed(error) from error
 
     def sync(self) -> None:
         """Wait until what was written is on the disk.
@@ -68,13 +94,8 @@ class RecordFile:
         """
         if self._written:
             self._written = False  # first, since another thread may write meanwhile
-            try:
+            with writing(self.path):
                 os.fsync(self._file)
-            except OSError as error:
-                raise self._failed(error) from error
-
-    def _failed(self, error: OSError) -> MediaError:
-        return MediaError(f"{self.path}: cannot be written ({error.strerror}); free space or use another folder")
 
     def read(self, number: int) -> Tensor:
         """A stored record, on the CPU.
@@ -233,18 +254,10 @@ class DiskCache:
         Raises:
             MediaError: the disk is full or fails.
         """
-        channels_last = (
-            tensor.dim() == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
-        )
-        stored = tensor.permute(0, 2, 3, 1) if channels_last else tensor
         if kind not in self._files:
-            self._files[kind] = self._create(kind, stored, channels_last)
-        file, as_channels_last = self._files[kind]
-        if as_channels_last and not channels_last:
-            stored = tensor.permute(0, 2, 3, 1)
-        elif channels_last and not as_channels_last:
-            stored = tensor
-        file.write(number, stored)
+            self._files[kind] = self._create(kind, tensor)
+        file, channels_last = self._files[kind]
+        file.write(number, tensor.permute(0, 2, 3, 1) if channels_last else tensor)
 
     def take(self, kind: str, number: int, device: torch.device) -> Tensor:
         """Read a tensor.
@@ -285,17 +298,17 @@ class DiskCache:
             file.close()
         self._files.clear()
 
-    def _create(self, kind: str, stored: Tensor, channels_last: bool) -> tuple[RecordFile, bool]:
-        layout = dict(shape=list(stored.shape), dtype=str(stored.dtype), channels_last=channels_last)
+    def _create(self, kind: str, tensor: Tensor) -> tuple[RecordFile, bool]:
         path = self.folder / f"{kind}.json"
         if path.exists():
             # A resumed run goes on in the file of the first one.
-            layout = json.loads(path.read_text())
-        else:
-            try:
-                write_text(path, json.dumps(layout))
-            except OSError as error:
-                raise MediaError(f"{path}: cannot be written ({error.strerror}); free space") from error
+            return self._open(kind)
+        channels_last = (
+            tensor.dim() == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
+        )
+        stored = tensor.permute(0, 2, 3, 1) if channels_last else tensor
+        layout = dict(shape=list(stored.shape), dtype=str(stored.dtype), channels_last=channels_last)
+        write_note(path, json.dumps(layout))
         return self._record_file(kind, layout)
 
     def _open(self, kind: str) -> tuple[RecordFile, bool]:
@@ -330,7 +343,8 @@ def needed_bytes(net: nn.Module, num_frames: int, pixels: int, block: int, *, st
     a_frame = (_FLOW_BYTES if net.alignment.needs_flow else 0) + (len(sweeps) - 1) * (state if states else 0)
     borders = sum(sweep.order for sweep in sweeps) * -(-num_frames // block) * state
     features = len(net.feature_windows(num_frames)) * 4 * net.mid_channels
-    cleaned = 0 if net.cleaning is None else num_frames * _FRAME_BYTES * pixels
+    # Those of a round and of the one before, see `clean_sequence`.
+    cleaned = 0 if net.cleaning is None else min(net.cleaning.max_rounds, 2) * num_frames * _FRAME_BYTES * pixels
     # Those of the turn before and of this one.
     sums = 0 if net.ensemble == 1 else 2 * num_frames * _FRAME_BYTES * net.scale**2 * pixels
     return cleaned + sums + -(-pixels // net.feature_stride**2) * (num_frames * a_frame + borders + features)
@@ -359,7 +373,7 @@ class Spill:
         """Whether keeping every backward state is possible and cheaper than computing it again.
 
         Raises:
-            MediaError: the disk has no room without them either.
+            MediaError: the disk has no room without them either, or fails.
         """
         if self._on_gpu:
             keeps = False  # a GPU computes a state in less time than a disk takes to store and read it
@@ -367,7 +381,7 @@ class Spill:
             keeps = self._marker.read_text() == "yes"
         else:
             keeps = self._free() > 1.1 * self._with_states
-            write_text(self._marker, "yes" if keeps else "no")
+            write_note(self._marker, "yes" if keeps else "no")
         if not keeps and self._free() < self._least:
             gib = 2**30
             raise MediaError(
@@ -378,7 +392,11 @@ class Spill:
         return keeps
 
     def give_up_states(self, error: MediaError) -> bool:
-        """Make room where the disk has become full before the last sweep; false if that is not what happened."""
+        """Make room where the disk has become full before the last sweep; false if that is not what happened.
+
+        Raises:
+            MediaError: it is full even then.
+        """
         full = isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL
         swept = self._folder / SWEPT
         done = swept.exists() and swept.read_text() == ALL_SWEPT
@@ -387,7 +405,7 @@ class Spill:
         for name in self._sweeps:
             for suffix in ("bin", "json"):
                 (self._folder / f"{name}.{suffix}").unlink(missing_ok=True)
-        write_text(self._marker, "no")
+        write_note(self._marker, "no")
         return True
 
     def _free(self) -> int:

@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr_plugin.errors import MediaError
 from vsr_plugin.files import partial_path, publish
-from vsr_plugin.inference.storage import RecordFile
+from vsr_plugin.inference.storage import RecordFile, writing
 from vsr_plugin.ops.frames import Frame, FrameDownload
 from vsr_plugin.ops.windows import TOP, blend_values
 
@@ -69,10 +68,8 @@ class ContributionFile:
         Raises:
             MediaError: the disk is full or fails.
         """
-        try:
+        with writing(self.path):
             publish(self._partial, self.path)
-        except OSError as error:
-            raise MediaError(f"{self.path}: cannot be written ({error.strerror}); free space") from error
 
     def read(self, position: int, shape: tuple[int, ...]) -> np.ndarray:
         """The contribution to frame ``position``, ``(H, W, 3)`` of ``uint16``.

@@ -14,7 +14,7 @@ class BasicVSRNet(VSRNet):
     """BasicVSR: bidirectional propagation, feature alignment by flow, concatenation, pixel shuffle.
 
     ``forward`` maps RGB sequences in [0, 1] ``(n, t, 3, h, w)`` to ``(n, t, 3, scale * h, scale * w)``. The published
-    network is the default; the other choices are those that the paper compares it with, see docs/components.md.
+    network is the default; among the other choices are those that the paper compares it with, see docs/components.md.
 
     Args:
         mid_channels: channels of the propagated features.
@@ -23,9 +23,11 @@ class BasicVSRNet(VSRNet):
             every step twice.
         spynet_pretrained: name, path or address of SPyNet weights that ``init_weights()`` loads.
         init_cfg: ``dict(type='Pretrained', checkpoint='basicvsr_reds4')`` for the weights of the whole network.
-        propagation: ``'local'``, ``'unidirectional'``, ``'bidirectional'`` or ``'coupled'``.
+        propagation: ``'local'``, ``'unidirectional'``, ``'bidirectional'``, ``'coupled'``, ``'second_order'``,
+            ``'grid'``, ``'second_order_grid'``, or one of your own.
         segments: for local propagation, the number of segments that a sequence is cut into.
-        alignment: ``'none'``, ``'image'``, ``'feature'``, or one of your own.
+        alignment: ``'none'``, ``'image'``, ``'feature'``, ``'deformable'``, or one of your own; with its arguments as
+            ``dict(type=..., ...)``.
         forgetting: share of its propagated features that a still pixel loses per frame, against drift in long shots.
         cleaning: ``'footage'`` or ``'image'`` to clean frames before they are propagated, or one of your own.
         scale: HR pixels per LR pixel and side: 2, 3, 4 or 8. Weights are published for 4 only.

@@ -104,7 +104,7 @@ class Cleaning(VSRModule):
         for _ in range(self.max_rounds):
             residue = self.residue(lrs[:, windows].reshape(n * t, -1, c, h, w)).view_as(lrs)
             lrs = lrs + self.strength * residue
-            if self.is_clean(residue.detach().abs().mean()):
+            if self.is_clean(magnitudes(residue.detach()).mean()):
                 break
         return lrs
 
@@ -118,11 +118,16 @@ class Cleaning(VSRModule):
             The cleaned frame ``(3, h, w)``, and the mean absolute residue as a scalar.
         """
         residue = self.residue(torch.stack(tuple(window))[None])[0]
-        return window[self.radius] + self.strength * residue, residue.abs().mean()
+        return window[self.radius] + self.strength * residue, magnitudes(residue).mean()
 
     def is_clean(self, mean_residue: float | Tensor) -> bool:
         """Whether a sequence with this mean absolute residue is not cleaned again."""
         return bool(mean_residue < self.threshold)
+
+
+def magnitudes(residue: Tensor) -> Tensor:
+    """Absolute values of a residue, in float32 at least: float16 overflows in a sum, bfloat16 rounds a mean."""
+    return residue.abs().to(torch.promote_types(residue.dtype, torch.float32))
 
 
 @contextlib.contextmanager

@@ -49,10 +49,6 @@ class ComponentTable:
         """The names that can be chosen."""
         return list(self._classes)
 
-    def name_of(self, cls: type) -> str:
-        """The name under which a class was entered."""
-        return next(name for name, entered in self._classes.items() if entered is cls)
-
     def build(self, choice: str | Mapping[str, Any], **arguments: Any) -> Any:
         """Make what was chosen.
 

@@ -15,7 +15,7 @@ class IconVSRNet(InformationRefill, VSRNet):
     """IconVSR: BasicVSR with information-refill at keyframes and coupled propagation.
 
     ``forward`` maps RGB sequences in [0, 1] ``(n, t, 3, h, w)`` to ``(n, t, 3, scale * h, scale * w)``. The published
-    network is the default; the other choices are those that the paper compares it with, see docs/components.md.
+    network is the default; among the other choices are those that the paper compares it with, see docs/components.md.
 
     Args:
         mid_channels: channels of the propagated features and of the extractor.
@@ -28,9 +28,11 @@ class IconVSRNet(InformationRefill, VSRNet):
         spynet_pretrained: name, path or address of SPyNet weights that ``init_weights()`` loads.
         edvr_pretrained: the same for the extractor, e.g. ``'edvrm_reds'``.
         init_cfg: ``dict(type='Pretrained', checkpoint='iconvsr_reds4')`` for the weights of the whole network.
-        propagation: ``'local'``, ``'unidirectional'``, ``'bidirectional'`` or ``'coupled'``.
+        propagation: ``'local'``, ``'unidirectional'``, ``'bidirectional'``, ``'coupled'``, ``'second_order'``,
+            ``'grid'``, ``'second_order_grid'``, or one of your own.
         segments: for local propagation, the number of segments that a sequence is cut into.
-        alignment: ``'none'``, ``'image'``, ``'feature'``, or one of your own.
+        alignment: ``'none'``, ``'image'``, ``'feature'``, ``'deformable'``, or one of your own; with its arguments as
+            ``dict(type=..., ...)``.
         forgetting: share of its propagated features that a still pixel loses per frame, against drift in long shots.
         cleaning: ``'footage'`` or ``'image'`` to clean frames before they are propagated, or one of your own.
         scale: HR pixels per LR pixel and side: 2, 3, 4 or 8. Weights are published for 4 only.

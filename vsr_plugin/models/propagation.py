@@ -193,7 +193,7 @@ def with_forgetting(net: nn.Module, rate: float) -> nn.Module:
     """The same network with another rate of forgetting; it shares its parameters with ``net``, which stays as it is.
 
     Args:
-        net: ``BasicVSRNet`` or ``IconVSRNet``.
+        net: a ``VSRNet``.
         rate: share of a still pixel's propagated features that is lost per frame; 0 for the paper's propagation.
 
     Raises:

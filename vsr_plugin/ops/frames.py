@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr_plugin.ops.resize import bicubic_resize
+from vsr_plugin.ops.resize import bicubic_resize, frame_sides
 
 Frame = np.ndarray | Tensor
 
@@ -18,12 +18,12 @@ _FARTHEST = 4
 _STRIP = 32
 
 
-def frame_to_tensor(frame: Frame, device: torch.device) -> Tensor:
-    """Bring a frame to a float32 tensor ``(3, h, w)`` in [0, 1] on ``device``.
+def check_frame(frame: Frame) -> None:
+    """Refuse what is no frame.
 
     Raises:
-        ValueError: the frame is neither an RGB array ``(h, w, 3)`` of ``uint8`` or ``uint16`` nor a floating-point
-            tensor ``(3, h, w)`` in about [0, 1], or it has no pixels.
+        ValueError: it is neither an RGB array ``(h, w, 3)`` of ``uint8`` or ``uint16`` nor a floating-point tensor
+            ``(3, h, w)`` in about [0, 1], or it has no pixels.
     """
     if not isinstance(frame, Tensor | np.ndarray):
         raise ValueError(f"frames must be arrays or tensors, got {type(frame).__name__}; open_source reads files")
@@ -40,11 +40,21 @@ def frame_to_tensor(frame: Frame, device: torch.device) -> Tensor:
             raise ValueError(
                 f"frames that are tensors must be in [0, 1], got {frame.min():g} to {frame.max():g}; divide them by 255"
             )
-        return frame.to(device, torch.float32)
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype not in (np.uint8, np.uint16):
+    elif frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype not in (np.uint8, np.uint16):
         raise ValueError(
             f"frames that are arrays must be uint8 or uint16 RGB (h, w, 3), got {frame.dtype} {frame.shape}"
         )
+
+
+def frame_to_tensor(frame: Frame, device: torch.device) -> Tensor:
+    """Bring a frame to a float32 tensor ``(3, h, w)`` in [0, 1] on ``device``.
+
+    Raises:
+        ValueError: see :func:`check_frame`.
+    """
+    check_frame(frame)
+    if isinstance(frame, Tensor):
+        return frame.to(device, torch.float32)
     top = float(np.iinfo(frame.dtype).max)
     if device.type == "cpu":
         planes = np.empty((3, *frame.shape[:2]), np.float32)
@@ -133,12 +143,12 @@ def shrink_frame(frame: Frame, factor: float) -> Frame:
     """Reduce a frame bicubically and antialiased, to the nearest pixels but at least one, in its kind and dtype.
 
     Args:
-        frame: see :func:`frame_to_tensor`.
+        frame: see :func:`check_frame`.
         factor: old sides over new ones, at least 1.
     """
-    sides = frame.shape[-2:] if isinstance(frame, Tensor) else frame.shape[:2]
+    sides = frame_sides(frame)
     size = shrunk_sides(*sides, factor)
-    if size == tuple(sides):
+    if size == sides:
         return frame
     return bicubic_resize(frame, size).clamp(0, 1) if isinstance(frame, Tensor) else bicubic_resize(frame, size)
 

@@ -51,8 +51,12 @@ class AxisFilter:
         return cls(tuple(blocks), bool(dyadic))
 
     def __call__(self, signals: Tensor) -> Tensor:
-        """Filter ``(..., length, n)`` along ``length``, in the dtype and on the device of ``signals``."""
-        parts = [matrix.to(signals) @ signals[..., needed, :] for matrix, needed in self.blocks]
+        """Filter ``(..., length, n)`` along ``length``, in the dtype and on the device of ``signals``.
+
+        Autocast does not reach it: 8 bits do not fit into bfloat16.
+        """
+        with torch.autocast(signals.device.type, enabled=False):
+            parts = [matrix.to(signals) @ signals[..., needed, :] for matrix, needed in self.blocks]
         return torch.cat(parts, dim=-2)
 
 
@@ -132,6 +136,11 @@ def _bicubic_filter_on(length: int, count: int, factor: float, dtype: torch.dtyp
 
 
 def frame_sides(frames: np.ndarray | Tensor) -> tuple[int, int]:
+    """Rows and columns of frames, an RGB array ``(..., h, w, 3)`` or a tensor ``(..., 3, h, w)``.
+
+    Raises:
+        ValueError: an array without three channels last.
+    """
     if isinstance(frames, Tensor):
         return tuple(frames.shape[-2:])
     if frames.ndim < 3 or frames.shape[-1] != 3:

@@ -183,7 +183,7 @@ def load_into(net: nn.Module, name_or_path: str | os.PathLike) -> None:
     its own part is taken from them.
 
     Args:
-        net: any network of this package.
+        net: any network of this package, or of a class that extends one.
         name_or_path: published name, path or OpenMMLab address.
 
     Raises:
@@ -191,7 +191,9 @@ def load_into(net: nn.Module, name_or_path: str | os.PathLike) -> None:
     """
     found = load_architecture(name_or_path)
     tensors = found.tensors
-    kind = type(net).__name__
+    # The class of this package that it is or extends: somebody's own has the tensors of that.
+    kinds = (cls.__name__ for cls in type(net).__mro__ if cls.__module__.startswith("vsr_plugin."))
+    kind = next(kinds, None)
     if found.net != kind:
         tensors = {
             key.removeprefix(prefix): tensor
@@ -200,7 +202,7 @@ def load_into(net: nn.Module, name_or_path: str | os.PathLike) -> None:
             if key.startswith(prefix)
         }
     if not tensors:
-        raise WeightsError(f"{name_or_path}: weights of {found.net}, not of {kind}")
+        raise WeightsError(f"{name_or_path}: weights of {found.net}, not of {type(net).__name__}")
     _fill(net, tensors, str(name_or_path))
 
 

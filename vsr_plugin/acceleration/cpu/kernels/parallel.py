@@ -39,13 +39,18 @@ if hasattr(os, "register_at_fork"):
 
 
 def run(task: int, call: ctypes.Structure, threads: int) -> None:
-    """Run the function at address ``task`` on ``threads`` threads at once, each with the address of ``call``."""
-    address = ctypes.addressof(call)
+    """Run the function at address ``task`` on ``threads`` threads at once, each with the address of ``call``.
+
+    Where there are fewer threads it is called as often, since each call may have a share of its own of the work.
+    """
+    address, function = ctypes.addressof(call), _TASK(task)
     parallel = _openmp()
     if parallel is not None:
         parallel(task, address, threads, 0)
+        # OpenMP gives fewer than asked for beyond OMP_THREAD_LIMIT, and inside of another parallel region.
+        while call.next_task < threads:
+            function(address)
         return
-    function = _TASK(task)
     others = [_pool().submit(function, address) for _ in range(threads - 1)]
     function(address)
     for other in others:
