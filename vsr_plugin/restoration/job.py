@@ -85,6 +85,7 @@ class JobFolder:
             begun = self._read_settings()
             if resume and begun is not None:
                 self._compare(begun, settings)
+                self._make_folders()
                 return True
             if begun is not None and not overwrite and self.holds_work():
                 raise MediaError(
@@ -92,6 +93,7 @@ class JobFolder:
                     "with --resume, or throw it away with --overwrite"
                 )
             self._empty()
+            self._make_folders()
             write_text(self.path / _JOB, json.dumps(settings, indent=2))
         except OSError as error:
             if self._made:  # else it may hold the work of another run
@@ -144,13 +146,17 @@ class JobFolder:
             )
 
     def _empty(self) -> None:
+        # First, so that a run which is killed on the way leaves nothing that could be gone on with.
+        (self.path / _JOB).unlink(missing_ok=True)
         for entry in self.path.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             elif entry.name != LOCK_NAME:
                 entry.unlink()
+
+    def _make_folders(self) -> None:
         for name in FOLDERS:
-            (self.path / name).mkdir()
+            (self.path / name).mkdir(exist_ok=True)
 
     def holds_work(self) -> bool:
         """Whether deleting the folder would lose anything."""
