@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
@@ -121,8 +121,10 @@ class Previews:
         """
         target = self.folder / f"{_key(path, Path('clip.mp4'), choice, moment, seconds)}.mp4"
         if not target.exists():
+            options = replace(choice.options, resume=True)  # of one that was stopped, something may be done
             with self._alone(stop):
-                excerpt(path, target, self._net_of(choice), choice.options, moment, seconds=seconds, stop=stop)
+                if not target.exists():  # which somebody else may have waited for
+                    excerpt(path, target, self._net_of(choice), options, moment, seconds=seconds, stop=stop)
         return target
 
     @contextmanager
