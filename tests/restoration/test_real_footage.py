@@ -1,5 +1,7 @@
 """Compressed footage: what is told of it, and cleaning, shrinking and blending from file to file."""
 
+from types import SimpleNamespace
+
 import av
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from clip_files import write_frames
 from vsr_plugin.data.degraded_clip import read_frames
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
+from vsr_plugin.inference.storage import needed_bytes
 from vsr_plugin.media import open_source
 from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet
 from vsr_plugin.models.cleaning import SHIPPED_CLEANING, FootageCleaning, clean_by
@@ -139,6 +142,15 @@ def test_shrinking_first(lossless, net, tmp_path, options, size):
     small = [bicubic_resize(frame, 0.5) for frame in given]
     np.testing.assert_array_equal(frames, list(restore_frames(net, given, shrink=2, **options)))
     np.testing.assert_array_equal(frames, list(restore_frames(net, small, height=size[0])))
+
+
+def test_the_room_on_the_disk_is_that_of_shrunk_frames(lossless, net, tmp_path, monkeypatch):
+    """A quarter of what is free holds the tensors of these, and not of frames of the full size."""
+    free = 4 * 2 * needed_bytes(net, 3, 24 * 32, 3, states=True)
+    monkeypatch.setattr("vsr_plugin.restoration.worker.shutil.disk_usage", lambda path: SimpleNamespace(free=free))
+    for shrink, strategy in ((2, "exact"), (1, "whole")):
+        _, notes = restored(lossless, net, tmp_path, shrink=shrink, overwrite=True)
+        assert any(f"restored as {strategy}" in note for note in notes)
 
 
 def test_sizes_count_from_the_input_as_it_came(net):
