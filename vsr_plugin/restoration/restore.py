@@ -177,9 +177,7 @@ class _Restoration:
         executor: Executor,
         on_note: Callable[[str], None] | None,
     ) -> None:
-        # A network that gives frames of the same size is there to clean them: of compression, blur or noise.
-        cleans_already = net.cleaning is not None or net.scale == 1
-        cleaning = cleaning_for(source, options.clean, cleans_already=cleans_already)
+        cleaning = cleaning_for(source, options.clean, net)
         net = with_ensemble(clean_by(net, cleaning.strength, cleaning.step), options.ensemble)
         rate, self._forgets_from = _forgetting(source, net, options)
         self._source, self._gt, self._net = source, gt, with_forgetting(net, rate)
