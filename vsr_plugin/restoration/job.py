@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.files import LOCK_NAME, NewFile, locked, write_text
+from vsr_plugin.files import LOCK_NAME, NewFile, in_one_line, locked, write_text
 from vsr_plugin.inference.storage import ALL_SWEPT, SWEPT, TURNS_DONE
 from vsr_plugin.media.segmented import Segment
 
@@ -51,11 +51,12 @@ class JobFolder:
 
     def __init__(self, output: Path) -> None:
         self.output = output
-        name = f".{output.resolve().name}.job"
-        self.path = output.parent / name
-        if output.is_dir() and not self.path.is_dir():
-            # Because that folder may be a disk of its own, to which nothing can be renamed.
-            self.path = output / name
+        with in_one_line(output):
+            name = f".{output.resolve().name}.job"
+            self.path = output.parent / name
+            if output.is_dir() and not self.path.is_dir():
+                # Because that folder may be a disk of its own, to which nothing can be renamed.
+                self.path = output / name
         self._lock: ExitStack | None = None
         self._made = False
 
