@@ -203,6 +203,7 @@ def test_a_device_that_is_not_here(restore, images, tmp_path):
 
 
 def test_windows_are_not_asked_for_in_vain(restore, images, tmp_path):
-    assert "it is for --strategy window" in restore(images, tmp_path / "out", "--window", 5, status=2)
+    error = restore(images, tmp_path / "out", "--window", 5, status=1)
+    assert error == "error: --window: it is for --strategy window, which it does not choose by itself\n"
     report = restore(images, tmp_path / "out", "--strategy", "window", "--window", 2, "--overlap", 0)
     assert "note: restored in windows (--window, --overlap)" in report

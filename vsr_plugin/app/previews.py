@@ -24,7 +24,7 @@ from vsr_plugin.ops.device import pick_device
 from vsr_plugin.ops.frames import to_uint8
 from vsr_plugin.restoration.pipeline import StoppedError
 from vsr_plugin.restoration.preview import Estimate, excerpt, preview
-from vsr_plugin.weights import load_net
+from vsr_plugin.restoration.restore import load_restorer
 
 #: Pictures and clips of so many bytes are kept, beside the newest.
 _CAPACITY = 2**29
@@ -143,10 +143,7 @@ class Previews:
         return self._net(choice.weights, path.stat().st_mtime_ns if path.is_file() else 0)
 
     def _load(self, weights: str, _changed: int) -> VSRNet:
-        net = load_net(weights, device=self.device)
-        if not isinstance(net, VSRNet):
-            raise VSRError(f"{weights}: weights of {type(net).__name__}, which is a part and cannot restore a video")
-        return net
+        return load_restorer(weights, device=self.device)
 
 
 def frame_at(path: Path, moment: float) -> np.ndarray:
