@@ -23,6 +23,7 @@ from vsr_plugin.settings import (
     positive,
     setting,
     settings_of,
+    size,
     to_arguments,
 )
 
@@ -114,3 +115,10 @@ def test_every_option_of_restoring_has_help_and_words_for_it() -> None:
 
 def test_names_of_precisions_are_those_of_pytorch() -> None:
     assert {name: getattr(torch, dtype) for name, dtype in defaults.PRECISIONS.items()} == PRECISIONS
+
+
+def test_a_size_has_rows_and_columns() -> None:
+    assert size("288x512") == (288, 512)
+    for text in ("0x8", "8x0", "-1x8", "8", "8x", "8x8x8"):
+        with pytest.raises(ValueError, match=r"\S"):
+            size(text)

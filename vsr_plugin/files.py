@@ -16,6 +16,24 @@ from vsr_plugin.errors import MediaError
 LOCK_NAME = ".lock"
 
 
+@contextmanager
+def in_one_line(path: str | os.PathLike, fault: str = "cannot be written") -> Iterator[None]:
+    """Say in one line what the system has against a path: no right to look there, a name that is too long.
+
+    Args:
+        path: that is asked about.
+        fault: what it is for a person.
+
+    Raises:
+        MediaError: something.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # the latter for links in a circle
+        why = getattr(error, "strerror", None) or error
+        raise MediaError(f"{path}: {fault} ({why}); choose another name or place") from error
+
+
 def _check_parent(target: Path) -> None:
     parent = target.parent
     if not parent.is_dir():
@@ -203,10 +221,11 @@ class PartialFile:
         Raises:
             MediaError: the target exists or its folder cannot be written.
         """
-        _check_parent(target)
         self.target = target
         self._overwrite = overwrite
-        self._check_absent()
+        with in_one_line(target):
+            _check_parent(target)
+            self._check_absent()
         self.path = path or target.with_name(f".{target.stem}.partial-{os.getpid()}{target.suffix}")
         try:
             self.path.touch()

@@ -172,6 +172,12 @@ def positive(text: str) -> int:
     return number
 
 
+def size(text: str) -> tuple[int, int]:
+    """Rows and columns of ``'288x512'``, 1 or more each."""
+    height, _, width = text.partition("x")
+    return positive(height), positive(width)
+
+
 def share(text: str) -> float:
     """0 to less than 1."""
     if not 0 <= (number := float(text)) < 1:
@@ -256,6 +262,7 @@ def memory_size(text: str) -> int:
 
 
 natural.__name__, positive.__name__ = "number (0 or more)", "number (1 or more)"
+size.__name__ = "size (HEIGHTxWIDTH, e.g. 288x512)"
 share.__name__, factor.__name__ = "share (0 to less than 1)", "factor (above 0, such as 2 or 1.5)"
 cleaning.__name__, whole_share.__name__ = "cleaning (auto, off, or 0 to 1)", "share (0 to 1)"
 reduction.__name__ = "factor (1 or more, such as 2 or 1.5)"

@@ -156,10 +156,13 @@ def test_cancelling_deletes_what_was_done(bench, tmp_path) -> None:
 def test_cancelling_leaves_the_work_of_others(bench, tmp_path) -> None:
     """A folder that another run has left, at which its own command has not begun to work."""
     JobFolder(tmp_path / "a.mp4").path.mkdir()
-    (tmp_path / "stand_in.py").write_text("raise SystemExit('error: an interrupted run has left what it has done')")
+    (tmp_path / "stand_in.py").write_text("import sys; sys.exit(f'error: refused with {sys.argv[-1]}')")
     with bench.open() as queue:
         bench.add(queue, "a.mp4")
         until(bench.state(queue, 1)(State.FAILED))
+        assert queue.jobs()[0].message == "refused with json"
+        queue.go_on(1)  # which takes up what is there, and does not make it the job's own
+        until(lambda: queue.jobs()[0].message == "refused with --resume")
         queue.cancel(1)
         assert not queue.jobs()
     assert bench.work("a.mp4")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Event
 
@@ -13,7 +14,9 @@ from PIL import Image
 from vsr_plugin.app.choices import Choice
 from vsr_plugin.app.previews import Previews, frame_at
 from vsr_plugin.errors import VSRError
+from vsr_plugin.inference.storage import SWEPT
 from vsr_plugin.restoration import RestoreOptions
+from vsr_plugin.restoration.preview import excerpt
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,34 @@ def test_a_clip_is_made_once(previews, film, choice, media) -> None:
     assert (found.size, len(found.pts)) == ((128, 192), 10)
     made = clip.stat().st_mtime_ns
     assert previews.clip(film, choice, 0.6, 0.4, Event()).stat().st_mtime_ns == made
+
+
+def test_a_clip_that_was_stopped_is_made_when_it_is_asked_for_again(
+    previews, film, choice, media, tmp_path, monkeypatch
+) -> None:
+    stop = Event()
+
+    def stopping(*args, **words):
+        def progress(count: float) -> None:
+            if any(tmp_path.glob(f".*.job/shots/*/*/**/{SWEPT}")):  # something that is worth keeping
+                stop.set()
+
+        return excerpt(*args, progress=progress, **words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vsr_plugin.app.previews.excerpt", stopping)
+        with pytest.raises(VSRError, match="stopped"):
+            previews.clip(film, choice, 0.6, 0.8, stop)
+    assert len(list(tmp_path.glob(".*.job"))) == 1
+    assert len(media.probe(previews.clip(film, choice, 0.6, 0.8, Event())).pts) == 20
+
+
+def test_a_clip_that_two_ask_for_is_made_for_both(previews, film, choice) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(previews.clip, film, choice, 0.6, 0.4, Event()) for _ in range(2)]
+        first, second = (clip.result() for clip in both)
+    assert first == second
+    assert first.is_file()
 
 
 def test_parts_of_networks_are_refused(previews, film) -> None:

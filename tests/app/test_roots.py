@@ -80,3 +80,8 @@ def test_new_files_get_names_that_are_free(roots, tmp_path) -> None:
 def test_a_root_that_is_no_folder_is_refused(tmp_path) -> None:
     with pytest.raises(VSRError, match="is no folder"):
         Roots([tmp_path / "none"])
+
+
+def test_a_name_that_is_too_long_is_one_line(roots) -> None:
+    with pytest.raises(MediaError, match="is no name of a file; choose another one"):
+        roots.resolve("x" * 300)

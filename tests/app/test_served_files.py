@@ -7,11 +7,13 @@ import json
 import re
 import socket
 from functools import partial
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from page_server import until
 
+from vsr_plugin.app.server import _folder_for_clips
 from vsr_plugin.cli import app
 from vsr_plugin.cli.command import run_command
 
@@ -41,6 +43,14 @@ def get(server, path: str, **headers: str) -> tuple[int, bytes, http.client.HTTP
     content = answer.read()
     connection.close()
     return answer.status, content, answer.headers
+
+
+def test_clips_of_a_server_that_was_killed_are_removed(tmp_path) -> None:
+    (tmp_path / "clips_old").mkdir()
+    (tmp_path / "clips_old" / "a.mp4").touch()
+    (tmp_path / "1.log").touch()
+    with _folder_for_clips(tmp_path) as folder:
+        assert {path.name for path in tmp_path.iterdir()} == {"1.log", Path(folder).name}
 
 
 def test_a_film_is_served_in_parts(server, films) -> None:

@@ -18,7 +18,7 @@ WITHOUT_EFFECT = {"resume", "overwrite", "memory_budget", "audio"}
 #: Settings that reach the result by way of something else that is compared.
 BY_OTHER_WAYS = {"scale": "output size", "height": "output size", "forgetting": "forgetting"}
 OTHERS = dict(
-    start=1, num_frames=2, window=9, overlap=3, strategy="window", memory_budget=10**9, precision="bf16", tile=64,
+    start=1, num_frames=2, window=9, overlap=3, strategy="exact", memory_budget=10**9, precision="bf16", tile=64,
     scene_cuts="on", deinterlace="off", resume=True, gt="gt", comparison="seen.png", overwrite=True, codec="ffv1",
     quality=20, preset="fast", pix_fmt="yuv444p", audio=False, frame_rate=Fraction(30), channel="RGB", crop_border=4,
     clean=0.5, shrink=2.0, strength=0.5, ensemble=2,
@@ -41,7 +41,7 @@ def folder(tmp_path):
 
 def test_every_setting_counts_that_can_change_the_result(folder, monkeypatch) -> None:
     monkeypatch.setattr(fingerprint, "of_net", lambda net: "weights")
-    plain = RestoreOptions()
+    plain = RestoreOptions(strategy="window")
     before = of(folder, plain)
     for part in (None, "encoding"):
         values = plain if part is None else getattr(plain, part)

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media.segmented import Segment
-from vsr_plugin.restoration.job import JobFolder, SegmentRecord
+from vsr_plugin.restoration.job import FOLDERS, JobFolder, SegmentRecord
 
 SETTINGS = dict(input="in.mp4")
 
@@ -37,6 +38,33 @@ def test_a_job_that_cannot_be_locked_is_not_removed(begun, monkeypatch, resume):
     job = JobFolder(begun.output)
     assert job.begin(SETTINGS, resume=True)
     assert job.find(0).segment.frames == 48
+    job.release()
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_run_that_was_killed_while_it_emptied_the_folder_can_be_followed(begun, monkeypatch, folder):
+    def killed(path):
+        if path.name == folder:
+            raise KeyboardInterrupt
+        rmtree(path)
+
+    rmtree = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        JobFolder(begun.output).begin(SETTINGS, resume=False, overwrite=True)
+    monkeypatch.undo()
+    job = JobFolder(begun.output)
+    assert not job.begin(SETTINGS, resume=True)
+    assert list(job.records()) == []
+    job.record(SegmentRecord(Segment(0, 48)))
+    job.leave()
+
+
+def test_folders_that_are_missing_are_made_when_it_is_gone_on_with(begun):
+    (begun.path / "shots").rmdir()
+    job = JobFolder(begun.output)
+    assert job.begin(SETTINGS, resume=True)
+    assert job.shots.is_dir()
     job.release()
 
 

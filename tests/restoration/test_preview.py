@@ -164,3 +164,21 @@ def test_the_command(clip, run_tool, net, tmp_path):
     status, _, err = run_tool(*command, "--preview=soon")
     assert status == 2
     assert "invalid time" in err
+
+
+def test_the_command_of_several_inputs(clip, media, run_tool, net, tmp_path):
+    """One that is damaged does not end the others, those that differ in the extension alone have a picture each."""
+    torch.save(dict(state_dict=net.state_dict()), tmp_path / "small.pth")
+    other = media.make_clip(tmp_path / "in.mkv", n=3)
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    options = f"{tmp_path}/out/", "--weights", tmp_path / "small.pth", "--device", "cpu"
+    status, out, err = run_tool("restore_video", clip, tmp_path / "bad.mp4", other, *options, "--estimate")
+    assert status == 1
+    assert f"error: 1 of 3 inputs failed: {tmp_path / 'bad.mp4'}" in err
+    assert out.count("estimate: about") == 2
+    assert "2 of 3 inputs: about" in out
+    assert not (tmp_path / "out").exists()
+    status, out, _ = run_tool("restore_video", clip, other, *options, "--preview")
+    assert status == 0
+    assert "all 2 inputs: about" in out
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"in.mp4_preview.png", "in.mkv_preview.png"}

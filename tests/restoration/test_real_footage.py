@@ -1,5 +1,7 @@
 """Compressed footage: what is told of it, and cleaning, shrinking and blending from file to file."""
 
+from types import SimpleNamespace
+
 import av
 import numpy as np
 import pytest
@@ -9,12 +11,14 @@ from clip_files import write_frames
 from vsr_plugin.data.degraded_clip import read_frames
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
+from vsr_plugin.inference.storage import needed_bytes
 from vsr_plugin.media import open_source
 from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet
 from vsr_plugin.models.cleaning import SHIPPED_CLEANING, FootageCleaning, clean_by
 from vsr_plugin.ops.resize import bicubic_resize
 from vsr_plugin.restoration import RestoreOptions, restore_video
 from vsr_plugin.restoration.footage import cleaning_for, shrink_hint
+from vsr_plugin.restoration.preview import describe, preview
 from vsr_plugin.weights import load_net
 
 
@@ -72,11 +76,27 @@ def test_compressed_video_is_cleaned_by_default_and_says_so(lossy, lossless, net
     assert not any("clean" in note for note in notes)
 
 
-def test_weights_that_restore_at_the_size_are_left_to_it(lossy, tmp_path):
+def test_weights_that_restore_at_the_size_are_left_to_it(lossy, tmp_path, monkeypatch):
     net = BasicVSRPlusPlusNet(8, 1, is_low_res_input=False, spynet_width=4).eval()
     plain, notes = restored(lossy, net, tmp_path)
     np.testing.assert_array_equal(plain, list(restore_frames(net, rgb(lossy))))
     assert not any("clean" in note for note in notes)
+    strengths = []
+    monkeypatch.setattr("vsr_plugin.restoration.preview.clean_by", lambda net, *how: strengths.append(how[0]) or net)
+    shown = preview(lossy, tmp_path / "new.mkv", net, num_frames=1)
+    assert not any("clean" in line for line in shown.lines)
+    assert strengths == [None]
+
+
+def test_weights_that_restore_at_the_size_are_given_no_smaller_frames(tmp_path):
+    net = BasicVSRPlusPlusNet(8, 1, is_low_res_input=False, spynet_width=4).eval()
+    frames = [frame[:96, :128] for frame in read_frames("carphone_pristine", start=10, num_frames=1)]
+    path = write_frames(
+        tmp_path / "in.mp4", [bicubic_resize(frame, 2.0) for frame in frames], "libx264", "yuv420p", crf="23"
+    )
+    with open_source(path) as source:
+        assert any("--shrink 2" in line for line in describe(source, RestoreOptions()))
+        assert not any("--shrink" in line for line in describe(source, RestoreOptions(), net))
 
 
 def test_folders_stay_as_the_paper_has_them(frames, net, tmp_path):
@@ -89,28 +109,29 @@ def test_folders_stay_as_the_paper_has_them(frames, net, tmp_path):
     np.testing.assert_array_equal(rgb(tmp_path / "out"), list(restore_frames(net, frames)))
 
 
-def test_what_auto_chooses(lossy, lossless):
+def test_what_auto_chooses(lossy, lossless, net):
+    cleaned = clean_by(net, 1.0, None)
     with open_source(lossy) as source:
-        chosen = cleaning_for(source, "auto", cleans_already=False)
+        chosen = cleaning_for(source, "auto", net)
         assert chosen[:2] == (1, source.quantiser_step)
         assert f"steps of {source.quantiser_step:.2g}/255" in chosen.why
-        assert cleaning_for(source, "auto", cleans_already=True) == (None, source.quantiser_step, None)
-        assert cleaning_for(source, "off", cleans_already=True) == (0, None, None)
-        assert cleaning_for(source, 0.25, cleans_already=False) == (0.25, source.quantiser_step, None)
+        assert cleaning_for(source, "auto", cleaned) == (None, source.quantiser_step, None)
+        assert cleaning_for(source, "off", cleaned) == (0, None, None)
+        assert cleaning_for(source, 0.25, net) == (0.25, source.quantiser_step, None)
         # What is told decides, and where nothing is, the rate does.
         source.bits_per_pixel = 6.0
-        assert cleaning_for(source, "auto", cleans_already=False).strength == 1
+        assert cleaning_for(source, "auto", net).strength == 1
         source.quantiser_step = 1.5
-        assert cleaning_for(source, "auto", cleans_already=False) == (None, None, None)
+        assert cleaning_for(source, "auto", net) == (None, None, None)
         source.bits_per_pixel = 0.1
-        assert cleaning_for(source, "auto", cleans_already=False) == (None, None, None)
+        assert cleaning_for(source, "auto", net) == (None, None, None)
         source.quantiser_step = None
-        assert cleaning_for(source, "auto", cleans_already=False)[:2] == (1, None)
+        assert cleaning_for(source, "auto", net)[:2] == (1, None)
         source.bits_per_pixel = 6.0  # such as ProRes
-        assert cleaning_for(source, "auto", cleans_already=False) == (None, None, None)
+        assert cleaning_for(source, "auto", net) == (None, None, None)
     with open_source(lossless) as source:
         assert source.codec == "ffv1"
-        assert cleaning_for(source, "auto", cleans_already=False) == (None, None, None)
+        assert cleaning_for(source, "auto", net) == (None, None, None)
 
 
 def test_bits_per_pixel(lossy):
@@ -139,6 +160,15 @@ def test_shrinking_first(lossless, net, tmp_path, options, size):
     small = [bicubic_resize(frame, 0.5) for frame in given]
     np.testing.assert_array_equal(frames, list(restore_frames(net, given, shrink=2, **options)))
     np.testing.assert_array_equal(frames, list(restore_frames(net, small, height=size[0])))
+
+
+def test_the_room_on_the_disk_is_that_of_shrunk_frames(lossless, net, tmp_path, monkeypatch):
+    """A quarter of what is free holds the tensors of these, and not of frames of the full size."""
+    free = 4 * 2 * needed_bytes(net, 3, 24 * 32, 3, states=True)
+    monkeypatch.setattr("vsr_plugin.restoration.worker.shutil.disk_usage", lambda path: SimpleNamespace(free=free))
+    for shrink, strategy in ((2, "exact"), (1, "whole")):
+        _, notes = restored(lossless, net, tmp_path, shrink=shrink, overwrite=True)
+        assert any(f"restored as {strategy}" in note for note in notes)
 
 
 def test_sizes_count_from_the_input_as_it_came(net):

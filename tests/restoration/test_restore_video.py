@@ -329,6 +329,12 @@ def test_windows_that_cannot_be(options):
         RestoreOptions(strategy="window", **options)
 
 
+@pytest.mark.parametrize("options", [dict(window=5), dict(overlap=5, strategy="exact")], ids=str)
+def test_windows_are_not_asked_for_in_vain(options):
+    with pytest.raises(VSRError, match="it is for --strategy window, which it does not choose by itself"):
+        RestoreOptions(**options)
+
+
 @pytest.mark.parametrize("strategy", [dict(scene_cuts="off"), dict(strategy="window", window=40, overlap=5)], ids=str)
 def test_a_resumed_job_takes_another_budget(net, clip, tmp_path, strategy):
     strategy = dict(**strategy, encoding=Encoding("ffv1"), clean="off")

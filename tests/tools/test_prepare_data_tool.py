@@ -96,9 +96,16 @@ def test_faults_are_told_and_nothing_is_written(run_tool, tmp_path):
         (["nonsense", "."], "invalid choice: 'nonsense'"),
         (["folder", ".", "--degradation", "XX"], "invalid choice: 'XX'"),
         (["folder", ".", "--workers", "0"], "invalid number (1 or more) value: '0'"),
+        (["material", ".", "--check-only"], "argument --check-only: it is for sets, not for material"),
+        (["material", ".", "--pack"], "argument --pack: it is"),
+        (["material", ".", "--degradation", "BI"], "argument --degradation: it is"),
+        (["material", ".", "--split", "train"], "argument --split: it is"),
+        (["material", ".", "--test-clips", "a"], "argument --test-clips: it is"),
+        (["material", ".", "--val-clips", "a"], "argument --val-clips: it is"),
     ],
 )
-def test_wrong_arguments(run_tool, arguments, message):
+def test_wrong_arguments(run_tool, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
     status, _, error = run_tool("prepare_data", *arguments)
     assert status == 2
     assert message in error

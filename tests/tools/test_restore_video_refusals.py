@@ -79,6 +79,25 @@ def test_bad_weights(restore, weights, images, tmp_path, monkeypatch, kind, mess
     assert not (tmp_path / "bomb").exists()
 
 
+@pytest.mark.parametrize(
+    ("output", "options"),
+    [
+        ("loop.mp4", []),
+        ("x" * 300, []),
+        ("x" * 300 + ".mp4", ["--preview"]),
+        ("out.mp4", ["--comparison", "loop.png"]),
+        ("out.mp4", ["--comparison", "x" * 300 + ".png"]),
+    ],
+)
+def test_paths_that_the_system_refuses(restore, images, tmp_path, monkeypatch, output, options):
+    monkeypatch.chdir(tmp_path)
+    for name in ("loop.mp4", "loop.png"):
+        (tmp_path / name).symlink_to(name)
+    error = restore(images, output, *options, status=1)
+    assert re.match(r"error: .*(Symlink loop|File name too long).*; choose another name or place\n$", error)
+    assert {path.name for path in tmp_path.iterdir()} == {"frames", "loop.mp4", "loop.png"}
+
+
 def bad_input(kind: str, folder: Path) -> Path:
     path = folder / kind
     if kind == "text.mp4":
@@ -117,7 +136,12 @@ def test_bad_output(restore, images, tmp_path, output, message):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("picture.xyz", "pictures are PNG files"), ("frames/f2.png", "is the input as well")]
+    ("name", "message"),
+    [
+        ("picture.xyz", "pictures are PNG files"),
+        ("frames/f2.png", "is the input as well"),
+        ("out/f2.png", "is in the output, where it could replace a frame"),
+    ],
 )
 def test_bad_comparison(restore, images, tmp_path, name, message):
     before = {path: path.read_bytes() for path in images.iterdir()}
@@ -179,6 +203,7 @@ def test_a_device_that_is_not_here(restore, images, tmp_path):
 
 
 def test_windows_are_not_asked_for_in_vain(restore, images, tmp_path):
-    assert "it is for --strategy window" in restore(images, tmp_path / "out", "--window", 5, status=2)
+    error = restore(images, tmp_path / "out", "--window", 5, status=1)
+    assert error == "error: --window: it is for --strategy window, which it does not choose by itself\n"
     report = restore(images, tmp_path / "out", "--strategy", "window", "--window", 2, "--overlap", 0)
     assert "note: restored in windows (--window, --overlap)" in report

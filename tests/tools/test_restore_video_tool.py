@@ -240,6 +240,19 @@ def test_interruption_leaves_nothing_but_the_job(weights, tmp_path, number, stat
     assert {path for path in tmp_path.iterdir() if path.name != ".out.mp4.job"} == before
 
 
+def test_the_only_video_of_a_folder(restore, media, tmp_path):
+    """It goes where it would if there were two."""
+    (tmp_path / "films").mkdir()
+    media.make_clip(tmp_path / "films" / "a.mp4", n=2)
+    out = tmp_path / "out"
+    restore(tmp_path / "films", f"{out}/", "--estimate")
+    assert not out.exists()
+    restore(tmp_path / "films", f"{out}/")
+    restore(tmp_path / "films", tmp_path / "named.mkv")
+    assert [path.name for path in out.iterdir()] == ["a.mp4"]
+    assert (tmp_path / "named.mkv").is_file()
+
+
 def test_help_names_every_option(run_tool):
     status, out, _ = run_tool("restore_video", "--help")
     assert status == 0

@@ -51,6 +51,7 @@ def test_a_study_prints_its_table_and_goes_on_where_it_was(run_tool, tmp_path, f
         (("segments", "--clips", "nowhere.mp4"), "error: nowhere.mp4: no such video or folder, and no sample clip"),
         (("segments", "--weights", "nothing"), "error: nothing: no such weights file"),
         (("segments", "--start", -1), "error: --start -1: frames are numbered from 0"),
+        (("segments", "--size", "3x8"), "error: --size 3x8: leaves no LR pixel; use 4x4 or more"),
         (
             ("segments", "alignment", "coupling", "--weights", "mine.pth"),
             "error: --weights mine.pth: is for segments and keyframes, and not for alignment, coupling; leave",
@@ -126,6 +127,7 @@ def test_pictures_of_weights_that_restore_at_the_size(run_tool, tmp_path, frames
         (("flow", "bikes", "a.png", "--frame", 99), "error: --frame 99: must be from 0 to 14"),
         (("flow", "bikes", "a.png", "--frame", 0), "error: --frame 0: the flows to both neighbours are drawn"),
         (("error", "bikes", "a.png", "--lr"), "error: an error map needs ground truth"),
+        (("comparison", "bikes", "a.png", "--size", "3x8"), "error: --size 3x8: leaves no LR pixel; use 4x4 or more"),
     ],
 )
 def test_picture_errors_are_one_line(run_tool, tmp_path, monkeypatch, real_clip, arguments, words):

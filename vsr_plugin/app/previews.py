@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
@@ -24,7 +24,7 @@ from vsr_plugin.ops.device import pick_device
 from vsr_plugin.ops.frames import to_uint8
 from vsr_plugin.restoration.pipeline import StoppedError
 from vsr_plugin.restoration.preview import Estimate, excerpt, preview
-from vsr_plugin.weights import load_net
+from vsr_plugin.restoration.restore import load_restorer
 
 #: Pictures and clips of so many bytes are kept, beside the newest.
 _CAPACITY = 2**29
@@ -121,8 +121,10 @@ class Previews:
         """
         target = self.folder / f"{_key(path, Path('clip.mp4'), choice, moment, seconds)}.mp4"
         if not target.exists():
+            options = replace(choice.options, resume=True)  # of one that was stopped, something may be done
             with self._alone(stop):
-                excerpt(path, target, self._net_of(choice), choice.options, moment, seconds=seconds, stop=stop)
+                if not target.exists():  # which somebody else may have waited for
+                    excerpt(path, target, self._net_of(choice), options, moment, seconds=seconds, stop=stop)
         return target
 
     @contextmanager
@@ -141,10 +143,7 @@ class Previews:
         return self._net(choice.weights, path.stat().st_mtime_ns if path.is_file() else 0)
 
     def _load(self, weights: str, _changed: int) -> VSRNet:
-        net = load_net(weights, device=self.device)
-        if not isinstance(net, VSRNet):
-            raise VSRError(f"{weights}: weights of {type(net).__name__}, which is a part and cannot restore a video")
-        return net
+        return load_restorer(weights, device=self.device)
 
 
 def frame_at(path: Path, moment: float) -> np.ndarray:

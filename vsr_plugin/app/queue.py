@@ -47,7 +47,7 @@ class Job:
         output: what is written, absolute.
         arguments: what else the command is given.
         state: what becomes of it.
-        begun: the folder for unfinished work beside the output is its own, to go on with and to delete.
+        begun: its own command has begun in the folder for unfinished work beside the output, which it may delete.
         message: why it failed, in the words of the command.
         report: how far it is; of one that runs, and of one that has ended, the last that it said.
     """
@@ -165,9 +165,7 @@ class JobQueue:
         with self._changed:
             job = self._jobs.get(number)
             if job is not None and job.state in (State.PAUSED, State.FAILED):
-                # What an earlier run has left there may have been its fault: now it is to be gone on with.
-                begun = job.begun or job.state is State.FAILED
-                self._keep(replace(job, state=State.WAITING, message="", begun=begun))
+                self._keep(replace(job, state=State.WAITING, message=""))
 
     def cancel(self, number: int) -> None:
         """Take a job out of the queue; of one that is not done, delete what it has done as well."""
@@ -204,7 +202,9 @@ class JobQueue:
                 begun = job.begun or report.pid is not None
                 self._keep(replace(job, state=State.RUNNING, begun=begun))
                 if not running and report.output is None:
-                    resume = ["--resume"] if begun else []
+                    # One that had a turn before may have failed of what a run of others has left there: now it is to
+                    # be gone on with. It is not its own for that, and cancelling must not delete it.
+                    resume = ["--resume"] if begun or command.log.exists() else []
                     command.start([*self._command, *job.command(), "--progress", "json", *resume])
                 self._wait(command)
             except OSError as error:

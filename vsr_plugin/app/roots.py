@@ -51,6 +51,7 @@ class Roots:
         """
         try:
             path = (self.first / name).resolve()
+            path.exists()  # what the system has against it is said here
         except (OSError, RuntimeError, ValueError) as error:
             raise MediaError(f"{name}: is no name of a file; choose another one") from error
         for root in self.folders:

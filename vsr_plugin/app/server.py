@@ -6,6 +6,7 @@ import errno
 import importlib.util
 import ipaddress
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from vsr_plugin.errors import VSRError
 
 #: Where queue, uploads and clips are, below the first folder of the page.
 FOLDER = ".vsr_app"
+_CLIPS = "clips_"
 _PORT, _PORTS = 7860, 20
 
 
@@ -41,7 +43,7 @@ def serve(
     with (
         _listen(host, port) as listening,
         JobQueue(roots.first / FOLDER) as jobs,
-        tempfile.TemporaryDirectory(dir=jobs.folder, prefix="clips_") as folder,
+        _folder_for_clips(jobs.folder) as folder,
     ):
         _prepare_gradio(folder)
         from vsr_plugin.app.site import build
@@ -49,6 +51,13 @@ def serve(
         hosts = frozenset({"127.0.0.1", "localhost", "::1", host}) if _is_loopback(host) else None
         arguments = [] if device == "auto" else ["--device", device]
         _run(build(roots, jobs, Previews(device, Path(folder)), arguments, hosts), listening, on_ready)
+
+
+def _folder_for_clips(folder: Path) -> tempfile.TemporaryDirectory:
+    """One in the folder of the queue, whose lock says that those which are there are of servers that were killed."""
+    for left in folder.glob(f"{_CLIPS}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    return tempfile.TemporaryDirectory(dir=folder, prefix=_CLIPS)
 
 
 def _prepare_gradio(folder: str) -> None:

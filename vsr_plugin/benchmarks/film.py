@@ -143,7 +143,7 @@ def measure_film(
     memory = peak_memory(device)
     with open_source(path) as source:
         measured("decoding", lambda: deque(source.frames(), maxlen=0))
-        cleaning = cleaning_for(source, "auto", cleans_already=net.cleaning is not None)
+        cleaning = cleaning_for(source, "auto", net)
         shots = [[frame.rgb for frame in shot] for shot in split_shots(source.frames(), lambda frame: frame.rgb)]
     cleaned = clean_by(net, cleaning.strength, cleaning.step)
 

@@ -21,6 +21,8 @@ from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.ops.device import pick_device
 from vsr_plugin.ops.resize import bicubic_upsample
 from vsr_plugin.progress import frame_progress
+from vsr_plugin.restoration.restore import load_restorer
+from vsr_plugin.settings import size
 from vsr_plugin.visualization.alignment_picture import alignment_picture, alignment_stages
 from vsr_plugin.visualization.comparison import comparison_picture
 from vsr_plugin.visualization.error_map import error_picture
@@ -32,14 +34,6 @@ from vsr_plugin.weights import load_net, locate_published
 from vsr_plugin.weights.loading import load_architecture
 
 GT = "ground truth"
-
-
-def size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    return int(height), int(width)
-
-
-size.__name__ = "size (HEIGHTxWIDTH, e.g. 288x512)"
 
 
 def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
@@ -67,11 +61,8 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
     return parser.parse_args(arguments)
 
 
-def load_restorer(args: argparse.Namespace) -> VSRNet:
-    net = load_net(args.weights, device=pick_device(args.device))
-    if not isinstance(net, VSRNet):
-        raise VSRError(f"{args.weights}: weights of {type(net).__name__}, which is a part and cannot restore a video")
-    return net
+def read_net(args: argparse.Namespace) -> VSRNet:
+    return load_restorer(args.weights, device=pick_device(args.device))
 
 
 def title(net: VSRNet) -> str:
@@ -86,7 +77,7 @@ def captions(net: VSRNet, clip: DegradedClip, args: argparse.Namespace) -> list[
 
 def restored_versions(clip: DegradedClip, args: argparse.Namespace) -> dict[str, np.ndarray]:
     """Bicubic enlargement, restored frames and ground truth if there is any, each ``(t, H, W, 3)``."""
-    net = load_restorer(args)
+    net = read_net(args)
     with frame_progress(len(clip.lqs)) as bar:
         restored = np.stack(list(restore_frames(net, clip.lqs, num_frames=len(clip.lqs), progress=bar.update)))
     # What is restored at its size has to be compared with itself.
@@ -101,7 +92,7 @@ def draw_comparison(clip: DegradedClip, args: argparse.Namespace) -> Image.Image
 
 
 def draw_drift(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
-    net, t, i = load_restorer(args), len(clip.lqs), args.frame
+    net, t, i = read_net(args), len(clip.lqs), args.frame
     versions = {}
     with frame_progress(2 * t) as bar:
         for label, rate in (("as in the paper", 0.0), (f"forgetting {USUAL_RATE:g}", USUAL_RATE)):
@@ -142,7 +133,7 @@ def draw_flow(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
 
 
 def draw_refill(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
-    net = load_restorer(args)
+    net = read_net(args)
     if not isinstance(net, IconVSRNet):
         raise VSRError(
             f"{args.weights}: weights of {type(net).__name__}, which has no refill; a refill picture takes IconVSR's"
@@ -154,7 +145,7 @@ def draw_refill(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
 
 
 def draw_alignment(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
-    net = load_restorer(args)
+    net = read_net(args)
     stages = alignment_stages(net, clip.tensor(pick_device(args.device)), args.frame)
     return alignment_picture(clip.lqs[args.frame], stages, captions(net, clip, args))
 
@@ -209,8 +200,11 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     if args.weights is None:
         args.weights = default_weights(args.kind)
     scale = load_architecture(args.weights).scale
+    degrade = not args.lr and scale > 1
+    if degrade and args.size is not None and min(args.size) < scale:
+        raise VSRError(f"--size {args.size[0]}x{args.size[1]}: leaves no LR pixel; use {scale}x{scale} or more")
     part = dict(start=args.start, num_frames=args.frames, size=args.size)
-    clip = degraded_clip(args.clip, **part, degrade=not args.lr and scale > 1, scale=scale)
+    clip = degraded_clip(args.clip, **part, degrade=degrade, scale=scale)
     picture = KINDS[args.kind](clip, args)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(args.output, partial(picture.save, optimize=True))

@@ -19,18 +19,13 @@ from vsr_plugin.data.preparation.prepare import HINT, prepare
 from vsr_plugin.data.preparation.products import Request
 from vsr_plugin.data.preparation.sets import LAYOUTS, SPLITS
 from vsr_plugin.progress import clip_progress, frame_progress
+from vsr_plugin.settings import positive
 
 #: What :func:`vsr_plugin.cli.command.run` says when the command is stopped.
 MESSAGES = dict(state=HINT)
 
 
 def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
-    def positive(text: str) -> int:
-        if (number := int(text)) < 1:
-            raise ValueError
-        return number
-
-    positive.__name__ = "number (1 or more)"
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument("set", choices=[*LAYOUTS, "material"], help="which set it is")
     parser.add_argument("root", type=Path, help="the folder that it was unpacked to")
@@ -61,7 +56,12 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
         "--clips-per-photo", type=positive, default=8, metavar="N", help="material: clips made of each photograph"
     )
     parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="processes")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.set == "material":
+        for name in ("check_only", "degradation", "pack", "split", "test_clips", "val_clips"):
+            if getattr(args, name):
+                parser.error(f"argument --{name.replace('_', '-')}: it is for sets, not for material")
+    return args
 
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Upscale a video or a folder of images with BasicVSR or IconVSR, x4 or to the size asked for."""
+"""Upscale videos or folders of images with BasicVSR, IconVSR, BasicVSR++ or RealBasicVSR, x4 or to another size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -97,9 +97,6 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
     check_cluster(parser, args, "device", "devices")
     if args.cluster and (args.preview is not None or args.estimate):
         parser.error("argument --cluster: --preview and --estimate are done by this machine; leave it out of them")
-    for option in ("window", "overlap"):
-        if getattr(args, option) is not None and args.strategy != "window":
-            parser.error(f"argument --{option}: it is for --strategy window, which it does not choose by itself")
     return args
 
 
@@ -120,7 +117,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
 
         with OnCluster(from_arguments(ClusterOptions, args)) as executor:
             return run(args, devices, executor)
-    with WorkerProcesses(devices) if len(devices) > 1 else nullcontext(ThisProcess()) as executor:
+    with WorkerProcesses(devices) if len(devices) > 1 else ThisProcess() as executor:
         return run(args, devices, executor)
 
 
@@ -145,21 +142,19 @@ def run(args: argparse.Namespace, devices: list[torch.device], executor: Executo
     from tqdm import tqdm
 
     from vsr_plugin.models.iconvsr_net import IconVSRNet
-    from vsr_plugin.models.vsr_net import VSRNet
     from vsr_plugin.ops.device import FreeCores, take_free_threads
     from vsr_plugin.progress import SeveralProgress
     from vsr_plugin.restoration.outputs import is_done, pair_outputs, with_videos_of_folders
-    from vsr_plugin.weights import load_net
+    from vsr_plugin.restoration.restore import load_restorer
 
     cores = FreeCores()
-    args.inputs = with_videos_of_folders(args.inputs)
-    pairs = pair_outputs(args.inputs, args.output)
+    options = from_arguments(RestoreOptions, args)
+    inputs = with_videos_of_folders(args.inputs)
+    pairs = pair_outputs(inputs, args.output, of_folder=inputs != args.inputs, make=not args.estimate)
     if len(pairs) > 1 and (args.gt or args.comparison):
         raise VSRError("--gt and --comparison are for one input; do the inputs apart")
     stride = {} if args.keyframe_stride is None else dict(keyframe_stride=args.keyframe_stride or None)
-    net = load_net(args.weights, device=devices[0], **stride)
-    if not isinstance(net, VSRNet):
-        raise VSRError(f"{args.weights}: weights of {type(net).__name__}, which is a part and cannot restore a video")
+    net = load_restorer(args.weights, device=devices[0], **stride)
     if stride and not isinstance(net, IconVSRNet):
         raise VSRError(f"--keyframe-stride: {args.weights} are weights of {type(net).__name__}, which has no keyframes")
     # A job that is gone on with keeps its number.
@@ -167,10 +162,9 @@ def run(args: argparse.Namespace, devices: list[torch.device], executor: Executo
         print(f"note: {line}")
     where = str(executor) if args.cluster else ", ".join(map(str, devices))
     if args.preview is not None or args.estimate:
-        show_beforehand(pairs, args, net, where, executor)
-        return 0
+        return show_beforehand(pairs, args, options, net, where, executor)
     if len(pairs) == 1:
-        restore_one(*pairs[0], args, net, where, executor)
+        restore_one(*pairs[0], args, options, net, where, executor)
         return 0
 
     def restore(pair: tuple[str, str]) -> bool:
@@ -181,7 +175,7 @@ def run(args: argparse.Namespace, devices: list[torch.device], executor: Executo
             total.leave_out(input_path)
             return True
         try:
-            restore_one(input_path, output_path, args, net, where, executor, total)
+            restore_one(input_path, output_path, args, options, net, where, executor, total)
         except VSRError as error:
             # A night's work must not end with the first file that is damaged.
             total.leave_out(input_path)
@@ -202,57 +196,89 @@ def run(args: argparse.Namespace, devices: list[torch.device], executor: Executo
                 executor.close()
                 give_hint(error, "what is done is kept: --resume goes on from there")
             raise
-    failed = [path for (path, _), is_there in zip(pairs, done, strict=True) if not is_there]
+    return status_of([path for (path, _), is_there in zip(pairs, done, strict=True) if not is_there], len(pairs))
+
+
+def status_of(failed: Sequence[str], count: int) -> int:
+    """The exit status where so many inputs were to be done, of which some have failed, and a line that names these."""
     if failed:
-        print(f"error: {len(failed)} of {len(pairs)} inputs failed: {', '.join(failed)}", file=sys.stderr)
+        print(f"error: {len(failed)} of {count} inputs failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 
 def show_beforehand(
-    pairs: Sequence[tuple[str, str]], args: argparse.Namespace, net: VSRNet, where: str, executor: Executor
-) -> None:
-    """Print what is known of each input and what the whole will take, and write a picture if one is asked for."""
+    pairs: Sequence[tuple[str, str]],
+    args: argparse.Namespace,
+    options: RestoreOptions,
+    net: VSRNet,
+    where: str,
+    executor: Executor,
+) -> int:
+    """Print what is known of each input and what the whole will take, and write a picture if one is asked for.
+
+    Returns:
+        The exit status: of several inputs one that cannot be restored does not end the others.
+    """
+    from vsr_plugin.restoration.preview import in_hours
+
+    if options.gt is not None or options.comparison is not None:
+        raise VSRError("--gt and --comparison are of the whole; leave them out with --preview and --estimate")
+    if len(pairs) == 1:
+        show_one(*pairs[0], args, options, net, where, executor)
+        return 0
+    total, failed = 0.0, []
+    for pair in pairs:
+        try:
+            total += show_one(*pair, args, options, net, where, executor, one_of_several=True)
+        except VSRError as error:
+            print_error(error)
+            failed.append(pair[0])
+    which = f"{len(pairs) - len(failed)} of {len(pairs)}" if failed else f"all {len(pairs)}"
+    print(f"{which} inputs: about {in_hours(total)}")
+    return status_of(failed, len(pairs))
+
+
+def show_one(
+    input_path: str,
+    output_path: str,
+    args: argparse.Namespace,
+    options: RestoreOptions,
+    net: VSRNet,
+    where: str,
+    executor: Executor,
+    *,
+    one_of_several: bool = False,
+) -> float:
+    """As :func:`show_beforehand`, for one input; returns how many seconds it will take, as far as it tells."""
     from vsr_plugin.files import PartialFile, write_whole
     from vsr_plugin.progress import frame_progress
     from vsr_plugin.restoration.outputs import preview_path
-    from vsr_plugin.restoration.preview import FRAMES, in_hours, preview
+    from vsr_plugin.restoration.preview import FRAMES, preview
     from vsr_plugin.visualization.comparison import comparison_picture
 
-    options = from_arguments(RestoreOptions, args)
-    if options.gt is not None or options.comparison is not None:
-        raise VSRError("--gt and --comparison are of the whole; leave them out with --preview and --estimate")
-    total = 0.0
-    for input_path, output_path in pairs:
-        picture = preview_path(output_path)
-        if args.preview is not None:
-            PartialFile(picture, overwrite=args.overwrite).discard()  # whether it can be written is known first
-        with frame_progress(FRAMES) as bar:
-            shown = preview(
-                input_path,
-                output_path,
-                net,
-                options,
-                None if args.preview in (None, MIDDLE) else args.preview,
-                progress=bar.update,
-            )
-        for line in shown.lines:
-            print(line)
-        workers = executor.workers
-        shared = f", and about 1/{workers} of the time with {workers} workers" if workers > 1 else ""
-        print(f"estimate: {shown.estimate}{shared}, {type(net).__name__} ({args.weights}) on {where}")
-        if args.preview is not None:
-            versions = {"bicubic": shown.enlarged, "restored": shown.restored}
-            write_whole(picture, comparison_picture(versions, main="restored").save, overwrite=args.overwrite)
-            print(f"preview of {shown.where}: {picture}")
-        total += shown.estimate.seconds or 0.0
-    if len(pairs) > 1:
-        print(f"all {len(pairs)} inputs: about {in_hours(total)}")
+    picture = preview_path(output_path, one_of_several=one_of_several)
+    if args.preview is not None:
+        PartialFile(picture, overwrite=args.overwrite).discard()  # whether it can be written is known first
+    moment = None if args.preview in (None, MIDDLE) else args.preview
+    with frame_progress(FRAMES) as bar:
+        shown = preview(input_path, output_path, net, options, moment, progress=bar.update)
+    for line in shown.lines:
+        print(line)
+    workers = executor.workers
+    shared = f", and about 1/{workers} of the time with {workers} workers" if workers > 1 else ""
+    print(f"estimate: {shown.estimate}{shared}, {type(net).__name__} ({args.weights}) on {where}")
+    if args.preview is not None:
+        versions = {"bicubic": shown.enlarged, "restored": shown.restored}
+        write_whole(picture, comparison_picture(versions, main="restored").save, overwrite=args.overwrite)
+        print(f"preview of {shown.where}: {picture}")
+    return shown.estimate.seconds or 0.0
 
 
 def restore_one(
     input_path: str,
     output_path: str,
     args: argparse.Namespace,
+    options: RestoreOptions,
     net: VSRNet,
     where: str,
     executor: Executor,
@@ -264,6 +290,7 @@ def restore_one(
         input_path: the input.
         output_path: its output.
         args: of the command.
+        options: that these make.
         net: the network.
         where: the devices, in words.
         executor: runs the work.
@@ -274,7 +301,6 @@ def restore_one(
     from vsr_plugin.progress import frame_progress, print_record
     from vsr_plugin.restoration import restore_video
 
-    options = from_arguments(RestoreOptions, args)
     with ExitStack() as stack:
         bars = []
 
@@ -299,7 +325,7 @@ def restore_one(
 
         def on_note(line: str) -> None:
             reported.append(line)
-            whose = f"{output_path}: " if len(args.inputs) > 1 else ""
+            whose = "" if total is None else f"{output_path}: "
             tqdm.write(f"note: {whose}{line}")
 
         result = restore_video(

@@ -10,7 +10,7 @@ from vsr_plugin.errors import VSRError
 from vsr_plugin.ops.device import pick_device
 from vsr_plugin.progress import part_progress
 from vsr_plugin.restoration.options import ClusterOptions, check_cluster
-from vsr_plugin.settings import add_settings, positive
+from vsr_plugin.settings import add_settings, positive, size
 from vsr_plugin.studies import STUDIES, Outcome, Study, StudyOptions, run_study
 from vsr_plugin.studies.run import Measure, markdown_table, measure_here
 
@@ -18,16 +18,6 @@ ALL = "all"
 
 #: What :func:`vsr_plugin.cli.command.run` says when the command is stopped.
 MESSAGES = dict(state="the parts measured so far are kept; the same command goes on there")
-
-
-def size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    if int(height) < 4 or int(width) < 4:
-        raise ValueError
-    return int(height), int(width)
-
-
-size.__name__ = "size (HEIGHTxWIDTH, at least 4x4, e.g. 288x512)"
 
 
 def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
@@ -96,6 +86,8 @@ def check_weights(weights: str | None, chosen: list[type[Study]]) -> None:
 def read_options(args: argparse.Namespace) -> StudyOptions:
     if args.start < 0:
         raise VSRError(f"--start {args.start}: frames are numbered from 0")
+    if args.size is not None and min(args.size) < 4:
+        raise VSRError(f"--size {args.size[0]}x{args.size[1]}: leaves no LR pixel; use 4x4 or more")
     return StudyOptions(
         clips=None if args.clips is None else tuple(args.clips),
         start=args.start,

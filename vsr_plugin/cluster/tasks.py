@@ -71,7 +71,7 @@ class _Run:
     begun: dict[Any, Task] = field(default_factory=dict)
     #: All tasks are known.
     collected: bool = False
-    #: The task whose arguments are being made.
+    #: The arguments of a task are being made: it does not wait any more, and has not begun.
     preparing: bool = False
     #: Ready to prepare one.
     asking: bool = False

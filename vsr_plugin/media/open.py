@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.files import hidden_place
+from vsr_plugin.files import hidden_place, in_one_line
 from vsr_plugin.media.deinterlacing import DEINTERLACE
 from vsr_plugin.media.encoding import Encoding
 from vsr_plugin.media.images.image_folder import IMAGE_SUFFIXES, AnimationSource, ImageFolderSource, is_animated
@@ -178,9 +178,8 @@ def check_not_read(target: Path, source: FrameSource, what: str = "the input") -
     read = [source.path]
     if isinstance(source, ImageFolderSource):
         read += [source.folder, *source.files]
-    try:
+    with in_one_line(target):
+        target.resolve()  # which whoever writes there will do
         is_read = target.exists() and any(target.samefile(path) for path in read)
-    except OSError as error:  # a name that is too long, for one
-        raise MediaError(f"{target}: cannot be written ({error.strerror}); choose another name") from error
     if is_read:
         raise MediaError(f"{target}: is {what} as well; choose another name")

@@ -67,12 +67,6 @@ class OnCluster(Executor):
         """See :attr:`Executor.inputs`; this machine reads and joins all of them."""
         return min(max(_FEWEST_INPUTS, self.workers), 2 * (os.cpu_count() or 1))
 
-    def __enter__(self) -> OnCluster:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """See :meth:`Executor.close`."""
         self._queue.close()

@@ -35,7 +35,7 @@ _POLL_SECONDS = 0.2
 
 
 class Executor(ABC):
-    """Runs tasks.
+    """Runs tasks, in ``with``.
 
     Attributes:
         workers: how many tasks it runs at a time.
@@ -96,6 +96,12 @@ class Executor(ABC):
 
     def close(self) -> None:  # noqa: B027 (what has no workers has nothing to end)
         """End all workers; runs that are not done raise ``VSRError``."""
+
+    def __enter__(self) -> "Executor":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
 
 
 class ThisProcess(Executor):
@@ -264,12 +270,6 @@ class WorkerProcesses(Executor):
             handler.kill()
         for handler in self._handlers:
             handler.join()
-
-    def __enter__(self) -> "WorkerProcesses":
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
 
 class _NoWorkersError(VSRError):

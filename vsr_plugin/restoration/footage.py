@@ -8,6 +8,7 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+import torch.nn as nn
 
 from vsr_plugin.media import FrameSource
 from vsr_plugin.media.source import Notes
@@ -95,21 +96,21 @@ class CleaningChoice(NamedTuple):
     why: str | None = None
 
 
-def cleaning_for(source: FrameSource, clean: str | float, *, cleans_already: bool) -> CleaningChoice:
+def cleaning_for(source: FrameSource, clean: str | float, net: nn.Module | None) -> CleaningChoice:
     """The cleaning that is meant by ``--clean`` for a source.
 
     Args:
         source: the input.
         clean: ``'auto'``, ``'off'`` or a strength.
-        cleans_already: whether the network has a cleaning of its own, or was trained to restore such frames, which
-            ``'auto'`` leaves to it.
+        net: the network, if it is known; one with a cleaning of its own is left to that by ``'auto'``, and so is one
+            that gives frames of the same size, which is there to clean them: of compression, blur or noise.
     """
     if clean == "off":
         return CleaningChoice(0.0)
     if clean != "auto":
         return CleaningChoice(float(clean), source.quantiser_step)
     codec, bits, step = source.codec, source.bits_per_pixel, source.quantiser_step
-    if cleans_already:
+    if net is not None and (net.cleaning is not None or net.scale == 1):
         return CleaningChoice(None, step)
     is_fine = step < _FINE if step is not None else bits is not None and bits > _PLENTY
     if codec is None or codec in _LOSSLESS or is_fine:

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from vsr_plugin.errors import MediaError
-from vsr_plugin.files import LOCK_NAME, NewFile, locked, write_text
+from vsr_plugin.files import LOCK_NAME, NewFile, in_one_line, locked, write_text
 from vsr_plugin.inference.storage import ALL_SWEPT, SWEPT, TURNS_DONE
 from vsr_plugin.media.segmented import Segment
 
@@ -51,11 +51,12 @@ class JobFolder:
 
     def __init__(self, output: Path) -> None:
         self.output = output
-        name = f".{output.resolve().name}.job"
-        self.path = output.parent / name
-        if output.is_dir() and not self.path.is_dir():
-            # Because that folder may be a disk of its own, to which nothing can be renamed.
-            self.path = output / name
+        with in_one_line(output):
+            name = f".{output.resolve().name}.job"
+            self.path = output.parent / name
+            if output.is_dir() and not self.path.is_dir():
+                # Because that folder may be a disk of its own, to which nothing can be renamed.
+                self.path = output / name
         self._lock: ExitStack | None = None
         self._made = False
 
@@ -85,6 +86,7 @@ class JobFolder:
             begun = self._read_settings()
             if resume and begun is not None:
                 self._compare(begun, settings)
+                self._make_folders()
                 return True
             if begun is not None and not overwrite and self.holds_work():
                 raise MediaError(
@@ -92,6 +94,7 @@ class JobFolder:
                     "with --resume, or throw it away with --overwrite"
                 )
             self._empty()
+            self._make_folders()
             write_text(self.path / _JOB, json.dumps(settings, indent=2))
         except OSError as error:
             if self._made:  # else it may hold the work of another run
@@ -144,13 +147,17 @@ class JobFolder:
             )
 
     def _empty(self) -> None:
+        # First, so that a run which is killed on the way leaves nothing that could be gone on with.
+        (self.path / _JOB).unlink(missing_ok=True)
         for entry in self.path.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             elif entry.name != LOCK_NAME:
                 entry.unlink()
+
+    def _make_folders(self) -> None:
         for name in FOLDERS:
-            (self.path / name).mkdir()
+            (self.path / name).mkdir(exist_ok=True)
 
     def holds_work(self) -> bool:
         """Whether deleting the folder would lose anything."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vsr_plugin.defaults import AUTO, ENSEMBLES, LONG, OVERLAP, PRECISIONS, STRATEGIES, USUAL_RATE, WINDOW
+from vsr_plugin.errors import VSRError
 from vsr_plugin.media import Encoding, FrameSource
 from vsr_plugin.media.deinterlacing import DEINTERLACE
 from vsr_plugin.ops.windows import check_windows
@@ -73,8 +74,8 @@ class RestoreOptions:
 
     Raises:
         ValueError: a window has no frames, an overlap fewer than none, or there is no such ensemble.
-        VSRError: the size of the output or of the memory is none, cleaning or strength no share, or the comparison no
-            PNG.
+        VSRError: the size of the output or of the memory is none, cleaning or strength no share, the comparison no
+            PNG, or something is said of windows without that strategy.
     """
 
     start: int = setting(0, "first frame, counted from 0", group=_INPUT, metavar="N", parse=natural)
@@ -224,6 +225,9 @@ class RestoreOptions:
         # What they say is wrong is wrong with the options.
         _ = self.output_size, self.budget
         check_windows(self.window, self.overlap)
+        for name in ("window", "overlap"):
+            if getattr(self, name) is not None and self.strategy != "window":
+                raise VSRError(f"--{name}: it is for --strategy window, which it does not choose by itself")
         if self.comparison is not None:
             from vsr_plugin.files import check_picture_name
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vsr_plugin.errors import MediaError
+from vsr_plugin.files import in_one_line
 from vsr_plugin.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FrameSource, natural_key
 from vsr_plugin.media.open import check_not_read, check_target
 from vsr_plugin.restoration.job import JobFolder
@@ -16,10 +17,14 @@ def with_videos_of_folders(inputs: Sequence[str]) -> list[str]:
 
     Args:
         inputs: paths.
+
+    Raises:
+        MediaError: a folder cannot be read.
     """
     found = []
     for path in inputs:
-        names = sorted(os.listdir(path), key=natural_key) if os.path.isdir(path) else []
+        with in_one_line(path, "cannot be read"):
+            names = sorted(os.listdir(path), key=natural_key) if os.path.isdir(path) else []
         shown = [name for name in names if not name.startswith(".")]
         videos = [name for name in shown if Path(name).suffix.lower() in VIDEO_SUFFIXES]
         images = any(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in shown)
@@ -27,13 +32,18 @@ def with_videos_of_folders(inputs: Sequence[str]) -> list[str]:
     return found
 
 
-def pair_outputs(inputs: Sequence[str], output: str) -> list[tuple[str, str]]:
+def pair_outputs(
+    inputs: Sequence[str], output: str, *, of_folder: bool = False, make: bool = True
+) -> list[tuple[str, str]]:
     """Say which output belongs to which input.
 
     Args:
         inputs: videos, folders of images or images.
         output: of one input, its output; of several, a folder that exists or whose name ends in ``/``, in which videos
             keep their names (with ``.mp4`` where their kind cannot be written) and images get folders of their names.
+        of_folder: they are what :func:`with_videos_of_folders` has found, which goes into a folder where it is one
+            video, too, unless ``output`` is the name of a video.
+        make: make the folder if it is not there; without it nothing is written.
 
     Returns:
         Pairs of input and output.
@@ -41,14 +51,21 @@ def pair_outputs(inputs: Sequence[str], output: str) -> list[tuple[str, str]]:
     Raises:
         MediaError: the output is no folder, or two inputs would become one output.
     """
-    if len(inputs) == 1:
-        return [(inputs[0], output)]
     folder = Path(output)
-    if not folder.is_dir():
-        if not output.endswith(("/", os.sep)):
-            raise MediaError(f"{output}: several inputs need a folder; make it, or end its name in /")
+    with in_one_line(output):
+        is_folder = folder.is_dir()
+    is_named_so = output.endswith(("/", os.sep))
+    names_video = folder.suffix.lower() in VIDEO_SUFFIXES and not is_folder and not is_named_so
+    if len(inputs) == 1 and (names_video or not of_folder):
+        return [(inputs[0], output)]
+    if not is_folder:
+        if not is_named_so:
+            raise MediaError(
+                f"{output}: several inputs need a folder, and so do the videos of one; make it, or end its name in /"
+            )
         try:
-            folder.mkdir()
+            if make:
+                folder.mkdir()
         except OSError as error:
             raise MediaError(f"{output}: cannot be made ({error.strerror}); make the folder first") from error
     pairs: dict[str, str] = {}
@@ -61,33 +78,47 @@ def pair_outputs(inputs: Sequence[str], output: str) -> list[tuple[str, str]]:
 
 
 def usual_name(path: Path) -> str:
-    """What an output in another folder is called: as the input, with a video's extension only if it can be written."""
-    resolved = path.resolve()
+    """What an output in another folder is called: as the input, with a video's extension only if it can be written.
+
+    Folders and images become folders, in whose names dots are replaced: what follows one would say the kind of a file.
+    """
+    with in_one_line(path, "cannot be read"):
+        resolved = path.resolve()
+        is_folder = resolved.is_dir()
     suffix = resolved.suffix.lower()
-    if resolved.is_dir():
-        return resolved.name
-    if suffix in IMAGE_SUFFIXES:
-        return resolved.stem
+    if is_folder or suffix in IMAGE_SUFFIXES:
+        return (resolved.name if is_folder else resolved.stem).replace(".", "_")
     return resolved.stem + (suffix if suffix in VIDEO_SUFFIXES else ".mp4")
 
 
 def is_done(output: str) -> bool:
     """Whether an output is there and no job of it is left: what resuming several inputs can skip."""
     path = Path(output)
-    there = any(not entry.name.startswith(".") for entry in path.iterdir()) if path.is_dir() else path.exists()
-    return there and not JobFolder(path).path.exists()
+    with in_one_line(path, "cannot be read"):
+        there = any(not entry.name.startswith(".") for entry in path.iterdir()) if path.is_dir() else path.exists()
+        return there and not JobFolder(path).path.exists()
 
 
 def quality_csv_path(output: str | os.PathLike) -> Path:
     """Where the per-frame figures of ``output`` go: beside it, its name plus ``_quality.csv``."""
-    output = Path(output)
-    return output.with_name(f"{output.stem}_quality.csv")
+    return _beside(output, "_quality.csv")
 
 
-def preview_path(output: str | os.PathLike) -> Path:
-    """Where the picture of ``--preview`` goes: beside the output, its name plus ``_preview.png``."""
+def preview_path(output: str | os.PathLike, *, one_of_several: bool = False) -> Path:
+    """Where the picture of ``--preview`` goes: beside the output, its name plus ``_preview.png``.
+
+    Args:
+        output: video or folder.
+        one_of_several: there are others in its folder, which may differ from it in the extension alone.
+    """
+    return _beside(output, "_preview.png", whole_name=one_of_several)
+
+
+def _beside(output: str | os.PathLike, ending: str, *, whole_name: bool = False) -> Path:
     output = Path(output)
-    return output.with_name(f"{output.stem}_preview.png")
+    if output.name in ("", ".."):  # ``.`` is one without a name
+        output = output.resolve()
+    return output.parent / f"{output.name if whole_name else output.stem}{ending}"
 
 
 def check_results(
@@ -99,7 +130,7 @@ def check_results(
         MediaError: a result would be written over the input, the ground truth or another result, or the output is
             neither a video that can be written nor a folder.
     """
-    output, _ = check_target(output_path, source)
+    output, images = check_target(output_path, source)
     side_files = [] if gt is None else [quality_csv_path(output_path)]
     if options.comparison is not None:
         side_files.append(Path(options.comparison))
@@ -107,6 +138,8 @@ def check_results(
         check_not_read(path, source)
         if path.resolve() == output.resolve():
             raise MediaError(f"{path}: is the output as well; choose another name")
+        if images is not None and images.kind == "folder" and path.resolve().parent == output.resolve():
+            raise MediaError(f"{path}: is in the output, where it could replace a frame; choose another folder")
     if gt is not None:
         for path in (output, *side_files):
             check_not_read(path, gt, "the ground truth")

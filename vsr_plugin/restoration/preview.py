@@ -216,8 +216,10 @@ def describe(source: FrameSource, options: RestoreOptions, net: nn.Module | None
     else:
         words.append(_counted(count, "image"))
     lines = [f"{source.path}: {', '.join(words)}", *source.notes]
-    cleaning = cleaning_for(source, options.clean, cleans_already=net is not None and net.cleaning is not None)
-    smaller = shrink_hint(source, options.start) if options.shrink == 1 else None
+    cleaning = cleaning_for(source, options.clean, net)
+    # Where nothing is enlarged, reduced frames would come out smaller.
+    asks = options.shrink == 1 and (net is None or net.scale > 1)
+    smaller = shrink_hint(source, options.start) if asks else None
     return [*lines, *filter(None, (cleaning.why, smaller))]
 
 
@@ -297,7 +299,7 @@ class _Clock:
 def _estimate(
     source: FrameSource, net: nn.Module, options: RestoreOptions, seconds_per_frame: float, bytes_per_frame: float
 ) -> Estimate:
-    cleaning = cleaning_for(source, options.clean, cleans_already=net.cleaning is not None)
+    cleaning = cleaning_for(source, options.clean, net)
     net = with_ensemble(clean_by(net, cleaning.strength, cleaning.step), options.ensemble)
     device = next(net.parameters()).device
     sides = shrunk_sides(source.height, source.width, options.shrink)

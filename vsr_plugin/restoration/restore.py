@@ -12,18 +12,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
+import torch
 import torch.nn as nn
 
 from vsr_plugin.acceleration import PRECISIONS, missing_kernels
 from vsr_plugin.defaults import AUTO, LONG, USUAL_RATE
-from vsr_plugin.errors import MediaError, give_hint
+from vsr_plugin.errors import MediaError, VSRError, give_hint
 from vsr_plugin.files import PartialFile, write_whole
 from vsr_plugin.media import FrameSource, open_segmented, open_source
 from vsr_plugin.media.segmented import SegmentedOutput
 from vsr_plugin.models.alignment import DeformableAlignment
 from vsr_plugin.models.cleaning import clean_by
 from vsr_plugin.models.propagation import with_forgetting
-from vsr_plugin.models.vsr_net import with_ensemble
+from vsr_plugin.models.vsr_net import VSRNet, with_ensemble
 from vsr_plugin.ops.frames import to_uint8
 from vsr_plugin.restoration import fingerprint
 from vsr_plugin.restoration.executors import Executor, ThisProcess
@@ -37,6 +38,7 @@ from vsr_plugin.restoration.segments import Joint, Work
 from vsr_plugin.restoration.shots import Scan, Shot, ShotPlan
 from vsr_plugin.restoration.worker import plan_shot, shot_is_done
 from vsr_plugin.visualization.comparison import comparison_picture
+from vsr_plugin.weights import load_net
 
 #: What a disk can do wrong; what writes results says so by itself.
 _DISK_FAULTS = {
@@ -148,6 +150,18 @@ def restore_video(
             raise
 
 
+def load_restorer(weights: str, *, device: torch.device, **stride: int | None) -> VSRNet:
+    """Load a network that restores; see :func:`vsr_plugin.weights.load_net`, which loads parts of networks, too.
+
+    Raises:
+        VSRError: the weights cannot be loaded, or are those of a part.
+    """
+    net = load_net(weights, device=device, **stride)
+    if not isinstance(net, VSRNet):
+        raise VSRError(f"{weights}: weights of {type(net).__name__}, which is a part and cannot restore a video")
+    return net
+
+
 def open_asked(path: str | os.PathLike, options: RestoreOptions) -> FrameSource:
     """Open an input as the options say; see :func:`vsr_plugin.media.open_source`."""
     return open_source(path, deinterlace=options.deinterlace, frame_rate=options.encoding.frame_rate)
@@ -177,9 +191,7 @@ class _Restoration:
         executor: Executor,
         on_note: Callable[[str], None] | None,
     ) -> None:
-        # A network that gives frames of the same size is there to clean them: of compression, blur or noise.
-        cleans_already = net.cleaning is not None or net.scale == 1
-        cleaning = cleaning_for(source, options.clean, cleans_already=cleans_already)
+        cleaning = cleaning_for(source, options.clean, net)
         net = with_ensemble(clean_by(net, cleaning.strength, cleaning.step), options.ensemble)
         rate, self._forgets_from = _forgetting(source, net, options)
         self._source, self._gt, self._net = source, gt, with_forgetting(net, rate)

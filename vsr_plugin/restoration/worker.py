@@ -1,6 +1,7 @@
 """A shot is a task that depends on nothing else: frames in, encoded segments and their records out."""
 
 import functools
+import math
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -269,7 +270,8 @@ class ShotWorker:
 
     def _has_room(self, length: int) -> bool:
         source = self._work.source
-        needed = needed_bytes(self._work.net, length, source.height * source.width, length, states=True)
+        sides = shrunk_sides(source.height, source.width, self._work.options.shrink)
+        needed = needed_bytes(self._work.net, length, math.prod(sides), length, states=True)
         return needed < _DISK_SHARE * shutil.disk_usage(self._work.job.path).free
 
     # -- writing, in the order of the frames -----------------------------------------------------------------------

@@ -10,8 +10,9 @@ from pathlib import Path
 from vsr_plugin.benchmarks import data, speed, training
 from vsr_plugin.benchmarks.implementations import IMPLEMENTATIONS, USUAL, computable
 from vsr_plugin.benchmarks.machine import as_json, describe_machine
-from vsr_plugin.cli.benchmark.arguments import add_setting, add_weights, read_device, read_setting, size
+from vsr_plugin.cli.benchmark.arguments import add_setting, add_weights, read_device, read_setting
 from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
+from vsr_plugin.settings import size
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:

@@ -11,14 +11,6 @@ from vsr_plugin.benchmarks.implementations import MODELS, Setting
 from vsr_plugin.errors import VSRError
 
 
-def size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    return int(height), int(width)
-
-
-size.__name__ = "size (HEIGHTxWIDTH, e.g. 180x320)"
-
-
 def add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",

@@ -13,7 +13,6 @@ import torch.nn as nn
 from vsr_plugin.benchmarks import footage
 from vsr_plugin.benchmarks.inputs import load_gt
 from vsr_plugin.benchmarks.quality import drift_table, measure_drift, measure_interlaced, measure_sizes, measure_windows
-from vsr_plugin.cli.benchmark.arguments import size
 from vsr_plugin.data.degraded_clip import degraded_clip
 from vsr_plugin.data.footage.codecs import CODINGS
 from vsr_plugin.data.footage.step import Clip
@@ -27,8 +26,16 @@ from vsr_plugin.models.cleaning import clean_by, with_cleaning
 from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.models.vsr_net import with_ensemble
 from vsr_plugin.report import table_lines
-from vsr_plugin.settings import positive, quantiser_step, turns
+from vsr_plugin.settings import natural, positive, quantiser_step, size, turns
 from vsr_plugin.weights import load_net
+
+
+def window(text: str) -> tuple[int, int]:
+    frames, _, overlap = text.partition("x")
+    return positive(frames), natural(overlap)
+
+
+window.__name__ = "window (WINDOWxOVERLAP, e.g. 30x5)"
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -36,7 +43,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     part = commands.add_parser("windows", help="cost of windows against the whole sequence")
     add_shots(part)
     part.add_argument(
-        "--settings", nargs="+", type=size, default=[(30, 5), (30, 15), (60, 5), (60, 15)], metavar="WxO",
+        "--settings", nargs="+", type=window, default=[(30, 5), (30, 15), (60, 5), (60, 15)], metavar="WxO",
         help="window x overlap, in frames",
     )  # fmt: skip
     part.add_argument("--forgetting", type=float, default=0.0, metavar="R", help="of the whole sequence and of windows")

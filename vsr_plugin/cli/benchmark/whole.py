@@ -15,11 +15,11 @@ from vsr_plugin.benchmarks import film, gpu_report, profiling
 from vsr_plugin.benchmarks.implementations import build, plain_net
 from vsr_plugin.benchmarks.inputs import load_sequence
 from vsr_plugin.benchmarks.machine import as_json, describe_machine
-from vsr_plugin.cli.benchmark.arguments import add_setting, add_weights, read_device, read_setting, size
+from vsr_plugin.cli.benchmark.arguments import add_setting, add_weights, read_device, read_setting
 from vsr_plugin.defaults import USUAL_WEIGHTS
 from vsr_plugin.errors import VSRError
 from vsr_plugin.media import Encoding
-from vsr_plugin.settings import memory_size, positive
+from vsr_plugin.settings import memory_size, positive, size
 from vsr_plugin.weights import load_net
 
 
