@@ -38,7 +38,7 @@ class BuildWithConfigs(build_py):
 setup(
     name="vsr_plugin",
     version=re.search(r'__version__ = "(.+?)"', (HERE / "vsr_plugin" / "__init__.py").read_text())[1],
-    description="BasicVSR and IconVSR video super-resolution as a plugin of MMagic",
+    description="BasicVSR, IconVSR, BasicVSR++ and RealBasicVSR video super-resolution as a plugin of MMagic",
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

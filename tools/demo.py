@@ -15,11 +15,11 @@ import numpy as np
 from vsr_plugin.cli.command import HelpFormatter, run_command
 from vsr_plugin.data.sample_clips import SAMPLE_CLIPS, sample_clip
 from vsr_plugin.media import Encoding, open_sink, open_source
+from vsr_plugin.models.vsr_net import load_restorer
 from vsr_plugin.ops.device import pick_device
 from vsr_plugin.ops.resize import bicubic_downsample
 from vsr_plugin.progress import frame_progress
 from vsr_plugin.restoration import RestoreOptions, restore_video
-from vsr_plugin.weights import load_net
 
 LOSSLESS = Encoding(codec="ffv1")
 
@@ -58,7 +58,7 @@ def main() -> int:
     gt, lr, restored, comparison = (
         args.out_dir / name for name in ("gt.mkv", "lr.mkv", "restored.mp4", "comparison.png")
     )
-    net = load_net(args.weights, device=device)
+    net = load_restorer(args.weights, device=device)
     print(f"1/2 degrading {args.num_frames} frames of {args.clip} with MATLAB-style bicubic x1/{net.scale}")
     make_clips(sample_clip(args.clip), args.start, args.num_frames, gt, lr, net.scale)
 

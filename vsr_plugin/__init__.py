@@ -1,4 +1,4 @@
-"""BasicVSR and IconVSR as a plugin of MMagic.
+"""BasicVSR, IconVSR, BasicVSR++ and RealBasicVSR as a plugin of MMagic.
 
 Importing this package is cheap: it only prepares the ground on which MMagic can be imported
 (`vsr_plugin.mmagic_host`). PyTorch, mmengine and MMagic are imported by the parts that need them.

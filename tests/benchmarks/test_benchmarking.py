@@ -11,7 +11,7 @@ from vsr_plugin.benchmarks.implementations import USUAL, Setting, computable
 from vsr_plugin.benchmarks.machine import as_json, describe_machine
 from vsr_plugin.data.sample_clips import sample_clip
 from vsr_plugin.errors import MediaError, VSRError
-from vsr_plugin.models import BasicVSRNet, IconVSRNet
+from vsr_plugin.models import BasicVSRNet, IconVSRNet, SPyNet
 from vsr_plugin.weights import PUBLISHED
 from vsr_plugin.weights.zoo import locate
 
@@ -92,3 +92,32 @@ def test_profile_covers_the_whole_run(net_class):
     assert {"flow", "warp", "propagation", "upsampling"} <= {share.component for share in shares}
     assert all(share.seconds >= 0 for share in shares)
     assert "floor" in profiling.table(shares, peak=100.0)
+
+
+@pytest.fixture(scope="module")
+def part(tmp_path_factory):
+    """Weights of a flow network alone."""
+    path = tmp_path_factory.mktemp("part") / "part.pth"
+    torch.save(SPyNet().state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("command", ["windows", "drift", "sizes", "footage", "interlaced", "film"])
+def test_weights_of_a_part_are_refused_in_a_line(run_tool, part, command):
+    status, _, error = run_tool("benchmark", command, "--weights", part)
+    assert (status, error) == (1, f"error: {part}: weights of SPyNet, which is a part and cannot restore a video\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("drift", "--stretch", 0), "argument --stretch: invalid number (1 or more) value: '0'"),
+        (("interlaced", "--frames", 3), "error: --frames 3: whole frames are made of fields of several; use 4 or more"),
+        (("film", "--sizes", "32x32", "33x32"), "error: --sizes 33x32: the film is 4:2:0 video; use even sides"),
+        (("footage", "--picture", "gain.jpg"), "error: gain.jpg: pictures are PNG files; choose a name that ends so"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_in_a_line(run_tool, command, words):
+    status, _, error = run_tool("benchmark", *command)
+    assert status != 0
+    assert words in error.splitlines()[-1]

@@ -114,7 +114,7 @@ def test_what_auto_chooses(lossy, lossless, net):
     with open_source(lossy) as source:
         chosen = cleaning_for(source, "auto", net)
         assert chosen[:2] == (1, source.quantiser_step)
-        assert f"steps of {source.quantiser_step:.2g}/255" in chosen.why
+        assert f"steps of {source.quantiser_step:.3g}/255" in chosen.why
         assert cleaning_for(source, "auto", cleaned) == (None, source.quantiser_step, None)
         assert cleaning_for(source, "off", cleaned) == (0, None, None)
         assert cleaning_for(source, 0.25, net) == (0.25, source.quantiser_step, None)

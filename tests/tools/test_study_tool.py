@@ -56,6 +56,8 @@ def test_a_study_prints_its_table_and_goes_on_where_it_was(run_tool, tmp_path, f
             ("segments", "alignment", "coupling", "--weights", "mine.pth"),
             "error: --weights mine.pth: is for segments and keyframes, and not for alignment, coupling; leave",
         ),
+        (("complexity", "--clips", "a", "b"), "error: --clips a b: is for segments and keyframes and "),
+        (("segments", "complexity", "--steps", "9"), "error: --steps 9: is for keyframes and "),
         (("alignment", "--clips", "bikes"), "error: bikes: is trained on and validated on"),
     ],
 )

@@ -85,7 +85,8 @@ def test_losses_equal_mmagics_step_by_step(
             for part, lr in zip(parts, (5e-5, 1e-4), strict=False)
         }
     )
-    for lrs, sharp, plain in batches:
+    # In float64, where a step takes several times as long, a difference shows in the first ones.
+    for lrs, sharp, plain in batches if dtype == torch.float32 else batches[:4]:
         lrs, sharp, plain = lrs.to(dtype), sharp.to(dtype), plain.to(dtype)
         found = ours(lrs, mode="loss", gts=sharp, plain_gts=plain)
         our_wrapper.update_params(ours.parse_losses(found)[0])

@@ -19,12 +19,11 @@ from PIL import Image
 from vsr_plugin.app.choices import Choice
 from vsr_plugin.errors import VSRError
 from vsr_plugin.media import open_source
-from vsr_plugin.models.vsr_net import VSRNet
+from vsr_plugin.models.vsr_net import VSRNet, load_restorer
 from vsr_plugin.ops.device import pick_device
 from vsr_plugin.ops.frames import to_uint8
 from vsr_plugin.restoration.pipeline import StoppedError
 from vsr_plugin.restoration.preview import Estimate, excerpt, preview
-from vsr_plugin.restoration.restore import load_restorer
 
 #: Pictures and clips of so many bytes are kept, beside the newest.
 _CAPACITY = 2**29

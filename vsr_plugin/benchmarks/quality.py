@@ -76,7 +76,7 @@ def measure_drift(
     """Yield how PSNR goes with bicubic enlargement, then for each strategy with each rate of forgetting.
 
     Args:
-        net: ``BasicVSRNet`` or ``IconVSRNet`` in evaluation mode.
+        net: a ``VSRNet``, such as ``BasicVSRNet``, in evaluation mode.
         gt: RGB arrays ``(scale * h, scale * w, 3)`` of one shot, which are degraded by BI.
         rates: see :func:`vsr_plugin.inference.restore_frames`.
         strategies: the same.
@@ -128,7 +128,7 @@ def measure_interlaced(net: nn.Module, gt: list[np.ndarray]) -> Iterator[tuple[s
     turn are of one frame.
 
     Args:
-        net: ``BasicVSRNet`` or ``IconVSRNet`` in evaluation mode.
+        net: a ``VSRNet``, such as ``BasicVSRNet``, in evaluation mode.
         gt: RGB arrays ``(scale * h, scale * w, 3)``, a multiple of four, which are degraded by BI.
 
     Yields:

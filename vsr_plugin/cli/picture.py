@@ -17,11 +17,11 @@ from vsr_plugin.evaluation import frame_quality
 from vsr_plugin.files import check_picture_name, write_whole
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models import IconVSRNet
-from vsr_plugin.models.vsr_net import VSRNet
+from vsr_plugin.models.spynet import SPyNet
+from vsr_plugin.models.vsr_net import VSRNet, load_restorer
 from vsr_plugin.ops.device import pick_device
 from vsr_plugin.ops.resize import bicubic_upsample
 from vsr_plugin.progress import frame_progress
-from vsr_plugin.restoration.restore import load_restorer
 from vsr_plugin.settings import size
 from vsr_plugin.visualization.alignment_picture import alignment_picture, alignment_stages
 from vsr_plugin.visualization.comparison import comparison_picture
@@ -117,7 +117,7 @@ def draw_profile(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
     versions = restored_versions(clip, args)
     main = list(versions)[1]
     row = busiest_row(versions[main]) if args.row is None and args.column is None else args.row
-    return profile_picture(versions, main, row=row, column=args.column)
+    return profile_picture(versions, main, row=row, column=args.column, start=args.start)
 
 
 def draw_flow(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
@@ -126,10 +126,13 @@ def draw_flow(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:
         raise VSRError(f"--frame {i}: the flows to both neighbours are drawn, so it must be between other frames")
     net = load_net(args.weights, device=pick_device(args.device))
     spynet = getattr(net, "spynet", net)
+    if not isinstance(spynet, SPyNet):
+        raise VSRError(f"{args.weights}: weights of {type(net).__name__} without a flow network; give others")
     flows = spynet.neighbour_flows(clip.tensor(pick_device(args.device))[:, i - 1 : i + 2])
     to_previous, to_next = (f[0, k].permute(1, 2, 0).detach().cpu().numpy() for f, k in zip(flows, (0, 1), strict=True))
-    frames = {f"frame {i}": clip.lqs[i], f"frame {i + 1}": clip.lqs[i + 1]}
-    return flow_picture(frames, {f"flow {i} to {i - 1}": to_previous, f"flow {i} to {i + 1}": to_next})
+    shown = args.start + i  # as frames of the clip are counted
+    frames = {f"frame {shown}": clip.lqs[i], f"frame {shown + 1}": clip.lqs[i + 1]}
+    return flow_picture(frames, {f"flow {shown} to {shown - 1}": to_previous, f"flow {shown} to {shown + 1}": to_next})
 
 
 def draw_refill(clip: DegradedClip, args: argparse.Namespace) -> Image.Image:

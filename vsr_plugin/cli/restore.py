@@ -142,10 +142,10 @@ def run(args: argparse.Namespace, devices: list[torch.device], executor: Executo
     from tqdm import tqdm
 
     from vsr_plugin.models.iconvsr_net import IconVSRNet
+    from vsr_plugin.models.vsr_net import load_restorer
     from vsr_plugin.ops.device import FreeCores, take_free_threads
     from vsr_plugin.progress import SeveralProgress
     from vsr_plugin.restoration.outputs import is_done, pair_outputs, with_videos_of_folders
-    from vsr_plugin.restoration.restore import load_restorer
 
     cores = FreeCores()
     options = from_arguments(RestoreOptions, args)

@@ -30,9 +30,9 @@ def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None) 
     parser.add_argument("studies", nargs="+", metavar="STUDY", help="names of studies, or all")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/studies"), help="folder for what comes out")
     parser.add_argument("--fresh", action="store_true", help="measure again what an earlier run has measured")
-    takers = " and ".join(name for name, study in STUDIES.items() if study.takes_weights)
     parser.add_argument(
-        "--weights", help=f"published name, or path of a checkpoint (default: the study's own); {takers} only"
+        "--weights",
+        help=f"published name, or path of a checkpoint (default: the study's own); {_takers('weights')} only",
     )
     parser.add_argument(
         "--clips", nargs="+", metavar="CLIP", help="sample clips by name, videos or folders (default: the study's own)"
@@ -71,16 +71,23 @@ def choose(names: list[str]) -> list[type[Study]]:
     return [study for name, study in STUDIES.items() if name in names or ALL in names]
 
 
-def check_weights(weights: str | None, chosen: list[type[Study]]) -> None:
-    """Refuse weights that a study would not look at.
+def check_taken(args: argparse.Namespace, chosen: list[type[Study]]) -> None:
+    """Refuse options that studies would not look at.
 
     Raises:
         VSRError: there are such.
     """
-    others = [study.name for study in chosen if not study.takes_weights]
-    if weights is not None and others:
-        takers = " and ".join(name for name, study in STUDIES.items() if study.takes_weights)
-        raise VSRError(f"--weights {weights}: is for {takers}, and not for {', '.join(others)}; leave it out of those")
+    for option in ("weights", "clips", "train_clips", "steps"):
+        others = [study.name for study in chosen if option not in study.takes]
+        # Weights are of one network; what else is given may be for some of several studies.
+        given = getattr(args, option)
+        if given is not None and others and (option == "weights" or len(others) == len(chosen)):
+            given = f"--{option.replace('_', '-')} {' '.join(given) if isinstance(given, list) else given}"
+            raise VSRError(f"{given}: is for {_takers(option)}, and not for {', '.join(others)}; leave it out of those")
+
+
+def _takers(option: str) -> str:
+    return " and ".join(name for name, study in STUDIES.items() if option in study.takes)
 
 
 def read_options(args: argparse.Namespace) -> StudyOptions:
@@ -118,7 +125,7 @@ def run_with_progress(study: Study, fresh: bool, measure: Measure) -> Outcome:
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse_args(arguments, prog)
     chosen = choose(args.studies)
-    check_weights(args.weights, chosen)
+    check_taken(args, chosen)
     options = read_options(args)
     with ExitStack() as stack:
         measure = measure_here

@@ -19,6 +19,7 @@ from vsr_plugin.models.layers import ResidualBlocksWithInputConv
 from vsr_plugin.models.propagation import PROPAGATIONS, Propagation, Sweep, check_forgetting, forget
 from vsr_plugin.models.spynet import PUBLISHED_WIDTH, SPyNet
 from vsr_plugin.models.upsampling import PixelShuffleUpsampling
+from vsr_plugin.weights import load_net
 
 
 def choose_propagation(propagation: str, segments: int | None) -> Propagation:
@@ -285,3 +286,15 @@ def with_ensemble(net: VSRNet, turns: int) -> VSRNet:
     other = copy.copy(net)
     other.ensemble = turns
     return other
+
+
+def load_restorer(weights: str, **options: Any) -> VSRNet:
+    """Load a network that restores; see :func:`vsr_plugin.weights.load_net`, which loads parts of networks, too.
+
+    Raises:
+        VSRError: the weights cannot be loaded, or are those of a part.
+    """
+    net = load_net(weights, **options)
+    if not isinstance(net, VSRNet):
+        raise VSRError(f"{weights}: weights of {type(net).__name__}, which is a part and cannot restore a video")
+    return net

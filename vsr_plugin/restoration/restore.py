@@ -12,19 +12,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
-import torch
 import torch.nn as nn
 
 from vsr_plugin.acceleration import PRECISIONS, missing_kernels
 from vsr_plugin.defaults import AUTO, LONG, USUAL_RATE
-from vsr_plugin.errors import MediaError, VSRError, give_hint
+from vsr_plugin.errors import MediaError, give_hint
 from vsr_plugin.files import PartialFile, write_whole
 from vsr_plugin.media import FrameSource, open_segmented, open_source
 from vsr_plugin.media.segmented import SegmentedOutput
 from vsr_plugin.models.alignment import DeformableAlignment
 from vsr_plugin.models.cleaning import clean_by
 from vsr_plugin.models.propagation import with_forgetting
-from vsr_plugin.models.vsr_net import VSRNet, with_ensemble
+from vsr_plugin.models.vsr_net import with_ensemble
 from vsr_plugin.ops.frames import to_uint8
 from vsr_plugin.restoration import fingerprint
 from vsr_plugin.restoration.executors import Executor, ThisProcess
@@ -38,7 +37,6 @@ from vsr_plugin.restoration.segments import Joint, Work
 from vsr_plugin.restoration.shots import Scan, Shot, ShotPlan
 from vsr_plugin.restoration.worker import plan_shot, shot_is_done
 from vsr_plugin.visualization.comparison import comparison_picture
-from vsr_plugin.weights import load_net
 
 #: What a disk can do wrong; what writes results says so by itself.
 _DISK_FAULTS = {
@@ -94,7 +92,7 @@ def restore_video(
     Args:
         input_path: video file, folder of images or image; or one of them that is open already.
         output_path: video file, or folder for PNG files.
-        net: ``BasicVSRNet`` or ``IconVSRNet`` in evaluation mode, on the device that is to compute.
+        net: a ``VSRNet``, such as ``BasicVSRNet``, in evaluation mode, on the device that is to compute.
         options: what to restore and how to keep it.
         on_open: called with the input when it is open and the output has proved writable.
         progress: called with the number of frames done since the last call, see :func:`restore_frames`; it is negative
@@ -148,18 +146,6 @@ def restore_video(
                 raise failed from error
             give_hint(error, hint)
             raise
-
-
-def load_restorer(weights: str, *, device: torch.device, **stride: int | None) -> VSRNet:
-    """Load a network that restores; see :func:`vsr_plugin.weights.load_net`, which loads parts of networks, too.
-
-    Raises:
-        VSRError: the weights cannot be loaded, or are those of a part.
-    """
-    net = load_net(weights, device=device, **stride)
-    if not isinstance(net, VSRNet):
-        raise VSRError(f"{weights}: weights of {type(net).__name__}, which is a part and cannot restore a video")
-    return net
 
 
 def open_asked(path: str | os.PathLike, options: RestoreOptions) -> FrameSource:

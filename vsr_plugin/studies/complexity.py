@@ -51,6 +51,7 @@ class ComplexityStudy(Study):
 
     name = "complexity"
     title = "Parameters, arithmetic and time of each component"
+    takes = ()
 
     def parts(self) -> list[Part]:
         """One for each network."""

@@ -39,7 +39,7 @@ class KeyframesStudy(Study):
 
     name = "keyframes"
     title = "IconVSR: quality and time against the number of keyframes (without its weights, trains first)"
-    takes_weights = True
+    takes = ("weights", "clips", "train_clips", "steps")
 
     def parts(self) -> list[Part]:
         """The training, if there is one, and then one for each clip and distance of the keyframes."""

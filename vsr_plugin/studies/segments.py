@@ -12,9 +12,9 @@ from vsr_plugin.benchmarks.inputs import psnr_per_frame
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models.propagation import PROPAGATIONS
+from vsr_plugin.models.vsr_net import load_restorer
 from vsr_plugin.restoration.fingerprint import of_net
 from vsr_plugin.studies.study import PROTOCOL, Part, Report, Study, Table, describe_clip
-from vsr_plugin.weights import load_net
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +49,7 @@ class SegmentsStudy(Study):
 
     name = "segments"
     title = "Local propagation: the sequence in K segments, each restored alone"
-    takes_weights = True
+    takes = ("weights", "clips")
 
     def parts(self) -> list[Part]:
         """One for each clip and number of segments."""
@@ -57,7 +57,7 @@ class SegmentsStudy(Study):
         counts = [count for count in COUNTS if count <= frames]
         if len(counts) < 2:
             raise VSRError(f"{self.name}: {frames} frames cannot be cut into segments; use --frames 2 or more")
-        self._net = load_net(self.options.weights or "basicvsr_reds4", device=self.options.device)
+        self._net = load_restorer(self.options.weights or "basicvsr_reds4", device=self.options.device)
         weights = of_net(self._net)
         return [
             Part(f"{clip}, K = {count}", dict(self.options.identify(clip, frames), weights=weights, segments=count))

@@ -133,8 +133,9 @@ class Study(ABC):
     name: ClassVar[str]
     #: One line for a list of the studies.
     title: ClassVar[str]
-    #: Whether it measures trained weights that a person can choose; those that train all their networks do not.
-    takes_weights: ClassVar[bool] = False
+    #: Of the options ``weights``, ``clips``, ``train_clips`` and ``steps`` those that it looks at. Weights can be chosen
+    #: where not all networks are trained by the study.
+    takes: ClassVar[tuple[str, ...]] = ("clips", "train_clips", "steps")
 
     def __init__(self, options: StudyOptions, folder: Path) -> None:
         self.options = options

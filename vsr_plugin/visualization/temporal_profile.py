@@ -36,7 +36,7 @@ def busiest_row(frames: np.ndarray) -> int:
 
 
 def profile_picture(
-    versions: dict[str, np.ndarray], main: str, *, row: int | None = None, column: int | None = None
+    versions: dict[str, np.ndarray], main: str, *, row: int | None = None, column: int | None = None, start: int = 0
 ) -> Image.Image:
     """Draw a frame with the line marked, and below it the profile of every version.
 
@@ -45,6 +45,7 @@ def profile_picture(
         main: label of the version whose middle frame is shown.
         row: see :func:`temporal_profile`.
         column: the same.
+        start: number of the first frame in its clip.
 
     Returns:
         The picture, RGB.
@@ -63,9 +64,10 @@ def profile_picture(
     across = max(factor, round(150 / t))
     time = "time runs down" if column is None else "time runs to the right"
     where = f"row {row}" if column is None else f"column {column}"
-    first = Panel(f"{main}, frame {t // 2} of {t}; yellow: {where}", shown)
+    first = Panel(f"{main}, frame {start + t // 2}; yellow: {where}", shown)
+    words = f"{where} of frames {start} to {start + t - 1}, {time}"
     rows = [
-        Panel(f"{label}: {where} of frames 0 to {t - 1}, {time}", _stretched(profile, factor, across, column is None))
+        Panel(f"{label}: {words}", _stretched(profile, factor, across, column is None))
         for label, profile in profiles.items()
     ]
     if column is None:

@@ -20,14 +20,14 @@ from vsr_plugin.data.sample_clips import SAMPLE_CLIPS
 from vsr_plugin.defaults import USUAL_RATE, USUAL_WEIGHTS
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.extra_metrics import DEFINITIONS, VMAF, check_metrics, check_vmaf, definitions_of
+from vsr_plugin.files import check_picture_name
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.models.adaptation import SHIPPED_ADAPTATIONS, Adaptation
 from vsr_plugin.models.cleaning import clean_by, with_cleaning
 from vsr_plugin.models.propagation import with_forgetting
-from vsr_plugin.models.vsr_net import with_ensemble
+from vsr_plugin.models.vsr_net import load_restorer, with_ensemble
 from vsr_plugin.report import table_lines
 from vsr_plugin.settings import natural, positive, quantiser_step, size, turns
-from vsr_plugin.weights import load_net
 
 
 def window(text: str) -> tuple[int, int]:
@@ -53,7 +53,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add_shots(part)
     part.add_argument("--rates", nargs="+", type=float, default=[0.0, USUAL_RATE], metavar="R", help="of forgetting")
     part.add_argument("--strategies", nargs="+", choices=("whole", "window"), default=["whole", "window"])
-    part.add_argument("--stretch", type=int, default=25, metavar="N", help="frames that a column is the mean of")
+    part.add_argument("--stretch", type=positive, default=25, metavar="N", help="frames that a column is the mean of")
     part.add_argument(
         "--freeze", type=int, default=argparse.SUPPRESS, metavar="N", help="show frame N of the clip all the time"
     )
@@ -76,7 +76,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     part.add_argument("--crop", type=size, default=(288, 512), metavar="HxW", help="HR crop at the top left")
     part.add_argument("--start", type=int, default=30, metavar="N", help="first frame of each clip")
-    part.add_argument("--frames", type=int, default=15, metavar="N", help="frames of each clip")
+    part.add_argument("--frames", type=positive, default=15, metavar="N", help="frames of each clip")
     part.add_argument("--weights", default=USUAL_WEIGHTS, help="published name or path")
     part.add_argument("--clean", type=float, default=1.0, metavar="S", help="strength of the cleaning that is compared")
     part.add_argument(
@@ -110,12 +110,12 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 def add_shots(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clips", nargs="+", choices=SAMPLE_CLIPS, default=list(SAMPLE_CLIPS))
     parser.add_argument("--crop", type=size, default=(144, 256), metavar="HxW", help="HR crop at the bottom left")
-    parser.add_argument("--frames", type=int, default=125, metavar="N", help="first frames of each clip")
+    parser.add_argument("--frames", type=positive, default=125, metavar="N", help="first frames of each clip")
     parser.add_argument("--weights", default="basicvsr_reds4", help="published name or path")
 
 
 def run_windows(args: argparse.Namespace) -> None:
-    net = with_forgetting(load_net(args.weights), args.forgetting)
+    net = with_forgetting(load_restorer(args.weights), args.forgetting)
     print(f"weights: {args.weights}, forgetting {args.forgetting:g}")
     print("PSNR in dB on the Y channel, per frame, less that of the whole sequence")
     for clip in args.clips:
@@ -127,7 +127,7 @@ def run_windows(args: argparse.Namespace) -> None:
 
 
 def run_drift(args: argparse.Namespace) -> None:
-    net = load_net(args.weights)
+    net = load_restorer(args.weights)
     print(f"weights: {args.weights}; PSNR in dB on the Y channel, means over frames")
     for clip in args.clips:
         if "freeze" in args:
@@ -144,7 +144,7 @@ def run_drift(args: argparse.Namespace) -> None:
 
 
 def run_sizes(args: argparse.Namespace) -> None:
-    net = load_net(args.weights)
+    net = load_restorer(args.weights)
     print(f"weights: {args.weights}, x{net.scale}; PSNR in dB on the Y channel, means over frames\n")
 
     def rows() -> Iterator[list[str]]:
@@ -162,7 +162,9 @@ def run_sizes(args: argparse.Namespace) -> None:
 
 
 def run_interlaced(args: argparse.Namespace) -> None:
-    net = load_net(args.weights)
+    if args.frames < 4:
+        raise VSRError(f"--frames {args.frames}: whole frames are made of fields of several; use 4 or more")
+    net = load_restorer(args.weights)
     print(f"weights: {args.weights}, x{net.scale}; PSNR in dB on the Y channel, means over frames\n")
 
     def rows() -> Iterator[list[str]]:
@@ -228,7 +230,9 @@ def run_footage(args: argparse.Namespace) -> None:
         check_vmaf()
     if args.as_it_is and (args.metrics or args.picture):
         raise VSRError("--as-it-is measures NIQE alone, since there is no truth; leave --metrics and --picture out")
-    net = with_ensemble(load_net(args.weights), args.ensemble)
+    if args.picture is not None:
+        check_picture_name(args.picture)
+    net = with_ensemble(load_restorer(args.weights), args.ensemble)
     methods = _methods(net, args)
     ensemble = f", ensemble of {net.ensemble}" if net.ensemble > 1 else ""
     print(

@@ -19,8 +19,8 @@ from vsr_plugin.cli.benchmark.arguments import add_setting, add_weights, read_de
 from vsr_plugin.defaults import USUAL_WEIGHTS
 from vsr_plugin.errors import VSRError
 from vsr_plugin.media import Encoding
+from vsr_plugin.models.vsr_net import load_restorer
 from vsr_plugin.settings import memory_size, positive, size
-from vsr_plugin.weights import load_net
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -28,8 +28,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     part = commands.add_parser("profile", help="time and GFLOP/s of each component")
     part.add_argument("--implementation", "--contender", choices=["plain", *PRECISIONS], default="fp32")
     part.add_argument("--size", type=size, default=(180, 320), metavar="HxW")
-    part.add_argument("--frames", type=int, default=8)
-    part.add_argument("--repetitions", type=int, default=3)
+    part.add_argument("--frames", type=positive, default=8)
+    part.add_argument("--repetitions", type=positive, default=3)
     add_setting(part)
     add_weights(part)
     part.set_defaults(run=run_profile)
@@ -39,7 +39,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "--sizes", nargs="+", type=size, default=[(360, 640), (480, 720), (720, 1280)], metavar="HxW",
         help="of the input, even",
     )  # fmt: skip
-    part.add_argument("--frames", type=int, default=1000, metavar="N", help="length of the film")
+    part.add_argument("--frames", type=positive, default=1000, metavar="N", help="length of the film")
     part.add_argument("--weights", default=USUAL_WEIGHTS, help="published name or path")
     part.add_argument("--precision", choices=tuple(PRECISIONS), default="fp32", help="of the network")
     part.add_argument("--device", default="auto", help="cpu, cuda, or auto for a GPU if there is one")
@@ -93,7 +93,9 @@ def run_film(args: argparse.Namespace) -> None:
     )  # fmt: skip
     machine = describe_machine(device, threads=0)
     print(*(f"{key}: {value}" for key, value in machine.items()), f"setting: {setting}\n", sep="\n")
-    net = load_net(args.weights, device=device)
+    if odd := next((sides for sides in args.sizes if any(side % 2 for side in sides)), None):
+        raise VSRError(f"--sizes {odd[0]}x{odd[1]}: the film is 4:2:0 video; use even sides")
+    net = load_restorer(args.weights, device=device)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         costs = [
             film.measure_film(net, setting, size, Path(folder), lambda line: print(line, file=sys.stderr))
