@@ -268,7 +268,7 @@ class FootageCleaning(Cleaning):
         inputs = F.pixel_unshuffle(stacked, 2).contiguous(memory_format=torch.channels_last)
         features = self.resblocks(inputs)
         residue = F.pixel_shuffle(self.conv_last(features), 2)[..., :h, :w].float() / _GAIN
-        return residue * torch.exp2(self.doublings * coarseness)
+        return residue * 2 ** (self.doublings * coarseness)  # ONNX has no exp2
 
     def _coarseness(self, like: Tensor) -> Tensor:
         """Doublings of the quantiser's step beyond the usual one, ``(n or 1, 1, 1, 1)``."""

@@ -133,8 +133,8 @@ class Study(ABC):
     name: ClassVar[str]
     #: One line for a list of the studies.
     title: ClassVar[str]
-    #: Of the options ``weights``, ``clips``, ``train_clips`` and ``steps`` those that it looks at. Weights can be chosen
-    #: where not all networks are trained by the study.
+    #: Of the options ``weights``, ``clips``, ``train_clips`` and ``steps`` those that it looks at. Weights can be
+    #: chosen where not all networks are trained by the study.
     takes: ClassVar[tuple[str, ...]] = ("clips", "train_clips", "steps")
 
     def __init__(self, options: StudyOptions, folder: Path) -> None:
