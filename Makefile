@@ -59,7 +59,7 @@ test-app: .venv/app
 
 test-export: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/export.txt
-	$(BIN)/python -m pytest tests/export
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/export
 
 test-full-host: .venv-full/ready
 	$(FULL)/python -m pytest $(SIDE_BY_SIDE) tests/apis tests/mmagic_host tests/training tests/models tests/weights \

@@ -240,7 +240,7 @@ def test_a_video_is_carried_over_as_by_restore_video(kind, small, exported, medi
     name, how, notes = VIDEOS[kind]
     source = media.make_clip(tmp_path / name, pictures=pictures(7, 32, 48), n=7, size=(32, 48), **how)
     expected, found = (tmp_path / f"{who}_{name}" for who in ("expected", "found"))
-    restore_video(source, expected, small[0], RestoreOptions(scene_cuts="off"))
+    restore_video(source, expected, small[0], RestoreOptions(scene_cuts="off", clean="off"))
 
     done = run(exported["whole"], source, found)
     assert done.returncode == 0, done.stderr
