@@ -168,6 +168,12 @@ def test_parameters_of_mmagic_that_are_not_needed_are_noted(small_weights: Path,
     assert sum("is not needed" in note for note in result["notes"]) == 3
 
 
+def test_a_call_may_choose_no_windows_where_the_instance_has_some(small_weights: Path, folder: Path) -> None:
+    inferencer = small(small_weights, window=30, strategy="window")
+    notes = inferencer(video=folder, extra_parameters=dict(strategy="exact"))["notes"]
+    assert "window is not needed: it is for the strategy 'window'" in notes
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -196,6 +196,11 @@ def test_joined_clips_of_one_name_stay_apart(roots):
     joined = ConcatClips([dict(config, gt_root=roots / folder) for folder in ("gt", "BIx4")])
     assert [sample["key"] for sample in joined][::3] == ["gt/a/000", "BIx4/a/000"]
     assert len({sample["key"] for sample in joined}) == 6
+    # One folder twice, as for two pipelines.
+    joined = ConcatClips(
+        [dict(config, gt_root=roots / "gt" / "b"), dict(config, gt_root=roots / "gt" / "a" / ".." / "b")]
+    )
+    assert [sample["key"] for sample in joined] == ["0/010", "1/010"]
 
 
 def test_annotations_and_patterns_choose(roots, tmp_path):

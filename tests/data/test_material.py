@@ -55,6 +55,8 @@ def test_names_that_photographs_and_videos_share(picture, tmp_path):
     for name in ("bikes/one.png", "two.png", "two.jpg"):
         cv2.imwrite(str(tmp_path / name), picture)
     (tmp_path / "bikes.mp4").symlink_to(sample_clip("bikes"))
+    (tmp_path / ".in.mp4.job").mkdir()
+    (tmp_path / ".in.mp4.job" / "000.mkv").write_bytes(b"a segment")
     photos, (video,) = material.find_material(tmp_path)
     assert (len(photos), video.name) == (3, "bikes")
     (tmp_path / "bikes").rename(tmp_path / ".hidden")

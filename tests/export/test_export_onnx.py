@@ -293,6 +293,14 @@ def cleaning_net(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[torch.
     return load_net(tmp_path / "cleaning.pth"), tmp_path / "cleaning.pth"
 
 
+def test_a_step_that_nothing_looks_at_is_refused(cleaning_net, tmp_path: Path) -> None:
+    from vsr_plugin.export import export_onnx
+
+    with pytest.raises(ExportError, match="--step 6: no cleaning in this file would look at it"):
+        export_onnx(cleaning_net[1], tmp_path / "steps", parts=True, clean=0.0, step=6.0)
+    assert not (tmp_path / "steps").exists()
+
+
 @torch.no_grad()
 def test_cleaning_is_in_the_file(cleaning_net, run_whole, tmp_path: Path) -> None:
     from vsr_plugin.export import export_onnx

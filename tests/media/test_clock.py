@@ -93,14 +93,20 @@ def test_any_start_becomes_zero(media, tmp_path, offset, suffix):
 
 def test_chapters_and_subtitles_move_with_the_start(media, tmp_path):
     def setup(container, stream):
-        chapter = {"id": 1, "start": 4000, "end": 4200, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}}
-        container.set_chapters([chapter])
+        places = [("before", 1000, 2000), ("across", 3000, 4100), ("marker", 4100, 4100), ("rest", 4100, 4400)]
+        container.set_chapters(
+            [
+                {"id": i, "start": start, "end": end, "time_base": Fraction(1, 1000), "metadata": {"title": title}}
+                for i, (title, start, end) in enumerate(places, 1)
+            ]
+        )
 
     clip = media.make_clip(tmp_path / "in.mkv", setup=setup, times=[(51200 + 512 * i, 512) for i in range(10)])
     media.copy(clip, tmp_path / "out.mkv", scale=1)
     with av.open(str(tmp_path / "out.mkv")) as container:
-        (chapter,) = container.chapters()
-        assert chapter["start"] * chapter["time_base"] == 0
+        found = [(c["metadata"]["title"], c["start"] * c["time_base"]) for c in container.chapters()]
+    # What is before the first frame is left out, and a chapter of no length is not.
+    assert found[:2] == [("across", 0), ("marker", Fraction(1, 10))]
 
 
 @pytest.mark.parametrize("kind", ["audio", "video"])

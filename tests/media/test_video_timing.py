@@ -204,23 +204,28 @@ def test_audio_that_is_refused_with_the_header_fails_at_opening(media, tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"in.mkv"}
 
 
-def test_stereo_of_which_no_one_says_what_channels_it_has(media, tmp_path):
+@pytest.mark.parametrize(
+    ("channels", "target", "layout"),
+    [(2, "out.mp4", "stereo"), (2, "out.mov", "2 channels"), (9, "out.mkv", "9 channels")],
+)
+def test_sound_of_which_no_one_says_what_channels_it_has(media, tmp_path, channels, target, layout):
     picture = media.make_clip(tmp_path / "picture.mkv", n=10)
-    samples = np.random.default_rng(0).integers(-9999, 9999, (1, 2 * 19200), np.int16)
+    samples = np.random.default_rng(0).integers(-9999, 9999, (1, channels * 19200), np.int16)
+    given = "stereo" if channels == 2 else "FL+FR+FC+LFE+BL+BR+FLC+FRC+BC"
     with av.open(str(picture)) as video, av.open(str(tmp_path / "in.mkv"), "w") as output:
         stream = output.add_stream_from_template(video.streams.video[0])
-        sound = output.add_stream("pcm_s16le", rate=48000, layout="stereo")
+        sound = output.add_stream("pcm_s16le", rate=48000, layout=given)
         for packet in video.demux():
             if packet.dts is not None:
                 packet.stream = stream
                 output.mux(packet)
-        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="stereo")
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout=given)
         frame.sample_rate = 48000
         output.mux(sound.encode(frame))
         output.mux(sound.encode(None))
-    media.copy(tmp_path / "in.mkv", tmp_path / "out.mp4", scale=1)
-    with av.open(str(tmp_path / "out.mp4")) as container:
-        assert container.streams.audio[0].layout.name == "stereo"
+    media.copy(tmp_path / "in.mkv", tmp_path / target, scale=1)
+    with av.open(str(tmp_path / target)) as container:
+        assert container.streams.audio[0].layout.name == layout
         heard = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
     np.testing.assert_array_equal(heard, samples)
 

@@ -250,6 +250,9 @@ def test_the_only_video_of_a_folder(restore, media, tmp_path):
     restore(tmp_path / "films", f"{out}/")
     restore(tmp_path / "films", tmp_path / "named.mkv")
     assert [path.name for path in out.iterdir()] == ["a.mp4"]
+    before = (out / "a.mp4").stat().st_mtime_ns
+    restore(tmp_path / "films", f"{out}/", "--resume")  # as every night
+    assert (out / "a.mp4").stat().st_mtime_ns == before
     assert (tmp_path / "named.mkv").is_file()
 
 

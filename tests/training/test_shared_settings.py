@@ -71,6 +71,10 @@ def test_a_root_of_test_sets_is_replaced_again(inherit):
     path = inherit("basicvsr_vimeo90k_bi", 'data_root = "/a"')
     assert "/a/train_sharp" in folders(read(path))
     assert "/b/train_sharp" in folders(read(path, data_root="/b"))
+    # Saved and read again, nothing moves once more: of these, the one is where the other was.
+    cfg = read("basicvsr_vimeo90k_bi", vid4_root="data/UDM10", udm10_root="/u")
+    cfg.dump(str(saved := path.with_name("saved.py")))
+    assert folders(load_config(saved)) == folders(cfg)
 
 
 def test_a_root_may_lie_above_the_old_one(inherit):

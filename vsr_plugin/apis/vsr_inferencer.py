@@ -287,4 +287,9 @@ def _options(parameters: Mapping[str, Any]) -> tuple[RestoreOptions, list[str]]:
         hint = ", which is for sliding-window networks" if unknown[0] == "window_size" else ""
         raise VSRError(f"extra_parameters: no parameter {unknown[0]!r}{hint}; there are {', '.join(known)}")
     notes = [f"{name} is not needed: {why}" for name, why in _NOT_NEEDED.items() if name in parameters]
-    return RestoreOptions(**{name: value for name, value in parameters.items() if name in known}), notes
+    options = {name: value for name, value in parameters.items() if name in known}
+    # A call may choose another strategy than the windows that the instance was set to.
+    if options.get("strategy", RestoreOptions.strategy) != "window":
+        unused = [name for name in ("window", "overlap") if options.pop(name, None) is not None]
+        notes += [f"{name} is not needed: it is for the strategy 'window'" for name in unused]
+    return RestoreOptions(**options), notes

@@ -163,7 +163,7 @@ def run(args: argparse.Namespace, devices: list[torch.device], executor: Executo
     where = str(executor) if args.cluster else ", ".join(map(str, devices))
     if args.preview is not None or args.estimate:
         return show_beforehand(pairs, args, options, net, where, executor)
-    if len(pairs) == 1:
+    if len(pairs) == 1 and inputs == args.inputs:
         restore_one(*pairs[0], args, options, net, where, executor)
         return 0
 

@@ -216,8 +216,11 @@ class ConcatClips(ConcatDataset):
         sets = [dataset for dataset in built if isinstance(dataset, ClipDataset)]
         names = Counter(pair.name for dataset in sets for pair in dataset.pairs)
         if sets and max(names.values()) > 1:
-            above = os.path.commonpath([dataset.gt_root.absolute() for dataset in sets])
-            for dataset in sets:
-                dataset.key_prefix = f"{dataset.gt_root.absolute().relative_to(above)}/"
+            places = [os.path.abspath(dataset.gt_root) for dataset in sets]
+            for number, (dataset, place) in enumerate(zip(sets, places, strict=True)):
+                below = os.path.relpath(place, os.path.commonpath(places))
+                dataset.key_prefix = "" if below == "." else f"{below}/"
+                if places.count(place) > 1:
+                    dataset.key_prefix += f"{number}/"
         counts = [1] * len(built) if times is None else times
         super().__init__([dataset for dataset, count in zip(built, counts, strict=True) for _ in range(count)])

@@ -20,7 +20,7 @@ from vsr_plugin.export.steps import example_inputs, make_parts
 from vsr_plugin.export.tracing import DEFORM_CONVS, Part, exportable_copy, feature_plan, has_deform_convs, trace
 from vsr_plugin.export.whole_graph import build_whole_graph
 from vsr_plugin.files import PartialFile, PartialFolder
-from vsr_plugin.models.cleaning import clean_by
+from vsr_plugin.models.cleaning import FootageCleaning, clean_by
 from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.models.vsr_net import VSRNet
 from vsr_plugin.weights import load_net
@@ -167,6 +167,10 @@ def export_onnx(
         net = load_net(weights, keyframe_stride=keyframe_stride)
         _check(net, str(weights), opset, deform_conv)
         net = clean_by(net, clean, step)
+        if step is not None and not isinstance(net.cleaning, FootageCleaning):
+            raise ExportError(
+                f"--step {step:g}: no cleaning in this file would look at it; leave it out, or add --clean 1"
+            )
         net = with_forgetting(net, forgetting)
         copy = exportable_copy(net, deform_conv)
         common = _metadata(net, str(weights), opset, deform_conv)
@@ -224,7 +228,7 @@ def _metadata(net: nn.Module, weights: str, opset: int, deform_conv: str) -> dic
     if (cleaning := net.cleaning) is not None:
         values.update(clean_strength=cleaning.strength, clean_rounds=cleaning.max_rounds)
         values.update(clean_radius=cleaning.radius, clean_threshold=cleaning.threshold)
-        if cleaning.quantiser_step is not None:
+        if isinstance(cleaning, FootageCleaning) and cleaning.quantiser_step is not None:
             values.update(clean_step=cleaning.quantiser_step)
     if plan := feature_plan(net):
         values.update(zip(("keyframe_stride", "padding"), plan, strict=True))

@@ -348,9 +348,12 @@ def _other_containers(stream: av.AudioStream, target: Path) -> str:
 
 def _add_stream(output: av.container.OutputContainer, stream: av.stream.Stream) -> av.stream.Stream:
     copy = output.add_stream_from_template(stream)
-    if stream.type == "audio" and "channels" in stream.codec_context.layout.name:
-        # AVI and Matroska say how many there are, and MP4 wants to know which.
-        copy.codec_context.layout = f"{stream.codec_context.layout.nb_channels}c"
+    if stream.type == "audio" and output.format.name == "mp4":
+        layout = stream.codec_context.layout
+        if layout.name == f"{layout.nb_channels} channels":
+            # AVI and Matroska say how many there are, and MP4 wants to know which. Of some numbers none are usual.
+            with suppress(ValueError):
+                copy.codec_context.layout = f"{layout.nb_channels}c"
     return copy
 
 

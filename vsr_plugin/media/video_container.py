@@ -116,12 +116,14 @@ class VideoContainer:
         if layout.whole and hasattr(self._container, "set_chapters"):
             with open_input(source.path) as container:
                 chapters = container.chapters()
+            kept = []
             for chapter in chapters:
-                for end in ("start", "end"):
-                    # Before the first frame there is nothing, and some muxers refuse negative times.
-                    chapter[end] = max(0, chapter[end] - round(source.start / chapter["time_base"]))
-            if chapters := [chapter for chapter in chapters if chapter["end"] > chapter["start"]]:
-                self._container.set_chapters(chapters)
+                start, end = (chapter[which] - round(source.start / chapter["time_base"]) for which in ("start", "end"))
+                # Before the first frame there is nothing, and some muxers refuse negative times.
+                if end > 0 or start >= 0:
+                    kept.append(dict(chapter, start=max(0, start), end=max(0, end)))
+            if kept:
+                self._container.set_chapters(kept)
         self._attach_files(source)
         if self._picture_only:
             return

@@ -87,7 +87,7 @@ class VideoLayout:
         if source.sample_aspect_ratio not in (None, 1) and not is_held:
             self.notes.add(
                 f"the shape of pixels ({source.sample_aspect_ratio}) is not carried into a {target.suffix} file with "
-                f"{self.codec}; choose .mp4 or libx264"
+                f"{self.codec}; choose .mp4{'' if self.muxer == 'webm' else ' or libx264'}"
             )
 
     def _must_bake(self) -> bool:

@@ -36,6 +36,7 @@ def follow_file(cfg: Config) -> Config:
         _set_steps(cfg, *steps)
     # Paths that the file sets itself lie in the new root already.
     _move(cfg, dict(replaced.values()), keep=tuple(new for _, new in replaced.values()))
+    _note_test_roots(cfg, {name: new for name, (_, new) in replaced.items()})
     return cfg
 
 
@@ -49,6 +50,7 @@ def follow_options(cfg: Config, options: Mapping[str, Any]) -> None:
     """
     roots = {name: root for name, root in options.items() if name.endswith("_root") and "." not in name}
     _move(cfg, {_old_root(cfg, name, root): root for name, root in roots.items()})
+    _note_test_roots(cfg, roots)
     if STEPS in options:
         steps = options[STEPS]
         if not cfg.get("train_cfg"):
@@ -106,6 +108,12 @@ def _old_root(cfg: Config, name: str, root: Any) -> str:
         instead = known or "gt_root and lq_root of each data set, such as train_dataloader.dataset.gt_root"
         raise VSRError(f"{name}={root}: {cfg.filename} reads nothing from a {name}; set {instead} instead")
     return used[name]
+
+
+def _note_test_roots(cfg: Config, roots: Mapping[str, str]) -> None:
+    # Of a config that is saved and read again, nothing is to move once more.
+    for name in roots.keys() & cfg.get(_TEST_ROOTS, {}).keys():
+        cfg[_TEST_ROOTS][name] = roots[name]
 
 
 def _lies_in(text: str, root: str) -> bool:

@@ -7,6 +7,7 @@ training sets are, which also takes out what compressing them for storage has pu
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -124,7 +125,11 @@ def find_material(root: Path) -> tuple[list[Path], list[VideoClip]]:
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the folder with photographs and videos")
-    files = sorted(path for path in root.rglob("*") if path.is_file())
+    files = []
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        files += [Path(folder, name) for name in names if not name.startswith(".")]
+    files.sort()
     photos = [path for path in files if is_image(path.name)]
     clips = (file_clip(_name_of(path, root), path) for path in files)
     videos = [clip for clip in clips if isinstance(clip, VideoClip)]
