@@ -1,5 +1,7 @@
 """Degradations of real footage: what each does to frames, and that all of it follows from the seed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -185,6 +187,46 @@ def test_presets(preset, scale, clip):
     assert (preset == "clean") == np.array_equal(once, other)
     if preset == "clean" and scale == 1:
         np.testing.assert_array_equal(once, frames)
+
+
+def test_the_last_codec_of_realbasicvsr_comes_before_the_final_size_or_after_all(clip, monkeypatch):
+    order = []
+
+    class Noted(Step):
+        def __init__(self, name):
+            self.name = name
+
+        def __call__(self, frames, rng):
+            order.append((self.name, frames.shape[1:3]))
+            return frames
+
+    noted = replace(PRESETS["realbasicvsr"], capture=Noted("capture"), storage=Noted("end"), either_side=Noted("codec"))
+    monkeypatch.setitem(PRESETS, "realbasicvsr", noted)
+    seen = set()
+    for seed in range(12):
+        degrade_footage(list(clip[:2, :64, :96]), "realbasicvsr", np.random.default_rng(seed), scale=4)
+        seen.add(tuple(order))
+        order.clear()
+    large, small = (64, 96), (16, 24)
+    assert seen == {
+        (("capture", large), ("codec", large), ("end", small)),
+        (("capture", large), ("end", small), ("codec", small)),
+    }
+
+
+def test_bits_of_a_frame_are_those_asked_for_whatever_its_size(monkeypatch):
+    asked = []
+
+    def note(frames, codec, **options):
+        asked.append(options["bit_rate"] * frames.shape[1] * frames.shape[2])
+        return Clip(frames)
+
+    monkeypatch.setattr("vsr_plugin.data.footage.codecs.encode_and_decode", note)
+    codec = VideoCodec("h264", by_rate=1.0, bits_per_frame=(1e4, 1e5))
+    for side in (16, 64, 256):
+        codec(np.zeros((1, side, side, 3), np.float32), np.random.default_rng(0))
+    assert asked == pytest.approx([asked[0]] * 3)
+    assert 1e4 <= asked[0] <= 1e5
 
 
 def test_a_clip_tells_of_its_codec_only_if_that_came_last(clip):
