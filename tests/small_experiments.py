@@ -36,6 +36,7 @@ def make_sets(root: Path) -> None:
     clip("data/held_out/a", 2)
     for name in ("photograph_by_somebody", "video_by_2"):
         clip(f"data/material/{name}", 8)
+    clip("data/drawings/drawing_by_somebody", 8)
     clip("work_dirs/train_demo/data/packed/GT/bikes", 5, 96)
     clip("work_dirs/train_demo/data/packed/GT/carphone_pristine", 2)
     (root / "work_dirs/train_demo/data/train.txt").write_text("bikes\n")
@@ -57,6 +58,8 @@ def shrink(name: str, work_dir: Path, recipe: str | None = None) -> Config:
         generator |= dict(num_propagation_blocks=1, num_cleaning_blocks=1)
     elif kind == "FootageCleaning":
         generator = dict(mid_channels=8, num_blocks=1)
+    elif kind == "QuantiserEstimator":
+        generator = dict(mid_channels=8)
     cfg.merge_from_dict(dict(model=dict(generator=generator), train_cfg=dict(max_iters=2, val_interval=2)))
     # Which makes the difference from weights that are larger.
     cfg.custom_hooks = [hook for hook in cfg.get("custom_hooks", []) if hook.type != "SaveAdaptation"]

@@ -50,7 +50,7 @@ ROOMS = (
 )
 MOST_FILES = 20
 #: Files that a frame passes through from `restore_video.py` to its file, without acceleration/.
-MOST_ON_THE_WAY = 60
+MOST_ON_THE_WAY = 61
 
 
 def _modules() -> dict[str, Path]:

@@ -54,8 +54,11 @@ def test_scores_and_table(tmp_path):
     assert scores[2].figures["psnr"] < scores[0].figures["psnr"] < scores[1].figures["psnr"]
     lines = list(table(scores))
     assert len(lines) == 4
-    assert lines[0].startswith("| clip | codec | bicubic psnr | bicubic ssim | bicubic tof | truth psnr")
+    assert lines[0].startswith(
+        "| clip | codec | step told | step seen | bicubic psnr | bicubic ssim | bicubic tof | truth psnr"
+    )
     assert f"(+{scores[1].figures['psnr'] - expected:.2f})" in lines[2]
+    assert lines[3].startswith(f"| bikes | mpeg4 8 | 16 | {scores[2].seen:.3g} | ")
     draw_gains(scores, tmp_path / "gains.png")
     assert (tmp_path / "gains.png").stat().st_size > 5000
 
@@ -71,8 +74,8 @@ def test_means_over_clips_stand_at_the_end():
     lines = list(table(scores))
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["a", "a", "b", "b", "mean of 2", "mean of 2"]
     assert lines[-2:] == [
-        "| mean of 2 | h264 18 | 27.00 | 0.5000 | 27.75 (+0.75) | 0.5000 |",
-        "| mean of 2 | h264 28 | 25.00 | 0.5000 | 25.75 (+0.75) | 0.5000 |",
+        "| mean of 2 | h264 18 |  |  | 27.00 | 0.5000 | 27.75 (+0.75) | 0.5000 |",
+        "| mean of 2 | h264 28 |  |  | 25.00 | 0.5000 | 25.75 (+0.75) | 0.5000 |",
     ]
 
 
@@ -82,9 +85,9 @@ def test_a_figure_that_a_clip_has_not_leaves_its_place_empty():
     )
     lines = list(table(FootageScore(clip, "none", "bicubic", of) for clip, of in figures.items()))
     assert lines[2:] == [
-        "| a | none | 20.00 |  | 1.00 |",
-        "| b | none | 30.00 | 2.00 | 3.00 |",
-        "| mean of 2 | none | 25.00 |  | 2.00 |",
+        "| a | none |  |  | 20.00 |  | 1.00 |",
+        "| b | none |  |  | 30.00 | 2.00 | 3.00 |",
+        "| mean of 2 | none |  |  | 25.00 |  | 2.00 |",
     ]
 
 

@@ -238,11 +238,41 @@ def test_a_clip_tells_of_its_codec_only_if_that_came_last(clip):
     assert InOrder((mpeg, JPEG(quality=(90, 90)))).degrade(Clip(frames), rng).quantiser_step is None
 
 
+def test_the_coarsest_codec_is_what_frames_show(clip):
+    frames, rng = Clip(clip[:3, :48, :64]), np.random.default_rng(0)
+    coarse, fine = (VideoCodec("mpeg4", quality=(q, q)) for q in (9, 3))
+    assert frames.coarsest_step == 1
+    assert GaussianNoise().degrade(frames, rng).coarsest_step == 1
+    for steps in ((coarse, fine), (fine, coarse)):
+        last = steps[1].quality[0] * 2
+        through = InOrder(steps).degrade(frames, rng)
+        assert (through.quantiser_step, through.coarsest_step) == (last, 18)
+    # What happens to frames later on hides it, and who does not tell may have been the coarsest.
+    for step in (GaussianNoise(), JPEG()):
+        assert InOrder((coarse, step)).degrade(frames, rng).coarsest_step is None
+    assert InOrder((VideoCodec("cinepak"), fine)).degrade(frames, rng).coarsest_step is None
+
+
+def test_presets_of_converted_and_of_uncompressed_footage(clip):
+    told = [degrade_footage(list(clip), "copied", np.random.default_rng(seed)) for seed in range(12)]
+    assert all(each.coarsest_step >= each.quantiser_step for each in told)
+    assert np.mean([each.coarsest_step > 1.5 * each.quantiser_step for each in told]) > 0.5
+    film = degrade_footage(list(clip), "film", np.random.default_rng(0))
+    assert (film.quantiser_step, film.coarsest_step) == (None, 1)
+
+
+def test_rounds_come_in_any_order(clip, monkeypatch):
+    """The codec of the preset `unknown` is not always what came last."""
+    last = [degrade_footage(list(clip), "unknown", np.random.default_rng(seed)).quantiser_step for seed in range(12)]
+    assert 2 <= sum(step is None for step in last) <= 10
+
+
 def test_transform_says_how_coarsely_frames_are_quantised(clip):
     sample = DegradeFootage(presets="dvd", scale=1, seed=3)(dict(gt=list(clip)))
     packed = PackInputs()(sample)["data_samples"]
-    assert packed.quantiser_step == sample["quantiser_step"] > 1
-    assert DegradeFootage(presets="clean", scale=1)(dict(gt=list(clip)))["quantiser_step"] is None
+    assert packed.quantiser_step == packed.coarsest_step == sample["quantiser_step"] > 1
+    clean = DegradeFootage(presets="clean", scale=1)(dict(gt=list(clip)))
+    assert (clean["quantiser_step"], clean["coarsest_step"]) == (None, 1)
 
 
 @pytest.mark.parametrize("steps", [(2, 18), (18, 255)])

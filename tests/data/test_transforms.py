@@ -63,3 +63,22 @@ def test_pack_inputs_packs_what_was_not_sharpened_too():
     sample = TRANSFORMS.build(dict(type="PackInputs"))(results)["data_samples"]
     assert torch.equal(sample.gt_plain, torch.from_numpy(np.stack(gt)).permute(0, 3, 1, 2))
     assert sample.gt_img.shape == sample.gt_plain.shape
+
+
+def test_recolour_changes_colours_of_a_clip_alike_and_nothing_else():
+    gt = list(make_frames(3, 16, 24))
+    recolour = TRANSFORMS.build(dict(type="Recolour", probability=1.0, contrast=(0.5, 0.5), brightness=0.0, gamma=1.0))
+    np.random.seed(1)
+    changed = recolour(dict(gt=list(gt), key="c"))["gt"]
+    assert [frame.shape for frame in changed] == [frame.shape for frame in gt]
+    # Half the contrast about the clip's mean of each channel, whichever it has become.
+    channels = np.random.RandomState(1)
+    channels.random_sample()
+    order = channels.permutation(3)
+    assert sorted(order) != list(order)
+    clip = np.stack(gt)[..., order].astype(float)
+    mean = clip.mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(np.stack(changed), mean + (clip - mean) / 2, atol=0.51)
+    never = TRANSFORMS.build(dict(type="Recolour", probability=0.0))
+    np.testing.assert_array_equal(never(dict(gt=list(gt)))["gt"], gt)
+    assert "gamma=1.8" in repr(never)

@@ -1,14 +1,20 @@
 """Cleaning in streams: the same as whole sequences, whatever is kept where."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
+from vsr_plugin.data.degraded_clip import read_frames
+from vsr_plugin.data.footage.codecs import through_codec
 from vsr_plugin.inference import cleaning as stream
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.cleaning import clean_in_bands, clean_sequence
 from vsr_plugin.models import BasicVSRNet
-from vsr_plugin.models.cleaning import Cleaning, FootageCleaning, told, with_cleaning
+from vsr_plugin.models.cleaning import Cleaning, FootageCleaning, clean_by, told, with_cleaning
+from vsr_plugin.models.quantiser_estimator import step_of_frames
+from vsr_plugin.ops.resize import bicubic_downsample
 
 
 def footage_cleaning(**arguments):
@@ -146,3 +152,35 @@ def test_precisions_agree(net):
     with torch.no_grad():
         plain = (net(tensors(frames))[0].clamp(0, 1) * 255).round().permute(0, 2, 3, 1)
     assert (exact - plain).abs().max() <= 1
+
+
+@pytest.fixture(scope="module")
+def clean():
+    return np.stack(
+        [bicubic_downsample(frame[:192, :256], 2) for frame in read_frames("bikes", start=30, num_frames=6)]
+    )
+
+
+def test_auto_cleans_frames_that_look_compressed(clean):
+    torch.manual_seed(0)
+    plain = BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=8).eval()
+    np.testing.assert_array_equal(list(restore_frames(plain, clean, clean="auto")), list(restore_frames(plain, clean)))
+    coarse = through_codec(clean, "mpeg4", quality=12)
+    step = step_of_frames(pairwise(coarse[:5]))  # the first frames tell
+    expected = list(restore_frames(clean_by(plain, 1.0, step), coarse))
+    for asked in ("auto", 1.0):
+        np.testing.assert_array_equal(list(restore_frames(plain, iter(coarse), clean=asked)), expected)
+    assert not np.array_equal(expected, list(restore_frames(plain, coarse, clean="off")))
+    single = list(restore_frames(plain, coarse[:1], clean="auto"))
+    assert len(single) == 1
+    assert list(restore_frames(plain, [], clean="auto")) == []
+
+
+def test_what_a_cleaning_was_told_stands(net, monkeypatch):
+    monkeypatch.setattr(stream, "step_of_frames", lambda pairs: pytest.fail("nobody asked"))
+    frames = clip(3)
+    with told(net, 12.0):
+        expected = list(restore_frames(net, frames))
+        for asked in ("auto", 1.0):
+            np.testing.assert_array_equal(list(restore_frames(net, frames, clean=asked)), expected)
+    list(restore_frames(net, frames, clean="auto"))  # its own cleaning does what it does by itself

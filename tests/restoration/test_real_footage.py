@@ -3,19 +3,22 @@
 from types import SimpleNamespace
 
 import av
+import cv2
 import numpy as np
 import pytest
 import torch
 from clip_files import write_frames
 
 from vsr_plugin.data.degraded_clip import read_frames
+from vsr_plugin.data.footage.codecs import through_codec
 from vsr_plugin.errors import VSRError
 from vsr_plugin.inference import restore_frames
 from vsr_plugin.inference.storage import needed_bytes
 from vsr_plugin.media import open_source
 from vsr_plugin.models import BasicVSRNet, BasicVSRPlusPlusNet
 from vsr_plugin.models.cleaning import SHIPPED_CLEANING, FootageCleaning, clean_by
-from vsr_plugin.ops.resize import bicubic_resize
+from vsr_plugin.models.quantiser_estimator import FAINTEST
+from vsr_plugin.ops.resize import bicubic_downsample, bicubic_resize
 from vsr_plugin.restoration import RestoreOptions, restore_video
 from vsr_plugin.restoration.footage import cleaning_for, shrink_hint
 from vsr_plugin.restoration.preview import describe, preview
@@ -33,8 +36,24 @@ def lossy(frames, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def lossless(frames, tmp_path_factory):
-    return write_frames(tmp_path_factory.mktemp("videos") / "lossless.mkv", frames, "ffv1", "bgr0")
+def coarse():
+    """Frames as a codec with a coarse quantiser leaves them."""
+    clean = np.stack(
+        [bicubic_downsample(frame[:192, :256], 2) for frame in read_frames("bikes", start=30, num_frames=3)]
+    )
+    return through_codec(clean, "mpeg4", quality=12)
+
+
+@pytest.fixture(scope="module")
+def clean():
+    """Frames so much smaller than they were that nothing is left of how the clip was compressed."""
+    frames = read_frames("bikes", start=30, num_frames=3)
+    return np.stack([bicubic_downsample(frame[:192, :256], 4) for frame in frames])
+
+
+@pytest.fixture(scope="module")
+def lossless(clean, tmp_path_factory):
+    return write_frames(tmp_path_factory.mktemp("videos") / "lossless.mkv", clean, "ffv1", "bgr0")
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +119,6 @@ def test_weights_that_restore_at_the_size_are_given_no_smaller_frames(tmp_path):
 
 
 def test_folders_stay_as_the_paper_has_them(frames, net, tmp_path):
-    import cv2
-
     (tmp_path / "in").mkdir()
     for i, frame in enumerate(frames):
         cv2.imwrite(str(tmp_path / "in" / f"{i}.png"), frame[..., ::-1])
@@ -118,20 +135,107 @@ def test_what_auto_chooses(lossy, lossless, net):
         assert cleaning_for(source, "auto", cleaned) == (None, source.quantiser_step, None)
         assert cleaning_for(source, "off", cleaned) == (0, None, None)
         assert cleaning_for(source, 0.25, net) == (0.25, source.quantiser_step, None)
-        # What is told decides, and where nothing is, the rate does.
         source.bits_per_pixel = 6.0
         assert cleaning_for(source, "auto", net).strength == 1
-        source.quantiser_step = 1.5
-        assert cleaning_for(source, "auto", net) == (None, None, None)
-        source.bits_per_pixel = 0.1
-        assert cleaning_for(source, "auto", net) == (None, None, None)
-        source.quantiser_step = None
-        assert cleaning_for(source, "auto", net)[:2] == (1, None)
-        source.bits_per_pixel = 6.0  # such as ProRes
-        assert cleaning_for(source, "auto", net) == (None, None, None)
     with open_source(lossless) as source:
         assert source.codec == "ffv1"
         assert cleaning_for(source, "auto", net) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("told", "seen", "step"),
+    [
+        (36.0, 1.0, 36.0),  # what is told stands, however little is seen
+        (20.0, 32.0, 20.0),
+        (1.5, 1.0, None),
+        (1.5, 3.9, None),
+        (3.0, 8.0, 8.0),  # converted, from what was coarser
+        (1.5, 4.0, 4.0),
+        (None, 1.0, None),  # lossless, or for editing
+        (None, 19.0, 19.0),  # a lossless copy, or a codec that does not tell
+        (None, None, None),
+    ],
+)
+def test_the_step_that_is_told_and_the_one_that_is_seen(lossy, net, monkeypatch, told, seen, step):
+    monkeypatch.setattr("vsr_plugin.restoration.footage.step_of_frames", lambda pairs: seen)
+    with open_source(lossy) as source:
+        source.quantiser_step = told
+        chosen = cleaning_for(source, "auto", net)
+        assert chosen[:2] == ((None, None) if step is None else (1, step))
+        assert ("look" in (chosen.why or "")) == (step is not None and step == seen)
+        assert cleaning_for(source, 1.0, net).step == (step or told or seen)
+
+
+def test_a_lossless_copy_of_compressed_video_is_cleaned(coarse, net, tmp_path):
+    copy = write_frames(tmp_path / "copy.mkv", coarse, "ffv1", "bgr0")
+    cleaned, notes = restored(copy, net, tmp_path)
+    with open_source(copy) as source:
+        chosen = cleaning_for(source, "auto", net)
+    assert chosen.strength == 1
+    np.testing.assert_array_equal(cleaned, list(restore_frames(clean_by(net, 1.0, chosen.step), coarse)))
+    assert any("ffv1" in note and "look as if quantised" in note and "--clean off" in note for note in notes)
+    (tmp_path / "out.mkv").unlink()
+    plain, _ = restored(copy, net, tmp_path, clean="off")
+    np.testing.assert_array_equal(plain, list(restore_frames(net, coarse)))
+
+
+def test_a_folder_of_compressed_images_is_left_and_a_note_says_how_to_clean_it(coarse, net, tmp_path):
+    (tmp_path / "in").mkdir()
+    for i, frame in enumerate(coarse):
+        cv2.imwrite(str(tmp_path / "in" / f"{i}.png"), frame[..., ::-1])
+    notes = restore_video(tmp_path / "in", tmp_path / "out", net).notes
+    np.testing.assert_array_equal(rgb(tmp_path / "out"), list(restore_frames(net, coarse)))
+    assert any("--clean 1" in note for note in notes)
+    restore_video(tmp_path / "in", tmp_path / "cleaned", net, RestoreOptions(clean=1.0))
+    with open_source(tmp_path / "in") as source:
+        step = cleaning_for(source, 1.0, net).step
+    assert step > FAINTEST
+    np.testing.assert_array_equal(rgb(tmp_path / "cleaned"), list(restore_frames(clean_by(net, 1.0, step), coarse)))
+
+
+def test_a_part_is_cleaned_as_the_whole_is(coarse, net, tmp_path):
+    """What a preview shows of a moment is what the job will make of it."""
+    path = write_frames(tmp_path / "copy.mkv", [*np.zeros_like(coarse), *coarse], "ffv1", "bgr0")
+    with open_source(path) as source:
+        part = source.entered_at(0.0)
+        assert cleaning_for(part, "auto", net) == cleaning_for(source, "auto", net) != (None, None, None)
+        assert cleaning_for(part.entered_at(0.1), "auto", net) == cleaning_for(source, "auto", net)
+
+
+def test_a_source_is_looked_at_once(lossy, net, monkeypatch):
+    looks = []
+    monkeypatch.setattr(
+        "vsr_plugin.restoration.footage.step_of_frames", lambda pairs: looks.append(len(list(pairs))) or 1.0
+    )
+    with open_source(lossy) as source:
+        for _ in range(2):
+            cleaning_for(source, "auto", net)
+            shrink_hint(source)
+        cleaning_for(source, "off", net)
+    assert looks == [1]
+
+
+def test_places_all_over_a_video_and_a_folder_are_looked_at(frames, tmp_path, monkeypatch):
+    numbered = [np.full((32, 48, 3), 2 * i, np.uint8) for i in range(100)]
+    video = write_frames(tmp_path / "long.mkv", numbered, "ffv1", "bgr0", g="1")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i, frame in enumerate(numbered):
+        cv2.imwrite(str(folder / f"{i}.png"), frame)
+    looks = []
+    monkeypatch.setattr(
+        "vsr_plugin.restoration.footage.step_of_frames",
+        lambda pairs: looks.append([(int(a[0, 0, 0]) // 2, int(b[0, 0, 0]) // 2) for a, b in pairs]) or 1.0,
+    )
+    for path in (video, folder):
+        with open_source(path) as source:
+            cleaning_for(source, "auto", None)
+    of_video, of_folder = looks
+    assert all(b == a + 1 for a, b in [*of_video, *of_folder])
+    assert [a for a, _ in of_video[:4]] == [0, 10, 20, 30]
+    assert max(a for a, _ in of_video) > 80
+    assert len({a for a, _ in of_video}) == len(of_video) >= 8
+    assert [a for a, _ in of_folder] == [0, 16, 32, 49, 65, 81, 98]
 
 
 def test_bits_per_pixel(lossy):
@@ -184,7 +288,7 @@ def test_shrinking_is_proposed_for_enlarged_video(tmp_path):
     for frames, proposed in ((native, False), (enlarged, True)):
         path = write_frames(tmp_path / f"{proposed}.mp4", frames, "libx264", "yuv420p", crf="23")
         with open_source(path) as source:
-            hint = shrink_hint(source, 0)
+            hint = shrink_hint(source)
             assert (hint is not None and "--shrink 2" in hint) == proposed
             assert not any("asked for" in note for note in source.notes)
 
@@ -198,16 +302,13 @@ def test_bad_settings(options, words):
         RestoreOptions(**options)
 
 
-@pytest.mark.parametrize("options", [dict(clean=1.5), dict(strength=2), dict(shrink=0.5)])
+@pytest.mark.parametrize("options", [dict(clean=1.5), dict(clean="on"), dict(strength=2), dict(shrink=0.5)])
 def test_bad_settings_of_frames(options, net, frames):
     with pytest.raises(VSRError, match=next(iter(options))):
         next(restore_frames(net, frames, **options))
 
 
 def test_shipped_cleaning_helps_compressed_frames_and_harms_clean_ones_little(net):
-    from vsr_plugin.data.footage.codecs import through_codec
-    from vsr_plugin.ops.resize import bicubic_downsample
-
     cleaning = load_net(SHIPPED_CLEANING)
     assert isinstance(cleaning, FootageCleaning)
     # Held out from its training.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from vsr_plugin.data.footage.step import Clip
 from vsr_plugin.errors import VSRError
 from vsr_plugin.evaluation.extra_metrics import clip_vmaf, extra_figures, niqe
 from vsr_plugin.evaluation.quality import Protocol, frame_quality
+from vsr_plugin.models.quantiser_estimator import step_of_frames
 from vsr_plugin.ops.frames import Frame
 from vsr_plugin.ops.resize import bicubic_downsample, bicubic_upsample
 from vsr_plugin.report import table_lines
@@ -97,12 +98,15 @@ class FootageScore:
         clip, coding, method: what was measured.
         figures: ``psnr`` in dB and ``ssim`` on the Y channel, and others by name, ``None`` where a clip has none;
             ``niqe`` alone without ground truth.
+        told, seen: how coarsely the codec has quantised the frames, in 255ths: as its decoder tells, and as they look.
     """
 
     clip: str
     coding: str
     method: str
     figures: Mapping[str, float | None]
+    told: float | None = None
+    seen: float | None = None
 
 
 def measure_footage(
@@ -130,8 +134,10 @@ def measure_footage(
     lrs = np.stack([bicubic_downsample(frame, scale) for frame in gt])
     for coding in codings:
         decoded = coding(lrs)
+        seen = step_of_frames(pairwise(decoded.frames))
         for name, method in _with_bicubic(methods, scale).items():
-            yield FootageScore(clip, str(coding), name, _figures(list(method(decoded)), gt, metrics))
+            figures = _figures(list(method(decoded)), gt, metrics)
+            yield FootageScore(clip, str(coding), name, figures, decoded.quantiser_step, seen)
 
 
 def measure_as_it_is(
@@ -151,11 +157,12 @@ def measure_as_it_is(
     Raises:
         VSRError: the enlarged frames are too small for NIQE.
     """
+    seen = step_of_frames(pairwise(frames))
     for name, method in _with_bicubic(methods, scale).items():
         values = [niqe(frame) for frame in method(Clip(np.stack(frames), None))]
         if None in values:
             raise VSRError(f"{clip}: too small for NIQE, which looks at blocks of 96x96; take a larger --crop")
-        yield FootageScore(clip, "as it is", name, dict(niqe=float(np.mean(values))))
+        yield FootageScore(clip, "as it is", name, dict(niqe=float(np.mean(values))), seen=seen)
 
 
 def _with_bicubic(methods: Mapping[str, Method], scale: int) -> dict[str, Method]:
@@ -183,7 +190,7 @@ def table(scores: Iterable[FootageScore]) -> Iterator[str]:
     groups = _with_means(_by_coding(scores))
     first = next(groups)
     base, *others = first
-    titles = ["clip", "codec", *(f"{base.method} {name}" for name in base.figures)]
+    titles = ["clip", "codec", "step told", "step seen", *(f"{base.method} {name}" for name in base.figures)]
     titles += [f"{other.method} {name}" for other in others for name in other.figures]
     yield from table_lines(titles, (_cells(base, rest) for base, *rest in chain([first], groups)))
 
@@ -205,7 +212,8 @@ def _mean(clip: str, coding: str, scores: Sequence[FootageScore]) -> FootageScor
 
 
 def _cells(base: FootageScore, others: Sequence[FootageScore]) -> list[str]:
-    cells = [base.clip, base.coding, *(_number(name, value) for name, value in base.figures.items())]
+    steps = ("" if step is None else f"{step:.3g}" for step in (base.told, base.seen))
+    cells = [base.clip, base.coding, *steps, *(_number(name, value) for name, value in base.figures.items())]
     for other in others:
         for name, value in other.figures.items():
             gain = f" ({value - base.figures[name]:+.2f})" if name == "psnr" else ""

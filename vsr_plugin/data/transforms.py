@@ -74,6 +74,7 @@ class DegradeFootage(BaseTransform):
 
     - img, a list of arrays ``(h / scale, w / scale, 3)`` of ``uint8``
     - quantiser_step, how coarsely a codec has quantised them, in 255ths, or ``None``
+    - coarsest_step, of that codec or of one before it; 1 where there was none, or ``None``
 
     Args:
         presets: shares of the kinds of footage, see :data:`vsr_plugin.data.footage.PRESETS`; or the name of one.
@@ -121,12 +122,65 @@ class DegradeFootage(BaseTransform):
             clip = degrade_footage(results["gt"], preset, rng, scale=self.scale)
             if clip.quantiser_step is None or least <= clip.quantiser_step <= most:
                 break
-        results.update(img=list(clip.frames), quantiser_step=clip.quantiser_step)
+        results.update(img=list(clip.frames), quantiser_step=clip.quantiser_step, coarsest_step=clip.coarsest_step)
         return results
 
     def __repr__(self) -> str:
         values = f"presets={self.presets}, scale={self.scale}, seed={self.seed}, quantiser_steps={self.quantiser_steps}"
         return f"{type(self).__name__}({values})"
+
+
+@TRANSFORMS.register_module()
+class Recolour(BaseTransform):
+    """Changes the colours, contrast and brightness of whole clips, so that few photographs stand for many.
+
+    For what looks at traces of codecs and not at what a picture shows; before :class:`DegradeFootage`.
+
+    Required Keys:
+
+    - gt, a list of arrays ``(h, w, 3)`` of ``uint8``, a clip
+
+    Args:
+        probability: share of clips that are changed.
+        contrast: range of the factor by which values differ from the clip's mean, the same for all channels.
+        brightness: largest change of the mean, in 255ths.
+        gamma: largest power, and one over it the smallest, drawn as a logarithm.
+
+    Example:
+        >>> import numpy as np
+        >>> Recolour()(dict(gt=[np.zeros((8, 12, 3), np.uint8)] * 2))["gt"][1].shape
+        (8, 12, 3)
+    """
+
+    def __init__(
+        self,
+        *,
+        probability: float = 0.8,
+        contrast: tuple[float, float] = (0.3, 1.4),
+        brightness: float = 50.0,
+        gamma: float = 1.8,
+    ) -> None:
+        self.probability, self.contrast = probability, contrast
+        self.brightness, self.gamma = brightness, gamma
+
+    def transform(self, results: dict) -> dict:
+        """Change ``gt``."""
+        if np.random.random() >= self.probability:
+            return results
+        clip = np.stack(results["gt"])[..., np.random.permutation(3)].astype(np.float32)
+        power = self.gamma ** np.random.uniform(-1, 1, 3).astype(np.float32)
+        clip = 255 * (clip / 255) ** power
+        mean = clip.mean(axis=(0, 1, 2))
+        shift = np.float32(np.random.uniform(-1, 1) * self.brightness)
+        clip = (clip - mean) * np.float32(np.random.uniform(*self.contrast)) + mean + shift
+        results["gt"] = list(clip.round().clip(0, 255).astype(np.uint8))
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(probability={self.probability}, contrast={self.contrast}, "
+            f"brightness={self.brightness}, gamma={self.gamma})"
+        )
 
 
 @TRANSFORMS.register_module()
@@ -197,16 +251,16 @@ class PackInputs(BaseTransform):
 
     - img, a list of arrays ``(h, w, 3)``
     - gt, the same, may be absent, and so may gt_plain, see :class:`SharpenTruth`
-    - key, name of the clip, frames, the numbers of its frames, and quantiser_step, see :class:`DegradeFootage`; may be
-      absent
+    - key, name of the clip, frames, the numbers of its frames, and quantiser_step and coarsest_step, see
+      :class:`DegradeFootage`; may be absent
 
     Returns:
         ``dict(inputs=tensor (t, 3, h, w), data_samples=DataSample)`` in the arrays' dtype, the sample with ``gt_img``
-        ``(t, 3, H, W)``, perhaps ``gt_plain``, and ``key``, ``frames``, ``quantiser_step``, ``img_channel_order``,
-        ``gt_channel_order`` as meta information.
+        ``(t, 3, H, W)``, perhaps ``gt_plain``, and those of ``key``, ``frames``, ``quantiser_step``, ``coarsest_step``,
+        ``img_channel_order``, ``gt_channel_order`` that there are as meta information.
     """
 
-    _META_KEYS = ("key", "frames", "quantiser_step", "img_channel_order", "gt_channel_order")
+    _META_KEYS = ("key", "frames", "quantiser_step", "coarsest_step", "img_channel_order", "gt_channel_order")
 
     def transform(self, results: dict) -> dict:
         """Pack."""

@@ -1,16 +1,22 @@
 """Frames of a sequence cleaned before they are propagated, each when it is asked for first, in bounded memory."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice, pairwise
 from pathlib import Path
 
 import torch
+import torch.nn as nn
 from torch import Tensor
 
+from vsr_plugin.errors import VSRError
 from vsr_plugin.inference.storage import RecordFile
-from vsr_plugin.models.cleaning import Cleaning, magnitudes
+from vsr_plugin.models.cleaning import Cleaning, clean_by, magnitudes
+from vsr_plugin.models.quantiser_estimator import FAINTEST, step_of_frames
 from vsr_plugin.ops.frames import Frame, frame_to_tensor
 
+#: First frames by which a sequence is told from a clean one.
+_LOOKED_AT = 5
 #: Pixels of a frame that are cleaned at once; larger ones go by bands of rows, which changes nothing but the memory.
 PIXELS = 2**20
 
@@ -121,3 +127,34 @@ def clean_in_bands(cleaning: Cleaning, window: Sequence[Tensor]) -> tuple[Tensor
         cleaned.append(window[cleaning.radius][:, top:bottom] + cleaning.strength * residue)
         residues = residues + magnitudes(residue).sum()
     return torch.cat(cleaned, dim=1), residues / (3 * h * w)
+
+
+def cleaned_as_seen(
+    net: nn.Module, frames: Iterator[Frame], clean: float | str | None
+) -> tuple[nn.Module, Iterator[Frame]]:
+    """A network that cleans as much as was asked for, and as fits what its first frames show.
+
+    Args:
+        net: a ``VSRNet`` on its device; stays as it is.
+        frames: of one clip; a few are read.
+        clean: see :func:`vsr_plugin.inference.restore_frames`.
+
+    Returns:
+        The network, and all of the frames.
+
+    Raises:
+        VSRError: the strength is not in [0, 1], or no word for one.
+    """
+    if clean == "off":
+        clean = 0.0
+    elif isinstance(clean, str) and clean != "auto":
+        raise VSRError(f"clean {clean!r}: use 'auto', 'off', or a strength from 0 to 1")
+    own = net.cleaning
+    is_known = own is not None and own.quantiser_step is not None
+    if clean is None or clean == 0 or is_known or (clean == "auto" and own is not None):
+        return clean_by(net, None if clean == "auto" else clean), frames
+    first = list(islice(frames, _LOOKED_AT))
+    step = step_of_frames(pairwise(first if len(first) != 1 else first * 2))
+    if clean == "auto":
+        clean = 1.0 if step is not None and step >= FAINTEST and net.scale > 1 else None
+    return clean_by(net, clean, step), chain(first, frames)

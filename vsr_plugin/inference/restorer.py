@@ -11,13 +11,13 @@ import torch.nn as nn
 from torch import Tensor
 
 from vsr_plugin.acceleration import PRECISIONS, accelerate_with_fallback, check_network, decided
+from vsr_plugin.inference.cleaning import cleaned_as_seen
 from vsr_plugin.inference.output_size import OutputSize
 from vsr_plugin.inference.planning import MemoryModel, Plan, default_budget, make_plan
 from vsr_plugin.inference.scene_cuts import split_shots
 from vsr_plugin.inference.sequence import restore_sequence
 from vsr_plugin.inference.storage import FrameStore
 from vsr_plugin.inference.windows import blend, contribution
-from vsr_plugin.models.cleaning import clean_by
 from vsr_plugin.models.propagation import with_forgetting
 from vsr_plugin.models.vsr_net import with_ensemble
 from vsr_plugin.ops.frames import (
@@ -62,7 +62,7 @@ def restore_frames(
     forgetting: float | None = None,
     scale: float | None = None,
     height: int | None = None,
-    clean: float | None = None,
+    clean: float | str | None = None,
     strength: float = 1.0,
     shrink: float = 1.0,
     ensemble: int | None = None,
@@ -102,8 +102,9 @@ def restore_frames(
         height: in place of it, rows of the output; the columns follow, see
             :class:`vsr_plugin.inference.output_size.OutputSize`.
         clean: share of what cleaning changes in the frames before they are propagated, 0 for none, 1 for all; by the
-            network's own cleaning, or the one that ships, which is made for compressed footage. ``None`` for what the
-            network does by itself, which is nothing unless it was made with a cleaning, as RealBasicVSR is.
+            network's own cleaning, or the one that ships, which is made for compressed footage, and goes by how
+            coarsely quantised the first frames look. ``'auto'`` for all of it where they look compressed. ``None`` for
+            what the network does by itself, which is nothing unless it was made with a cleaning, as RealBasicVSR is.
         strength: share of the restored frame in the output, the rest being bicubic enlargement of the frame as it came.
         shrink: reduce the frames by this factor first, for footage that holds no detail at its full size; the output
             is so much smaller unless ``scale`` or ``height`` sets it.
@@ -142,8 +143,8 @@ def restore_frames(
     asked = OutputSize(scale, height, shrink)
     check_share("strength", strength)
     check_network(net)
-    net = clean_by(net, clean)
     frames = _checked(frames)
+    net, frames = cleaned_as_seen(net, frames, clean)
     if forgetting is not None:
         net = with_forgetting(net, forgetting)
     if ensemble is not None:

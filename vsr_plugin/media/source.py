@@ -88,6 +88,7 @@ class FrameSource(ABC):
         sample_aspect_ratio: Width to height of a pixel, ``None`` when unknown.
         audio_indices: Of a video, stream numbers of the audio streams.
         has_subtitles: Whether there are subtitle streams.
+        whole: The source that this one is a part of, see :meth:`entered_at`; otherwise itself.
     """
 
     kind: str
@@ -110,6 +111,7 @@ class FrameSource(ABC):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.notes = Notes()
+        self.whole: FrameSource = self
 
     @property
     def quantiser_step(self) -> float | None:

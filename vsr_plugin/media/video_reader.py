@@ -303,7 +303,7 @@ class VideoSource(FrameSource):
 
     def entered_at(self, seconds: float) -> VideoSource:
         """See :meth:`FrameSource.entered_at`: the same video from the last key frame up to a moment on."""
-        entered = copy.copy(self)
+        entered = copy.copy(self)  # `whole` of which stays what it is
         entered.notes = Notes()  # what a whole pass finds is not known from a part
         for earlier in STEPS_BACK:
             begin = self._key_frame_at(max(Fraction(seconds) - earlier, Fraction(0)))

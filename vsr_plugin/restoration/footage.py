@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain, islice, pairwise
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch.nn as nn
 
+from vsr_plugin.errors import MediaError
 from vsr_plugin.media import FrameSource
-from vsr_plugin.media.source import Notes
+from vsr_plugin.media.source import Frame, Notes
+from vsr_plugin.models.quantiser_estimator import FAINTEST, fitting_step, step_of_frames
 from vsr_plugin.ops.resize import bicubic_resize
 
 #: Factors that are tried, and the largest ratio that speaks for each. On whole frames of eight clips the ratio for 2
@@ -58,29 +62,70 @@ def held_factor(frames: Sequence[np.ndarray]) -> float:
     return next((factor for factor, limit in _LIMITS.items() if detail_ratio(frames, factor) < limit), 1.0)
 
 
-#: Codecs that lose nothing.
-_LOSSLESS = {
-    *(
-        "apng",
-        "ffv1",
-        "ffvhuff",
-        "gif",
-        "huffyuv",
-        "lagarith",
-        "magicyuv",
-        "png",
-        "qtrle",
-        "r210",
-        "rawvideo",
-        "utvideo",
-    ),
-    *("v210", "v410", "zlib", "zmbv"),
-}
-#: Steps of the quantiser, in 255ths, below which cleaning loses more than what a codec leaves behind; where the step is
-#: not told, bits a pixel above which codecs are those for editing.
-_FINE, _PLENTY = 2.0, 2.0
-#: Frames that are looked at, every so many of them, for the resolution.
-_LOOKED_AT, _EVERY = 40, 10
+#: The finest step of the quantiser, in 255ths, that a codec tells and frames are cleaned for: below, cleaning loses
+#: more than what the codec leaves behind.
+_FINEST = 2.0
+#: Frames that are looked at: every so many of as many first ones, and one at each of some places all over the source.
+_FIRST, _EVERY, _PLACES = 40, 10, 6
+#: A place's frame is not the first that decodes there, which is coded otherwise than those that follow.
+_AFTER = 2
+
+
+class _Look(NamedTuple):
+    """What the frames of a source show: how coarsely they are quantised, and by how much they can be reduced."""
+
+    step: float | None
+    factor: float
+
+
+#: Of sources that were looked at, and are still in use.
+_LOOKS: WeakKeyDictionary[FrameSource, _Look] = WeakKeyDictionary()
+
+
+def _look_at(source: FrameSource) -> _Look:
+    """Look at some frames of the whole source, once."""
+    whole = source.whole
+    if whole not in _LOOKS:
+        frames = []
+
+        def kept() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for frame, following in _pairs_of(whole):
+                frames.append(frame)
+                yield frame, following
+
+        step = step_of_frames(kept())
+        _LOOKS[whole] = _Look(step, held_factor(frames) if whole.kind == "video" else 1.0)
+    return _LOOKS[whole]
+
+
+def _pairs_of(source: FrameSource) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Some frames and the next one of each; of a source that has no two, its frame and that again."""
+    only, seen = None, set()
+    for run in _runs_of(source):
+        with suppress(MediaError):  # cut off, or damaged there
+            for i, (frame, following) in enumerate(pairwise(chain(run, [None]))):
+                if following is None:
+                    only = frame
+                elif i % _EVERY == 0 and (frame.pts is None or frame.pts not in seen):
+                    seen.add(frame.pts)
+                    yield frame.rgb, following.rgb
+    if not seen and only is not None:
+        yield only.rgb, only.rgb
+
+
+def _runs_of(source: FrameSource) -> Iterator[Iterable[Frame]]:
+    looked_at = copy.copy(source)
+    looked_at.notes = Notes()  # what a whole pass finds is not known from a few frames
+    count, rate = source.num_frames_estimate, source.average_rate
+    if rate is None:  # images, of which any can be read at once
+        for number in sorted({place * max(0, count - 2) // _PLACES for place in range(_PLACES + 1)}):
+            yield looked_at.frames(number, min(2, count - number))
+        return
+    yield islice(looked_at.frames(), _FIRST)
+    for place in range(1, _PLACES if count else 1):
+        with suppress(MediaError):
+            entered = looked_at.entered_at(float(place * count / (_PLACES * rate)))
+            yield islice(entered.frames(), _AFTER, _AFTER + 2)
 
 
 class CleaningChoice(NamedTuple):
@@ -107,29 +152,33 @@ def cleaning_for(source: FrameSource, clean: str | float, net: nn.Module | None)
     """
     if clean == "off":
         return CleaningChoice(0.0)
+    told, seen = source.quantiser_step, _look_at(source).step
+    step = fitting_step(told, seen)
+    is_seen = step != told
     if clean != "auto":
-        return CleaningChoice(float(clean), source.quantiser_step)
-    codec, bits, step = source.codec, source.bits_per_pixel, source.quantiser_step
+        return CleaningChoice(float(clean), step)
     if net is not None and (net.cleaning is not None or net.scale == 1):
         return CleaningChoice(None, step)
-    is_fine = step < _FINE if step is not None else bits is not None and bits > _PLENTY
-    if codec is None or codec in _LOSSLESS or is_fine:
+    if step is None or step < (FAINTEST if is_seen else _FINEST):
         return CleaningChoice(None)
-    rate = "" if bits is None else f" at {bits:.2g} bits a pixel"
-    if step is not None:
-        rate += f", in steps of {step:.3g}/255"
-    why = f"the video is {codec}{rate}; what that has left behind is cleaned away first (--clean off does not)"
+    if source.kind == "folder":
+        return CleaningChoice(
+            None,
+            why=f"the images look as if a codec had quantised them in steps of {step:.3g}/255; --clean 1 cleans away "
+            "what that has left behind",
+        )
+    rate = "" if source.bits_per_pixel is None else f" at {source.bits_per_pixel:.2g} bits a pixel"
+    found = "its frames look as if quantised in steps" if is_seen else "in steps"
+    why = (
+        f"the video is {source.codec or 'animated'}{rate}, {found} of {step:.3g}/255; what that has left behind is "
+        "cleaned away first (--clean off does not)"
+    )
     return CleaningChoice(1.0, step, why)
 
 
-def shrink_hint(source: FrameSource, start: int) -> str | None:
+def shrink_hint(source: FrameSource) -> str | None:
     """A line that proposes ``--shrink`` where frames of a video hold less than their full resolution."""
-    if source.kind != "video":
-        return None
-    looked_at = copy.copy(source)
-    looked_at.notes = Notes()  # what a whole pass finds is not known from a few frames
-    frames = [frame.rgb for frame in islice(looked_at.frames(start), 0, _LOOKED_AT, _EVERY)]
-    factor = held_factor(frames)
+    factor = _look_at(source).factor
     if factor == 1:
         return None
     return (

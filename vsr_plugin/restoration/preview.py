@@ -219,7 +219,7 @@ def describe(source: FrameSource, options: RestoreOptions, net: nn.Module | None
     cleaning = cleaning_for(source, options.clean, net)
     # Where nothing is enlarged, reduced frames would come out smaller.
     asks = options.shrink == 1 and (net is None or net.scale > 1)
-    smaller = shrink_hint(source, options.start) if asks else None
+    smaller = shrink_hint(source) if asks else None
     return [*lines, *filter(None, (cleaning.why, smaller))]
 
 

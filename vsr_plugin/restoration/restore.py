@@ -177,23 +177,27 @@ class _Restoration:
         executor: Executor,
         on_note: Callable[[str], None] | None,
     ) -> None:
-        cleaning = cleaning_for(source, options.clean, net)
-        net = with_ensemble(clean_by(net, cleaning.strength, cleaning.step), options.ensemble)
         rate, self._forgets_from = _forgetting(source, net, options)
-        self._source, self._gt, self._net = source, gt, with_forgetting(net, rate)
+        self._source, self._gt, self._net = source, gt, with_forgetting(with_ensemble(net, options.ensemble), rate)
         self._options, self._job, self._output, self._executor = options, job, output, executor
         self._told = on_note or (lambda line: None)
         self._notes: dict[str, None] = {}  # which keep their order
-        self._cleaned = cleaning.why
+        self._cleaned: str | None = None
         self._scan: Scan | None = None
         self.joined = False
 
     def begin(self, output_path: str | os.PathLike) -> None:
         """Make or find the job, and find out whether its results can be written."""
+        # What does not fit together is known before a frame is read.
+        if self._options.precision != AUTO:
+            self._executor.check_precision(self._net, self._options.precision)
+            plan_shot(self._work_of(self._options.budget), self._options.strategy, 1)
+        cleaning = cleaning_for(self._source, self._options.clean, self._net)
+        self._net, self._cleaned = clean_by(self._net, cleaning.strength, cleaning.step), cleaning.why
         if self._options.precision == AUTO:
             self._options = replace(self._options, precision=self._fastest_precision())
+            self._executor.check_precision(self._net, self._options.precision)
         options, job = self._options, self._job
-        self._executor.check_precision(self._net, options.precision)
         settings = fingerprint.of_job(self._source, self._net, options, self._output, self._forgets_from)
         resumed = job.begin(settings, resume=options.resume, overwrite=options.overwrite)
         if options.resume:
@@ -206,27 +210,29 @@ class _Restoration:
         had = job.resources or {}
         # Plans of another budget give the same result; a job that was killed for its memory may go on with less. With
         # another number of threads the last bits of some convolutions are others.
-        budget = options.budget or had.get("budget") or self._executor.default_budget(self._net)
-        threads = had.get("threads") or self._executor.default_threads()
-        self._work = Work(
+        self._work = self._work_of(options.budget or had.get("budget"), had.get("threads"))
+        plan_shot(self._work, options.strategy, 1)  # cleaning takes memory, too
+        job.keep_resources(self._work.budget, self._work.threads)
+        # Whether these can be written is known before the long work as well.
+        for path in (quality_csv_path(output_path) if options.gt is not None else None, options.comparison):
+            if path is not None:
+                PartialFile(Path(path), overwrite=options.overwrite).discard()
+
+    def _work_of(self, budget: int | None, threads: int | None = None) -> Work:
+        """What workers are told, with so many bytes and threads, or what the executor has."""
+        options = self._options
+        return Work(
             source=self._source,
             gt=self._gt,
             net=self._net,
             options=options,
             output=self._output,
-            job=job,
+            job=self._job,
             forgets_from=self._forgets_from,
             picture_index=None if options.comparison is None else (expected_frames(self._source, options) or 1) // 2,
-            budget=budget,
-            threads=threads,
+            budget=budget or self._executor.default_budget(self._net),
+            threads=threads or self._executor.default_threads(),
         )
-        # What does not fit together is known before a frame is read.
-        plan_shot(self._work, options.strategy, 1)
-        job.keep_resources(budget, threads)
-        # Whether these can be written is known before the long work as well.
-        for path in (quality_csv_path(output_path) if options.gt is not None else None, options.comparison):
-            if path is not None:
-                PartialFile(Path(path), overwrite=options.overwrite).discard()
 
     def _fastest_precision(self) -> str:
         """That of the job which is gone on with, so that its frames go together; else the fastest here."""
@@ -242,7 +248,7 @@ class _Restoration:
         options, source, stop = self._options, self._source, Event()
         # Where nothing is enlarged, reduced frames would come out smaller.
         asks = options.shrink == 1 and options.clean == "auto" and not options.resume and self._net.scale > 1
-        hint = shrink_hint(source, options.start) if asks else None
+        hint = shrink_hint(source) if asks else None
         for line in filter(None, (self._cleaned, hint)):
             self._note(line)
         scan = Scan(source, options.start, options.num_frames, self._shot_plan(), self._job.shots_list)

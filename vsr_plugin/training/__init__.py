@@ -11,6 +11,7 @@ from vsr_plugin.training.hooks import (
 )
 from vsr_plugin.training.losses import PerceptualLoss, PSNRLoss
 from vsr_plugin.training.optim_wrapper import GuardedOptimWrapper, PartsConstructor
+from vsr_plugin.training.quantiser_training import QuantiserTraining
 from vsr_plugin.training.step_train_loop import StepTrainLoop
 from vsr_plugin.training.testing import MultiSetTestLoop
 from vsr_plugin.training.video_restorer import SequencePreprocessor, VideoRestorer
@@ -26,6 +27,7 @@ __all__ = [
     "PSNRLoss",
     "PartsConstructor",
     "PerceptualLoss",
+    "QuantiserTraining",
     "SequencePreprocessor",
     "SharpenedPreprocessor",
     "StepTrainLoop",

@@ -112,6 +112,8 @@ _SECOND_ORDER = {"bidirectional": "second_order", "grid": "second_order_grid"}
 _REDUCING = "feat_extract.0.weight"
 _BASICVSR_PP = "backbone.forward_2.main.0.weight"
 
+#: The first tensor of what tells quantisers.
+_ESTIMATOR = "convs.0.weight"
 #: The first tensor of a flow network.
 _FLOW = "basic_module.0.basic_module.0.conv.weight"
 #: Its channels in the published flow network.
@@ -309,6 +311,8 @@ def recognise(tensors: dict[str, Tensor], source: str) -> Architecture:
             return Architecture("EDVRFeatureExtractor", _extractor_arguments(tensors), tensors)
         if cleaning := _cleaning(tensors):
             return Architecture(_CLEANINGS[cleaning.pop("type")], cleaning, tensors)
+        if _ESTIMATOR in tensors:
+            return Architecture("QuantiserEstimator", dict(mid_channels=tensors[_ESTIMATOR].size(0)), tensors)
         if _FLOW in tensors:
             return Architecture("SPyNet", _flow_width(tensors, "", "width"), tensors)
     except KeyError as error:

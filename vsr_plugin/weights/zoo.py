@@ -134,7 +134,7 @@ _ALL = (
 #: Weights that this package carries, by name; docs/footage.md says what they were trained on.
 SHIPPED = {
     name: Path(__file__).parent / f"{name}.safetensors"
-    for name in ("footage_cleaning", "footage_adaptation_fine", "footage_adaptation_coarse")
+    for name in ("footage_cleaning", "footage_quantiser", "footage_adaptation_fine", "footage_adaptation_coarse")
 }
 
 #: All published weights by name.

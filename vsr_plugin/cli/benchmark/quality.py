@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from vsr_plugin.inference import restore_frames
 from vsr_plugin.models.adaptation import SHIPPED_ADAPTATIONS, Adaptation
 from vsr_plugin.models.cleaning import clean_by, with_cleaning
 from vsr_plugin.models.propagation import with_forgetting
+from vsr_plugin.models.quantiser_estimator import fitting_step, step_of_frames
 from vsr_plugin.models.vsr_net import load_restorer, with_ensemble
 from vsr_plugin.report import table_lines
 from vsr_plugin.settings import natural, positive, quantiser_step, size, turns
@@ -102,6 +104,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="compare networks adapted to quantisers of such steps, in 255ths, whatever the codec's own is; the "
         "cleaning is told the codec's",
     )  # fmt: skip
+    adapted.add_argument(
+        "--untold", action="store_true",
+        help="keep what the codec tells from the cleaning, which then goes by the frames, as of lossless copies",
+    )  # fmt: skip
     part.add_argument("--ensemble", type=turns, default=1, metavar="2|4|8", help="of every network")
     part.add_argument("--picture", type=Path, metavar="PNG", help="draw what is gained over bicubic enlargement")
     part.set_defaults(run=run_footage)
@@ -177,11 +183,16 @@ def run_interlaced(args: argparse.Namespace) -> None:
         print(line, flush=True)
 
 
-def _with_and_without_cleaning(net: nn.Module, clean: float) -> dict[str, footage.Method]:
-    def restored(strength: float | None, decoded: Clip) -> Iterator[np.ndarray]:
-        return _restored(clean_by(net, strength, decoded.quantiser_step), decoded)
+def _with_and_without_cleaning(net: nn.Module, args: argparse.Namespace) -> dict[str, footage.Method]:
+    def plain(decoded: Clip) -> Iterator[np.ndarray]:
+        return _restored(net, decoded)
 
-    return {"plain": partial(restored, None), "cleaned": partial(restored, clean)}
+    def cleaned(decoded: Clip) -> Iterator[np.ndarray]:
+        told = None if args.untold else decoded.quantiser_step
+        step = fitting_step(told, step_of_frames(pairwise(decoded.frames)))
+        return _restored(clean_by(net, args.clean, step), decoded)
+
+    return {"plain": plain, "cleaned": cleaned}
 
 
 def _by_shares(net: nn.Module, args: argparse.Namespace) -> dict[str, footage.Method]:
@@ -216,7 +227,7 @@ def _methods(net: nn.Module, args: argparse.Namespace) -> dict[str, footage.Meth
         raise VSRError("--clean 0: adaptations serve cleaned frames alone; use a strength above 0")
     if args.adaptation:
         return _by_shares(net, args)
-    return _as_steps(net, args) if args.as_step else _with_and_without_cleaning(net, args.clean)
+    return _as_steps(net, args) if args.as_step else _with_and_without_cleaning(net, args)
 
 
 def _restored(net: nn.Module, decoded: Clip) -> Iterator[np.ndarray]:

@@ -195,4 +195,4 @@ class VideoCodec(TellingStep):
             asked["quality"] = int(rng.integers(*self.quality, endpoint=True))
         eight_bits = (clip.frames.clip(0, 1) * 255).round().astype(np.uint8)
         decoded = encode_and_decode(eight_bits, self.codec, **asked)
-        return Clip(decoded.frames.astype(np.float32) / 255, decoded.quantiser_step)
+        return clip.out_of_codec(decoded.frames.astype(np.float32) / 255, decoded.quantiser_step)

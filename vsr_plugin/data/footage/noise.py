@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vsr_plugin.data.footage.step import Range, Step, walk
+from vsr_plugin.data.footage.step import Clip, Range, Step, walk
 
 
 def _noise(rng: np.random.Generator, frame: np.ndarray, grey: bool) -> np.ndarray:
@@ -65,6 +65,10 @@ class JPEG(Step):
     """
 
     quality: Range = (30.0, 95.0)
+
+    def degrade(self, clip: Clip, rng: np.random.Generator) -> Clip:
+        """See :meth:`Step.degrade`; every frame has tables of its own."""
+        return Clip(self(clip.frames, rng), coarsest_step=None)
 
     def __call__(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         qualities = walk(rng, self.quality, len(frames))

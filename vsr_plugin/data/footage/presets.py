@@ -43,6 +43,8 @@ _MJPEG = VideoCodec("mjpeg", quality=(2, 14))
 _CINEPAK = VideoCodec("cinepak")
 
 _LIGHT_BLUR = Sometimes(0.5, Blur(sigma=(0.2, 1.6)))
+# Out of focus, or enlarged from less.
+_SOFT = Sometimes(0.8, OneOf((Blur(sigma=(0.2, 4.0)), Resize(factors=(0.15, 0.6), up=0.0, down=1.0)), (1, 1)))
 _SENSOR = OneOf((GaussianNoise(sigma=(0.5, 6)), PoissonNoise(scale=(0.05, 0.6))), (1, 1))
 
 _WEB = InOrder((Sometimes(0.15, _SENSOR), OneOf((_H264, _HEVC, _VP9), (0.75, 0.1, 0.15)), Sometimes(0.15, _H264)))
@@ -50,7 +52,26 @@ _DVD = InOrder((Sometimes(0.15, _SENSOR), Sometimes(0.1, Ringing()), _MPEG2))
 _OLD_CAMERA = InOrder(
     (Sometimes(0.6, _SENSOR), Sometimes(0.3, Sharpening()), OneOf((_MJPEG, _MPEG4, _CINEPAK), (0.45, 0.45, 0.1)))
 )
+# Of footage that was converted, the first codec is what left its traces, and the last one is what a decoder tells of.
+_COPIED = InOrder(
+    (
+        OneOf((_MPEG2, _MPEG4, _MJPEG, _H264, _VP9), (2, 2, 1, 3, 1)),
+        OneOf((VideoCodec("h264", quality=(8, 24), options=_X264), VideoCodec("mpeg4", quality=(2, 4))), (3, 1)),
+    )
+)
 _TAPE = InOrder((Tape(), Sometimes(0.5, InterlacingLeftOver()), OneOf((_MPEG2, _MPEG4, _H264), (1, 1, 1))))
+
+# One round or two of what may have happened in any order (as in BSRGAN, arXiv 2103.14006), at the frames' size.
+_ONE_ROUND = InOrder(
+    (
+        Sometimes(0.5, Blur(sigma=(0.2, 1.2))),
+        Sometimes(0.3, OneOf((Ringing(), Sharpening()), (1, 1))),
+        Sometimes(0.5, _SENSOR),
+        Sometimes(0.3, JPEG()),
+        OneOf((_H264, _HEVC, _VP9, _MPEG2, _MPEG4, _MJPEG), (3, 1, 1, 1, 1, 1)),
+    ),
+    shuffled=True,
+)
 
 # The two rounds of RealBasicVSR (section 3.4) with the numbers of its published configs. The last codec comes before
 # the frames get their final size or at the very end.
@@ -82,6 +103,9 @@ PRESETS = {
     "dvd": Preset(_LIGHT_BLUR, _DVD),
     "old_camera": Preset(_LIGHT_BLUR, _OLD_CAMERA),
     "tape": Preset(_LIGHT_BLUR, _TAPE),
+    "copied": Preset(_SOFT, _COPIED),
+    "film": Preset(_SOFT, Sometimes(0.6, _SENSOR), exact=0.2),
+    "unknown": Preset(_SOFT, InOrder((_ONE_ROUND, Sometimes(0.5, _ONE_ROUND)))),
     "realbasicvsr": Preset(_TWO_ROUNDS, Sometimes(0.8, Ringing()), exact=0.0, either_side=_LOW_RATE),
     "clean": Preset(InOrder(()), InOrder(()), exact=1.0),
 }
@@ -108,17 +132,19 @@ def degrade_footage(frames: Sequence[np.ndarray], preset: str, rng: np.random.Ge
     if preset not in PRESETS:
         raise ValueError(f"`preset` must be one of {', '.join(PRESETS)}, got {preset!r}")
     steps = PRESETS[preset]
-    clip = np.stack(frames)
-    height, width = (side // scale for side in clip.shape[1:3])
+    given = np.stack(frames)
+    height, width = (side // scale for side in given.shape[1:3])
     if scale > 1 and rng.random() < steps.exact:
-        clip = np.stack([bicubic_downsample(frame, scale) for frame in clip])
-    clip = clip.astype(np.float32) / 255
-    is_small = clip.shape[1:3] == (height, width)
-    clip = clip if is_small else steps.capture(clip, rng)
+        given = np.stack([bicubic_downsample(frame, scale) for frame in given])
+    clip = Clip(given.astype(np.float32) / 255)
+    is_small = given.shape[1:3] == (height, width)
+    clip = clip if is_small else steps.capture.degrade(clip, rng)
     comes_first = steps.either_side is not None and rng.random() < 0.5
     if comes_first:
-        clip = steps.either_side(clip, rng)
-    stored = steps.storage.degrade(Clip(resized(clip, height, width, rng)), rng)
+        clip = steps.either_side.degrade(clip, rng)
+    if clip.frames.shape[1:3] != (height, width):
+        clip = clip.changed(resized(clip.frames, height, width, rng))
+    clip = steps.storage.degrade(clip, rng)
     if steps.either_side is not None and not comes_first:
-        stored = steps.either_side.degrade(stored, rng)
-    return Clip((stored.frames.clip(0, 1) * 255).round().astype(np.uint8), stored.quantiser_step)
+        clip = steps.either_side.degrade(clip, rng)
+    return clip._replace(frames=(clip.frames.clip(0, 1) * 255).round().astype(np.uint8))

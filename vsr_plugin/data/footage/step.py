@@ -19,10 +19,22 @@ class Clip(NamedTuple):
     Attributes:
         frames: RGB, ``(t, h, w, 3)``.
         quantiser_step: of the codec that they come out of, see :func:`vsr_plugin.media.quantiser.usual_step`.
+        coarsest_step: the largest of all codecs that they went through, one after the other, which is what they show
+            the traces of: 1 where there was none, since they are whole numbers; ``None`` where it is not known.
     """
 
     frames: np.ndarray
     quantiser_step: float | None = None
+    coarsest_step: float | None = 1.0
+
+    def out_of_codec(self, frames: np.ndarray, step: float | None) -> Clip:
+        """What a codec with a quantiser of such steps makes of this clip."""
+        known = step is not None and self.coarsest_step is not None
+        return Clip(frames, step, max(step, self.coarsest_step) if known else None)
+
+    def changed(self, frames: np.ndarray) -> Clip:
+        """What anything that is no codec makes of this clip."""
+        return Clip(frames, None, 1.0 if self.coarsest_step == 1 else None)
 
 
 class Step(ABC):
@@ -33,7 +45,7 @@ class Step(ABC):
 
     def degrade(self, clip: Clip, rng: np.random.Generator) -> Clip:
         """As :meth:`__call__`, with what a decoder would tell of the result: nothing, unless this is a codec."""
-        return Clip(self(clip.frames, rng))
+        return clip.changed(self(clip.frames, rng))
 
     @abstractmethod
     def __call__(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,152 @@
+"""Tells from frames alone how coarsely a codec has quantised them, where their file does not, or does no longer."""
+
+import functools
+from collections.abc import Iterable
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from vsr_plugin.models.component import VSRModule
+from vsr_plugin.ops.frames import Frame, frame_to_tensor
+from vsr_plugin.registry import MODELS
+from vsr_plugin.weights import load_net
+
+#: Side of the square whose mean is taken from a frame before its layers see it: what a quantiser leaves stands out
+#: from its surroundings, whatever the picture shows.
+_MEAN_OF = 9
+#: Largest sides of what is looked at, in the middle of a frame: more of it tells nothing more.
+_LARGEST = 512
+#: Steps are told in fractions of a doubling, so that last bits, which depend on the processor, cannot make another one.
+_FRACTIONS = 4
+
+#: The finest step that frames are cleaned for if only they tell it: what clean ones may look like stays below.
+FAINTEST = 4.0
+#: How many times as coarse as their codec tells frames look that were coded more coarsely before.
+_COARSER = 2.0
+#: Name of the weights that ship.
+SHIPPED_ESTIMATOR = "footage_quantiser"
+
+
+@MODELS.register_module()
+class QuantiserEstimator(VSRModule):
+    """How coarsely frames are quantised, place by place, and how sure that is.
+
+    Convolutions down to an eighth of the size, of a frame and of how it differs from the next one. A flat wall tells
+    little and leaves of a tree much, so every place comes with a scale of its error (the Laplace distribution's,
+    learned as in arXiv 1703.04977), and the mean over places and frames goes by it.
+
+    Args:
+        mid_channels: channels of the features at half the size; twice as many below.
+        init_cfg: see :class:`VSRModule`.
+    """
+
+    #: Sides of its result over those of frames, for the settings of a training: it does not enlarge.
+    scale = 1
+
+    def __init__(self, mid_channels: int = 32, init_cfg: dict | None = None):
+        super().__init__(init_cfg)
+        wide = 2 * mid_channels
+        self.convs = nn.ModuleList(
+            nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1)
+            for n_in, n_out, stride in (
+                (24, mid_channels, 1),
+                (mid_channels, mid_channels, 1),
+                (mid_channels, wide, 2),
+                (wide, wide, 1),
+                (wide, wide, 2),
+                (wide, wide, 1),
+            )
+        )
+        self.conv_last = nn.Conv2d(wide, 2, 1)
+        for conv in self.convs:
+            nn.init.kaiming_normal_(conv.weight)
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, frames: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+        """Look at frames.
+
+        Args:
+            frames: RGB in [0, 1], ``(n, 3, h, w)``, sides of 8 at least.
+            following: the next frame of each, in which what a codec has not renewed is the same; a frame itself where
+                there is none.
+
+        Returns:
+            Two times ``(n, 1, h / 8, w / 8)``, rounded up: doublings of the step from 1/255 on, and the logarithm of
+            the scale of their error.
+        """
+        around = (_MEAN_OF // 2,) * 4
+        mean = F.avg_pool2d(F.pad(frames, around, mode="replicate"), _MEAN_OF, stride=1)
+        # A difference of 1/255 is to be seen as well as an edge.
+        seen = torch.asinh(torch.cat((frames - mean, following - frames), dim=1) * 255)
+        features = F.pixel_unshuffle(F.pad(seen, (0, seen.shape[-1] % 2, 0, seen.shape[-2] % 2)), 2)
+        for conv in self.convs:
+            features = F.relu(conv(features))
+        doublings, log_scale = self.conv_last(features).split(1, dim=1)
+        return doublings, log_scale.clamp(-6, 6)
+
+    @torch.no_grad()
+    def step(self, pairs: Iterable[tuple[Frame, Frame]]) -> float | None:
+        """The step of the quantiser that frames show, all of one clip, in 255ths of their range.
+
+        Args:
+            pairs: frames and the next one of each, ``(h, w, 3)`` or ``(3, h, w)``, see
+                :data:`vsr_plugin.ops.frames.Frame`.
+
+        Returns:
+            A power of two to a quarter, from 1 for frames that no codec has touched; ``None`` where there are none, or
+            too small ones.
+        """
+        total = weight = 0.0
+        device = next(self.parameters()).device
+        for pair in pairs:
+            frame, following = (_middle(frame_to_tensor(frame, device))[None] for frame in pair)
+            if min(frame.shape[-2:]) < 8:
+                continue
+            doublings, log_scale = self(frame, following)
+            sureness = torch.exp(-log_scale.double())
+            total += float((sureness * doublings).sum())
+            weight += float(sureness.sum())
+        return 2 ** (max(0, round(_FRACTIONS * total / weight)) / _FRACTIONS) if weight else None
+
+
+def _middle(frame: Tensor) -> Tensor:
+    top, left = (max(0, side - _LARGEST) // 2 for side in frame.shape[-2:])
+    return frame[:, top : top + _LARGEST, left : left + _LARGEST]
+
+
+def mean_doublings(doublings: Tensor, log_scale: Tensor) -> Tensor:
+    """Means ``(n,)`` of what :meth:`QuantiserEstimator.forward` gives, by how sure each place is."""
+    sureness = torch.exp(-log_scale)
+    return (sureness * doublings).sum(dim=(1, 2, 3)) / sureness.sum(dim=(1, 2, 3))
+
+
+@functools.cache
+def _loaded() -> QuantiserEstimator:
+    return load_net(SHIPPED_ESTIMATOR)
+
+
+def fitting_step(told: float | None, seen: float | None) -> float | None:
+    """The step that frames are to be cleaned for.
+
+    Args:
+        told: by the last codec that they went through, where it tells.
+        seen: what :func:`step_of_frames` says of them.
+
+    Returns:
+        What is told, unless the frames look much coarser, as those of a DVD do that was converted to H.264; what is
+        seen where nothing is told.
+
+    Example:
+        >>> fitting_step(20.0, 32.0), fitting_step(6.0, 16.0), fitting_step(None, 1.0)
+        (20.0, 16.0, 1.0)
+    """
+    if told is None or (seen is not None and seen >= max(FAINTEST, _COARSER * told)):
+        return seen
+    return told
+
+
+def step_of_frames(pairs: Iterable[tuple[Frame, Frame]]) -> float | None:
+    """See :meth:`QuantiserEstimator.step`, by the weights that ship."""
+    return _loaded().step(pairs)
