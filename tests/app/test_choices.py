@@ -27,8 +27,8 @@ def test_all_combinations_are_compared(roots, tmp_path) -> None:
     ]  # fmt: skip
     assert {(choice.options.scene_cuts, choice.options.num_frames) for choice in found} == {("off", 7)}
     assert [choice.words() for choice in found][2:] == [
-        "own.pth, cleaning 0.5",
-        "own.pth, cleaning 0.5, shrunk by 2",
+        "own.pth, cleaning half",
+        "own.pth, cleaning half, shrunk by 2",
     ]
 
 

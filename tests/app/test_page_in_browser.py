@@ -144,6 +144,8 @@ def test_from_a_film_to_a_restored_film(page, server, browser, films, real_clip)
         "Original: carphone.mp4",
         "Restored: carphone_restored.mp4",
     ]
+    share = "() => document.querySelector('#result video').offsetWidth / document.querySelector('#result').offsetWidth"
+    assert page.evaluate(share) > 0.4  # two beside each other take all of the width
     button(page, "Play or stop both").click()
     playing = "() => [...document.querySelectorAll('#result video')].every(v => v.currentTime > 0.2)"
     page.wait_for_function(playing)
@@ -192,6 +194,41 @@ def test_a_short_clip_is_played(page) -> None:
     video = page.locator("#clip-shown video")
     video.wait_for()
     page.wait_for_function("() => document.querySelector('#clip-shown video').videoWidth === 256")
+
+
+def test_what_is_being_made_is_stopped(page, films, real_clip) -> None:
+    shutil.copy(real_clip("bigbuckbunny"), films / "large.mp4")  # of which even the small network has enough to do
+    choose(page, "large.mp4")
+    choose_small_weights(page)
+    button(page, "Preview").click()
+    wait_for(page, "#preview-state", "small.pth, cleaning off: ")
+    button(page, "Stop the preview").click()
+    assert wait_for(page, "#preview-state", "stopped").strip() == "stopped"
+    button(page, "Two seconds around the moment, as a clip").click()
+    wait_for(page, "#said", "2 seconds are being restored")
+    button(page, "Stop the preview").click()
+    assert wait_for(page, "#said", "stopped").strip() == "stopped"
+    assert page.locator("#shown img, #clip-shown video").count() == 0
+
+
+def test_the_page_says_nothing_of_what_is_not_there(page, films) -> None:
+    border = page.get_by_role("slider", name="Border between before and after")
+    assert border.count() == 0
+    button(page, "Start").click()
+    wait_for(page, "#said", "choose a video or a folder of images first")
+    choose(page, "clip.mp4")
+    page.wait_for_function("() => document.querySelector('#said').innerText.trim() === ''")
+    shutil.copy(films / "clip.mp4", films / "twin.mp4")
+    choose(page, "twin.mp4")  # its middle is at the same moment
+    page.wait_for_function("() => document.querySelector('#frame img').src.includes('twin.mp4')")
+    choose(page, "gone.mp4", expected="no such file or folder")
+    page.locator("#frame img").wait_for(state="detached")
+    choose(page, "clip.mp4")
+    end = page.locator("#moment input[type=range]").get_attribute("max")
+    assert re.fullmatch(r"\d+(\.\d{1,3})?", end)
+    choose_small_weights(page)
+    button(page, "Preview").click()
+    border.wait_for()
 
 
 def test_jobs_wait_for_each_other_fail_and_are_cancelled(page, films) -> None:

@@ -15,6 +15,7 @@ import torch
 from jobs_of_shots import at_once, one_thread, pictures
 
 from vsr_plugin.models import BasicVSRNet
+from vsr_plugin.models.cleaning import clean_by
 from vsr_plugin.restoration import RestoreOptions, restore_video, sending
 from vsr_plugin.restoration.executors import ThisProcess
 from vsr_plugin.restoration.options import ClusterOptions
@@ -164,7 +165,19 @@ def test_two_videos_one_of_them_damaged(net, executor, clip, media, tmp_path):
     assert errors["broken"].startswith(f"{files[5]}: ")
     for path in (clip, single):
         assert (tmp_path / f"two-{path.name}").read_bytes() == (tmp_path / f"one-{path.name}").read_bytes()
-    assert len(executor._nets) == 2  # with and without the cleaning of compressed video
+    # That of images is not cleaned, and cleaning is told in what steps either video was compressed.
+    assert len(executor._nets) == 3
+
+
+@on_cluster
+def test_networks_of_a_long_queue_are_given_up(net, executor):
+    with_steps = [clean_by(net, 1.0, step) for step in (4.0, 5.0, 6.0, 7.0, 8.0)]
+    first, *_, last = [executor._put_net(each) for each in with_steps]
+    assert executor._put_net(with_steps[-1]) == last
+    digest, reference = executor._put_net(with_steps[0])
+    assert digest == first[0]
+    assert reference != first[1]  # given up, and put anew
+    assert len(executor._nets) == 4
 
 
 @on_cluster
@@ -194,6 +207,7 @@ def test_a_node_is_killed_in_the_middle_of_a_shot(net, running, clip, tmp_path):
 DRIVER = """
 import sys, torch
 from vsr_plugin.models import BasicVSRNet
+from vsr_plugin.models.cleaning import clean_by
 from vsr_plugin.restoration import restore_video
 from vsr_plugin.restoration.cluster import OnCluster
 from vsr_plugin.restoration.options import ClusterOptions

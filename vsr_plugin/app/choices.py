@@ -17,6 +17,8 @@ from vsr_plugin.weights import PUBLISHED, locate_published
 
 #: So many choices are compared at most.
 MOST = 6
+#: Values of ``--clean`` that the page offers, and what it calls them.
+CLEANINGS = {"auto": "as usual", "off": "off", "0.5": "half", "1": "full"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Choice:
     def words(self) -> str:
         """What distinguishes it, short."""
         options, words = self.options, [Path(self.weights).name]
-        words.append(f"cleaning {options.clean}")
+        cleaning = options.clean if isinstance(options.clean, str) else f"{options.clean:g}"
+        words.append(f"cleaning {CLEANINGS.get(cleaning, cleaning)}")
         if options.shrink != 1:
             words.append(f"shrunk by {options.shrink:g}")
         return ", ".join(words)

@@ -48,7 +48,7 @@ class OptionsForm:
 def _control(label: str, default: object, known: Setting) -> gr.components.Component:
     words = dict(label=label, info=known.help, min_width=220)
     if isinstance(default, bool):
-        return gr.Checkbox(value=False, **words)
+        return gr.Checkbox(value=False, elem_classes="vsr-tick", **words)
     if known.choices is not None:
         return gr.Dropdown(list(known.choices), value=default, **words)
     return gr.Textbox(value="" if default is None else str(default), placeholder=known.metavar, max_lines=1, **words)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from vsr_plugin.app import parts
-from vsr_plugin.app.choices import Choice, choices, weights_here
+from vsr_plugin.app.choices import CLEANINGS, Choice, choices, weights_here
 from vsr_plugin.app.form import OptionsForm
 from vsr_plugin.app.previews import Previews, Shown
 from vsr_plugin.app.queue import Job, JobQueue, State
@@ -123,7 +123,7 @@ class Page:
                         min_width=260,
                     )
                     self.cleanings = gr.CheckboxGroup(
-                        [("as usual", "auto"), ("off", "off"), ("half", "0.5"), ("full", "1")],
+                        [(words, value) for value, words in CLEANINGS.items()],
                         value=["auto"],
                         label="Cleaning of what compression left behind",
                         elem_id="cleanings",
@@ -169,6 +169,7 @@ class Page:
                 *(self.file, self.moment, self.weights, self.cleanings, self.shrinks, self.variant, self.output),
                 *self.form.controls,
             ]
+            of_another = [self.shown, self.state, self.said, self.clip]
             plan = dict(fn=self._plan, inputs=asked, outputs=[self.variant, self.estimate, self.command], **_QUIET)
             page.load(_stay, concurrency_limit=None, **_QUIET)
             gr.on([page.load, again.click], self._look_again, [], [self.file], **_QUIET)
@@ -177,11 +178,15 @@ class Page:
             )
             upload.upload(self._uploaded, [], [self.file], **_QUIET)
             self.file.change(
-                self._choose, [self.file], [self.facts, self.moment, self.output, self.shown, self.state], **_QUIET
+                self._choose,
+                [self.file],
+                [self.facts, self.moment, self.output, self.frame, *of_another],
+                **_QUIET,
             )
             gr.on([each.change for each in asked], trigger_mode="always_last", **plan)
             show.click(self._preview, asked, [self.state, self.shown], **_QUIET).then(**plan)
-            stop.click(self._stop, queue=False, **_QUIET)
+            # Through Gradio's queue, though it waits for nothing there: the server does not answer to the other way.
+            stop.click(self._stop, concurrency_limit=None, **_QUIET)
             clip.click(self._clip, asked, [self.said, self.clip], **_QUIET)
             start.click(self._start, asked, [self.said], **_QUIET)
             jobs.submit(self._finished_jobs, [self.finished], [self.finished], **_QUIET)
@@ -198,8 +203,9 @@ class Page:
         return gr.update(choices=self._roots.inputs(), value=event._data["name"])
 
     def _choose(self, name: str | None) -> tuple[Any, ...]:
+        nothing_else = [""] * 4  # of what was said and shown of another one
         if not name:
-            return parts.status("Nothing is chosen yet."), gr.update(), "", "", ""
+            return parts.status("Nothing is chosen yet."), gr.update(), "", "", *nothing_else
         try:
             path = self._roots.resolve(name)
             with open_source(path) as source:
@@ -208,11 +214,14 @@ class Page:
                 last = max((source.num_frames_estimate or 1) - 1, 1)
             output = self._roots.name(self._free_output(path))
         except VSRError as error:
-            return parts.error(str(error)), gr.update(), "", "", ""
+            return parts.error(str(error)), gr.update(), "", "", *nothing_else
         lines[0] = lines[0].replace(str(path), name, 1)
         label = "Image, counted from 0" if step == 1 else "Moment, in seconds from the beginning"
-        moment = gr.update(maximum=last * step, step=step, value=last // 2 * step, label=label)
-        return parts.facts(lines), moment, output, "", ""
+        # The end is written beside the slider, and products of fractions have long tails.
+        end, middle = round(last * step, 3), round(last // 2 * step, 3)
+        moment = gr.update(maximum=end, step=step, value=middle, label=label)
+        # The frame comes from here: another video's middle may be at the same moment, which is no change of it.
+        return parts.facts(lines), moment, output, parts.frame(path, middle), *nothing_else
 
     def _frame(self, name: str | None, moment: float) -> str:
         return parts.frame(self._roots.resolve(name), moment) if name else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections import Counter
+from collections import Counter, OrderedDict
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from threading import Event, Lock
@@ -32,6 +32,9 @@ from vsr_plugin.restoration.worker import plan_shot
 _IN_ORDER = 1e12
 #: Nodes may come later.
 _FEWEST_INPUTS = 4
+#: Networks that the cluster keeps beside those that are in use: videos that are compressed differently have each its
+#: own, and of a long queue all of them together would fill its memory.
+_MOST_NETS = 4
 
 
 class OnCluster(Executor):
@@ -52,7 +55,7 @@ class OnCluster(Executor):
     def __init__(self, options: ClusterOptions, *, way: Way = Way.PATH) -> None:
         self._cluster = Cluster(options.cluster, gpus=options.task_gpus, cpus=options.task_cpus)
         self._queue = TaskQueue(self._cluster)
-        self._nets: dict[str, Any] = {}
+        self._nets: OrderedDict[str, Any] = OrderedDict()
         self._putting = Lock()
         self._way = way
         self.traffic: Counter[str] = Counter()
@@ -101,11 +104,14 @@ class OnCluster(Executor):
             self.traffic += shared.traffic()
 
     def _put_net(self, net: nn.Module) -> tuple[str, Any]:
-        """A digest of the network, and a reference to it; each node fetches it once, for all inputs."""
+        """A digest of the network, and a reference to it; each node fetches it once, for all inputs that share it."""
         digest = fingerprint.of_net(net)
         with self._putting:
             if digest not in self._nets:
                 self._nets[digest] = self._cluster.put(copy.deepcopy(net).cpu())
+            self._nets.move_to_end(digest)
+            while len(self._nets) > _MOST_NETS:  # what is given up here, the run that uses it still holds
+                self._nets.popitem(last=False)
             return digest, self._nets[digest]
 
 
