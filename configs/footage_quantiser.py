@@ -21,11 +21,11 @@ model = dict(
 
 _degradation = dict(
     type="DegradeFootage",
-    presets=dict(web=0.33, dvd=0.1, old_camera=0.1, copied=0.14, film=0.25, clean=0.08),
+    presets=dict(web=0.3, dvd=0.1, old_camera=0.1, copied=0.14, film=0.17, reduced=0.14, clean=0.05),
     scale=2,
 )
 train_pipeline = [*_base_.train_pipeline[:-2], dict(type="Recolour"), _degradation, _base_.train_pipeline[-1]]
-clips = dict(_base_.clips, num_input_frames=5, gt_size=128, pipeline=train_pipeline)
+clips = dict(_base_.clips, num_input_frames=4, gt_size=128, pipeline=train_pipeline)
 train_dataloader = dict(
     dataset=dict(
         datasets=[

@@ -71,14 +71,14 @@ def test_frames_are_cleaned_in_every_turn():
     torch.manual_seed(0)
     net = BasicVSRNet(mid_channels=8, num_blocks=1, spynet_width=4).eval()
     clip = [np.random.default_rng(i).integers(0, 256, (16, 24, 3), np.uint8) for i in range(3)]
-    cleaned = clean_by(net, 1.0)
+    cleaned = clean_by(net, 1.0, 18.0)
     turns = []
     for turn in TURNS[:2]:
         lrs = torch.stack([torch.from_numpy(turn.of(frame)).permute(2, 0, 1) / 255 for frame in clip])
         with torch.no_grad():
             turns.append(torch.stack([turn.back(frame) for frame in cleaned(lrs[None])[0]]))
     expected = (sum(turns) / 2).clamp(0, 1).mul(255).round().permute(0, 2, 3, 1).numpy()
-    restored = np.stack(list(restore_frames(net, clip, clean=1.0, ensemble=2)))
+    restored = np.stack(list(restore_frames(cleaned, clip, ensemble=2)))
     assert np.abs(restored - expected).max() <= 1
 
 

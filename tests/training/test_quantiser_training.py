@@ -56,7 +56,7 @@ def test_it_learns(model):
 
 def test_what_it_gives_without_a_mode(model):
     doublings, log_scale = model(torch.rand(2, 3, 3, 16, 24))
-    assert doublings.shape == log_scale.shape == (4, 1, 2, 3)
+    assert doublings.shape == log_scale.shape == (6, 1, 2, 3)
     assert isinstance(model, QuantiserTraining)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +134,7 @@ def measure_footage(
     lrs = np.stack([bicubic_downsample(frame, scale) for frame in gt])
     for coding in codings:
         decoded = coding(lrs)
-        seen = step_of_frames(pairwise(decoded.frames))
+        seen = step_of_frames(decoded.frames)
         for name, method in _with_bicubic(methods, scale).items():
             figures = _figures(list(method(decoded)), gt, metrics)
             yield FootageScore(clip, str(coding), name, figures, decoded.quantiser_step, seen)
@@ -157,7 +157,7 @@ def measure_as_it_is(
     Raises:
         VSRError: the enlarged frames are too small for NIQE.
     """
-    seen = step_of_frames(pairwise(frames))
+    seen = step_of_frames(frames)
     for name, method in _with_bicubic(methods, scale).items():
         values = [niqe(frame) for frame in method(Clip(np.stack(frames), None))]
         if None in values:

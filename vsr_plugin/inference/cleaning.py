@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice, pairwise
+from itertools import chain, islice
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from vsr_plugin.inference.storage import RecordFile
 from vsr_plugin.models.cleaning import Cleaning, clean_by, magnitudes
 from vsr_plugin.models.quantiser_estimator import FAINTEST, step_of_frames
 from vsr_plugin.ops.frames import Frame, frame_to_tensor
+from vsr_plugin.settings import check_share
 
 #: First frames by which a sequence is told from a clean one.
 _LOOKED_AT = 5
@@ -149,12 +150,14 @@ def cleaned_as_seen(
         clean = 0.0
     elif isinstance(clean, str) and clean != "auto":
         raise VSRError(f"clean {clean!r}: use 'auto', 'off', or a strength from 0 to 1")
+    elif not isinstance(clean, str | None):
+        check_share("clean", clean)
     own = net.cleaning
     is_known = own is not None and own.quantiser_step is not None
     if clean is None or clean == 0 or is_known or (clean == "auto" and own is not None):
         return clean_by(net, None if clean == "auto" else clean), frames
     first = list(islice(frames, _LOOKED_AT))
-    step = step_of_frames(pairwise(first if len(first) != 1 else first * 2))
+    step = step_of_frames(first)
     if clean == "auto":
         clean = 1.0 if step is not None and step >= FAINTEST and net.scale > 1 else None
     return clean_by(net, clean, step), chain(first, frames)

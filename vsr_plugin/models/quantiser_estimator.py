@@ -22,7 +22,7 @@ _LARGEST = 512
 _FRACTIONS = 4
 
 #: The finest step that frames are cleaned for if only they tell it: what clean ones may look like stays below.
-FAINTEST = 4.0
+FAINTEST = 8.0
 #: How many times as coarse as their codec tells frames look that were coded more coarsely before.
 _COARSER = 2.0
 #: Name of the weights that ship.
@@ -33,9 +33,10 @@ SHIPPED_ESTIMATOR = "footage_quantiser"
 class QuantiserEstimator(VSRModule):
     """How coarsely frames are quantised, place by place, and how sure that is.
 
-    Convolutions down to an eighth of the size, of a frame and of how it differs from the next one. A flat wall tells
-    little and leaves of a tree much, so every place comes with a scale of its error (the Laplace distribution's,
-    learned as in arXiv 1703.04977), and the mean over places and frames goes by it.
+    Convolutions down to an eighth of the size, each frame by itself: what moves and what does not tells of the camera
+    more than of the codec. A flat wall tells little and leaves of a tree much, so every place comes with a scale of
+    its error (the Laplace distribution's, learned as in arXiv 1703.04977), and the mean over places and frames goes by
+    it.
 
     Args:
         mid_channels: channels of the features at half the size; twice as many below.
@@ -51,7 +52,7 @@ class QuantiserEstimator(VSRModule):
         self.convs = nn.ModuleList(
             nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1)
             for n_in, n_out, stride in (
-                (24, mid_channels, 1),
+                (12, mid_channels, 1),
                 (mid_channels, mid_channels, 1),
                 (mid_channels, wide, 2),
                 (wide, wide, 1),
@@ -64,13 +65,11 @@ class QuantiserEstimator(VSRModule):
             nn.init.kaiming_normal_(conv.weight)
             nn.init.zeros_(conv.bias)
 
-    def forward(self, frames: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Look at frames.
 
         Args:
             frames: RGB in [0, 1], ``(n, 3, h, w)``, sides of 8 at least.
-            following: the next frame of each, in which what a codec has not renewed is the same; a frame itself where
-                there is none.
 
         Returns:
             Two times ``(n, 1, h / 8, w / 8)``, rounded up: doublings of the step from 1/255 on, and the logarithm of
@@ -79,20 +78,19 @@ class QuantiserEstimator(VSRModule):
         around = (_MEAN_OF // 2,) * 4
         mean = F.avg_pool2d(F.pad(frames, around, mode="replicate"), _MEAN_OF, stride=1)
         # A difference of 1/255 is to be seen as well as an edge.
-        seen = torch.asinh(torch.cat((frames - mean, following - frames), dim=1) * 255)
-        features = F.pixel_unshuffle(F.pad(seen, (0, seen.shape[-1] % 2, 0, seen.shape[-2] % 2)), 2)
+        detail = torch.asinh((frames - mean) * 255)
+        features = F.pixel_unshuffle(F.pad(detail, (0, detail.shape[-1] % 2, 0, detail.shape[-2] % 2)), 2)
         for conv in self.convs:
             features = F.relu(conv(features))
         doublings, log_scale = self.conv_last(features).split(1, dim=1)
         return doublings, log_scale.clamp(-6, 6)
 
     @torch.no_grad()
-    def step(self, pairs: Iterable[tuple[Frame, Frame]]) -> float | None:
+    def step(self, frames: Iterable[Frame]) -> float | None:
         """The step of the quantiser that frames show, all of one clip, in 255ths of their range.
 
         Args:
-            pairs: frames and the next one of each, ``(h, w, 3)`` or ``(3, h, w)``, see
-                :data:`vsr_plugin.ops.frames.Frame`.
+            frames: each ``(h, w, 3)`` or ``(3, h, w)``, see :data:`vsr_plugin.ops.frames.Frame`.
 
         Returns:
             A power of two to a quarter, from 1 for frames that no codec has touched; ``None`` where there are none, or
@@ -100,11 +98,11 @@ class QuantiserEstimator(VSRModule):
         """
         total = weight = 0.0
         device = next(self.parameters()).device
-        for pair in pairs:
-            frame, following = (_middle(frame_to_tensor(frame, device))[None] for frame in pair)
-            if min(frame.shape[-2:]) < 8:
+        for frame in frames:
+            middle = _middle(frame_to_tensor(frame, device))
+            if min(middle.shape[-2:]) < 8:
                 continue
-            doublings, log_scale = self(frame, following)
+            doublings, log_scale = self(middle[None])
             sureness = torch.exp(-log_scale.double())
             total += float((sureness * doublings).sum())
             weight += float(sureness.sum())
@@ -147,6 +145,6 @@ def fitting_step(told: float | None, seen: float | None) -> float | None:
     return told
 
 
-def step_of_frames(pairs: Iterable[tuple[Frame, Frame]]) -> float | None:
+def step_of_frames(frames: Iterable[Frame]) -> float | None:
     """See :meth:`QuantiserEstimator.step`, by the weights that ship."""
-    return _loaded().step(pairs)
+    return _loaded().step(frames)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import chain, islice, pairwise
+from itertools import islice
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -86,31 +86,19 @@ def _look_at(source: FrameSource) -> _Look:
     """Look at some frames of the whole source, once."""
     whole = source.whole
     if whole not in _LOOKS:
-        frames = []
-
-        def kept() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            for frame, following in _pairs_of(whole):
-                frames.append(frame)
-                yield frame, following
-
-        step = step_of_frames(kept())
-        _LOOKS[whole] = _Look(step, held_factor(frames) if whole.kind == "video" else 1.0)
+        frames = list(_frames_of(whole))
+        _LOOKS[whole] = _Look(step_of_frames(frames), held_factor(frames) if whole.kind == "video" else 1.0)
     return _LOOKS[whole]
 
 
-def _pairs_of(source: FrameSource) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Some frames and the next one of each; of a source that has no two, its frame and that again."""
-    only, seen = None, set()
+def _frames_of(source: FrameSource) -> Iterator[np.ndarray]:
+    seen = set()
     for run in _runs_of(source):
         with suppress(MediaError):  # cut off, or damaged there
-            for i, (frame, following) in enumerate(pairwise(chain(run, [None]))):
-                if following is None:
-                    only = frame
-                elif i % _EVERY == 0 and (frame.pts is None or frame.pts not in seen):
+            for frame in run:
+                if frame.pts is None or frame.pts not in seen:
                     seen.add(frame.pts)
-                    yield frame.rgb, following.rgb
-    if not seen and only is not None:
-        yield only.rgb, only.rgb
+                    yield frame.rgb
 
 
 def _runs_of(source: FrameSource) -> Iterator[Iterable[Frame]]:
@@ -118,14 +106,14 @@ def _runs_of(source: FrameSource) -> Iterator[Iterable[Frame]]:
     looked_at.notes = Notes()  # what a whole pass finds is not known from a few frames
     count, rate = source.num_frames_estimate, source.average_rate
     if rate is None:  # images, of which any can be read at once
-        for number in sorted({place * max(0, count - 2) // _PLACES for place in range(_PLACES + 1)}):
-            yield looked_at.frames(number, min(2, count - number))
+        for number in sorted({place * (count - 1) // _PLACES for place in range(_PLACES + 1)}):
+            yield looked_at.frames(number, 1)
         return
-    yield islice(looked_at.frames(), _FIRST)
+    yield islice(looked_at.frames(), 0, _FIRST, _EVERY)
     for place in range(1, _PLACES if count else 1):
         with suppress(MediaError):
             entered = looked_at.entered_at(float(place * count / (_PLACES * rate)))
-            yield islice(entered.frames(), _AFTER, _AFTER + 2)
+            yield islice(entered.frames(), _AFTER, _AFTER + 1)
 
 
 class CleaningChoice(NamedTuple):

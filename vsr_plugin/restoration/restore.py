@@ -6,6 +6,7 @@ and resumed, and an executor (:mod:`vsr_plugin.restoration.executors`) runs the 
 
 import errno
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -188,10 +189,10 @@ class _Restoration:
 
     def begin(self, output_path: str | os.PathLike) -> None:
         """Make or find the job, and find out whether its results can be written."""
-        # What does not fit together is known before a frame is read.
+        # What was asked for and does not fit together is known before a frame is read.
         if self._options.precision != AUTO:
             self._executor.check_precision(self._net, self._options.precision)
-            plan_shot(self._work_of(self._options.budget), self._options.strategy, 1)
+            plan_shot(self._work_of(self._options.budget or sys.maxsize), self._options.strategy, 1)
         cleaning = cleaning_for(self._source, self._options.clean, self._net)
         self._net, self._cleaned = clean_by(self._net, cleaning.strength, cleaning.step), cleaning.why
         if self._options.precision == AUTO:
@@ -211,7 +212,7 @@ class _Restoration:
         # Plans of another budget give the same result; a job that was killed for its memory may go on with less. With
         # another number of threads the last bits of some convolutions are others.
         self._work = self._work_of(options.budget or had.get("budget"), had.get("threads"))
-        plan_shot(self._work, options.strategy, 1)  # cleaning takes memory, too
+        plan_shot(self._work, options.strategy, 1)
         job.keep_resources(self._work.budget, self._work.threads)
         # Whether these can be written is known before the long work as well.
         for path in (quality_csv_path(output_path) if options.gt is not None else None, options.comparison):

@@ -1,7 +1,5 @@
 """The model around the network that tells how coarsely frames are quantised."""
 
-from itertools import pairwise
-
 import torch
 from mmagic.structures import DataSample
 from torch import Tensor
@@ -9,9 +7,6 @@ from torch import Tensor
 from vsr_plugin.models.quantiser_estimator import mean_doublings
 from vsr_plugin.registry import MODELS
 from vsr_plugin.training.video_restorer import VideoRestorer
-
-#: One of so many pairs is of the same frame twice.
-_STILL = 5
 
 
 @MODELS.register_module()
@@ -52,19 +47,15 @@ class QuantiserTraining(VideoRestorer):
             return self._losses(inputs, data_samples)
         if mode == "predict":
             for lrs, sample in zip(inputs, data_samples, strict=True):
-                sample.set_metainfo(dict(estimated_step=self.generator.step(pairwise(lrs))))
+                sample.set_metainfo(dict(estimated_step=self.generator.step(lrs)))
             return data_samples
-        return self.generator(*_pairs(inputs))
+        return self.generator(inputs.flatten(0, 1))
 
     def _losses(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
         steps = [sample.coarsest_step or torch.nan for sample in data_samples]
-        target = torch.log2(torch.tensor(steps, device=inputs.device)).repeat_interleave(inputs.size(1) - 1)
+        target = torch.log2(torch.tensor(steps, device=inputs.device)).repeat_interleave(inputs.size(1))
         known = ~target.isnan()
-        frames, following = _pairs(inputs)
-        # Still pictures, and videos in which nothing moves, do not follow from any codec.
-        still = torch.arange(len(frames), device=frames.device) % _STILL == 0
-        following = torch.where(still.view(-1, 1, 1, 1), frames, following)
-        doublings, log_scale = self.generator(frames, following)
+        doublings, log_scale = self.generator(inputs.flatten(0, 1))
         target = target.nan_to_num()
         of_places = (doublings - target.view(-1, 1, 1, 1)).abs() * torch.exp(-log_scale) + log_scale
         of_frames = (mean_doublings(doublings, log_scale) - target).abs()
@@ -73,8 +64,3 @@ class QuantiserTraining(VideoRestorer):
             loss_places=(of_places.mean(dim=(1, 2, 3)) * known).sum() / number,
             loss_frames=(of_frames * known).sum() / number,
         )
-
-
-def _pairs(sequences: Tensor) -> tuple[Tensor, Tensor]:
-    """All frames but the last of sequences ``(n, t, 3, h, w)``, and the next one of each."""
-    return sequences[:, :-1].flatten(0, 1), sequences[:, 1:].flatten(0, 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -189,7 +188,7 @@ def _with_and_without_cleaning(net: nn.Module, args: argparse.Namespace) -> dict
 
     def cleaned(decoded: Clip) -> Iterator[np.ndarray]:
         told = None if args.untold else decoded.quantiser_step
-        step = fitting_step(told, step_of_frames(pairwise(decoded.frames)))
+        step = fitting_step(told, step_of_frames(decoded.frames))
         return _restored(clean_by(net, args.clean, step), decoded)
 
     return {"plain": plain, "cleaned": cleaned}

@@ -9,7 +9,7 @@ import numpy as np
 
 from vsr_plugin.data.footage.codecs import VideoCodec
 from vsr_plugin.data.footage.noise import JPEG, GaussianNoise, PoissonNoise
-from vsr_plugin.data.footage.optics import Blur, Resize, Ringing, Sharpening, resized
+from vsr_plugin.data.footage.optics import BicubicResize, Blur, Resize, Ringing, Sharpening, resized
 from vsr_plugin.data.footage.step import Clip, InOrder, OneOf, Sometimes, Step
 from vsr_plugin.data.footage.tape import InterlacingLeftOver, Tape
 from vsr_plugin.ops.resize import bicubic_downsample
@@ -59,6 +59,15 @@ _COPIED = InOrder(
         OneOf((VideoCodec("h264", quality=(8, 24), options=_X264), VideoCodec("mpeg4", quality=(2, 4))), (3, 1)),
     )
 )
+# Clips that were reduced show how their codec has smoothed them, and none of its steps.
+_ANY_CODEC = OneOf((_H264, _VP9, _MPEG2, _MPEG4, _MJPEG), (4, 1, 1, 1, 1))
+_REDUCED = OneOf(
+    (
+        InOrder((_ANY_CODEC, BicubicResize(0.5))),
+        InOrder((BicubicResize(2.0), _ANY_CODEC, BicubicResize(0.25))),
+    ),
+    (1, 2),
+)
 _TAPE = InOrder((Tape(), Sometimes(0.5, InterlacingLeftOver()), OneOf((_MPEG2, _MPEG4, _H264), (1, 1, 1))))
 
 # One round or two of what may have happened in any order (as in BSRGAN, arXiv 2103.14006), at the frames' size.
@@ -104,6 +113,7 @@ PRESETS = {
     "old_camera": Preset(_LIGHT_BLUR, _OLD_CAMERA),
     "tape": Preset(_LIGHT_BLUR, _TAPE),
     "copied": Preset(_SOFT, _COPIED),
+    "reduced": Preset(_REDUCED, InOrder(()), exact=0.0),
     "film": Preset(_SOFT, Sometimes(0.6, _SENSOR), exact=0.2),
     "unknown": Preset(_SOFT, InOrder((_ONE_ROUND, Sometimes(0.5, _ONE_ROUND)))),
     "realbasicvsr": Preset(_TWO_ROUNDS, Sometimes(0.8, Ringing()), exact=0.0, either_side=_LOW_RATE),
