@@ -33,7 +33,7 @@ def test_an_experiment_trains_two_steps_and_validates(
     assert any(not torch.equal(tensor, before[key]) for key, tensor in runner.model.state_dict().items())
     # 15 frames, 7 mirrored to 14, 15 mirrored to 30, or fewer.
     sample = runner.train_dataloader.dataset[0]
-    lengths = dict(real=30, pp_reds=30, vimeo=14, small=5, adaptation=7, footage=5)
+    lengths = dict(real=30, pp_reds=30, vimeo=14, small=5, adaptation=7, quantiser=4, footage=5)
     assert len(sample["inputs"]) == next((lengths[part] for part in lengths if part in name), 15)
     (best,) = tmp_path.glob("best_*.pth")
     assert ("step_error" if name == "footage_quantiser" else "PSNR") in best.name

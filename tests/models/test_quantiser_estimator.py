@@ -19,10 +19,9 @@ from vsr_plugin.weights import load_net
 
 @pytest.fixture(scope="module")
 def clean():
-    """Frames that were reduced to a quarter, which leaves nothing of how the clip was compressed."""
-    return np.stack(
-        [bicubic_downsample(frame[:288, :512], 4) for frame in read_frames("bikes", start=30, num_frames=6)]
-    )
+    """Small frames of a clip that no codec has touched."""
+    frames = read_frames("carphone_pristine", start=30, num_frames=6)
+    return np.stack([bicubic_downsample(frame[:144, :176], 2) for frame in frames])
 
 
 def test_weights_that_ship_are_recognised():
@@ -40,11 +39,11 @@ def test_frames_that_no_codec_has_touched(clean):
 @pytest.mark.parametrize("codec", ["mjpeg", "mpeg4"])
 def test_coarser_quantisers_look_coarser(clean, codec):
     told, looks = [], []
-    for quality in (3, 8, 20):
+    for quality in (4, 8, 20):
         decoded = encode_and_decode(clean, codec, quality=quality)
         told.append(decoded.quantiser_step)
         looks.append(step_of_frames(decoded.frames))
-    assert looks == sorted(looks)
+    assert looks == sorted(set(looks))
     assert all(0.4 <= look / step <= 2.5 for look, step in zip(looks, told, strict=True))
 
 

@@ -140,28 +140,33 @@ def test_what_auto_chooses(lossy, lossless, net):
 
 
 @pytest.mark.parametrize(
-    ("told", "seen", "step"),
+    ("codec", "bits", "told", "seen", "choice", "looks"),
     [
-        (36.0, 1.0, 36.0),  # what is told stands, however little is seen
-        (20.0, 32.0, 20.0),
-        (1.5, 1.0, None),
-        (1.5, 6.7, None),
-        (4.0, 8.0, 8.0),  # converted, from what was coarser
-        (5.0, 9.5, 5.0),
-        (1.5, 8.0, 8.0),
-        (None, 1.0, None),  # lossless, or for editing
-        (None, 19.0, 19.0),  # a lossless copy, or a codec that does not tell
-        (None, None, None),
+        ("h264", 0.1, 36.0, 1.0, (1, 36.0), False),  # what is told stands, however little is seen
+        ("h264", 0.1, 20.0, 32.0, (1, 20.0), False),
+        ("h264", 9.0, 1.5, 1.0, (None, None), False),
+        ("h264", 9.0, 1.5, 7.9, (None, None), False),
+        ("h264", 9.0, 0.5, 8.0, (1, 2.0), True),
+        ("h264", 0.5, 4.0, 16.0, (1, 8.0), True),  # converted, from what was coarser
+        ("h264", 0.5, 4.0, 11.0, (1, 4.0), False),
+        ("ffv1", 9.0, None, 1.0, (None, None), False),
+        ("ffv1", 9.0, None, 19.0, (1, 19.0), True),  # a copy
+        ("prores", 6.0, None, 2.0, (None, None), False),
+        ("prores", 6.0, None, 8.0, (1, 8.0), True),
+        ("cinepak", 1.0, None, 1.0, (1, None), False),  # does not tell, and leaves other traces
+        ("cinepak", 1.0, None, 11.0, (1, 11.0), True),
+        ("ffv1", 9.0, None, None, (None, None), False),
     ],
 )
-def test_the_step_that_is_told_and_the_one_that_is_seen(lossy, net, monkeypatch, told, seen, step):
+def test_what_is_told_and_what_is_seen(lossy, net, monkeypatch, codec, bits, told, seen, choice, looks):
     monkeypatch.setattr("vsr_plugin.restoration.footage.step_of_frames", lambda frames: seen)
     with open_source(lossy) as source:
-        source.quantiser_step = told
+        source.codec, source.bits_per_pixel, source.quantiser_step = codec, bits, told
         chosen = cleaning_for(source, "auto", net)
-        assert chosen[:2] == ((None, None) if step is None else (1, step))
-        assert ("look" in (chosen.why or "")) == (step is not None and step == seen)
-        assert cleaning_for(source, 1.0, net).step == (step or told or seen)
+        assert chosen[:2] == choice
+        assert ("look as if" in (chosen.why or "")) == looks
+        forced = seen if choice == (None, None) and told is None else told if choice == (None, None) else choice[1]
+        assert cleaning_for(source, 0.5, net)[:2] == (0.5, forced)
 
 
 def test_a_lossless_copy_of_compressed_video_is_cleaned(coarse, net, tmp_path):
@@ -171,7 +176,9 @@ def test_a_lossless_copy_of_compressed_video_is_cleaned(coarse, net, tmp_path):
         chosen = cleaning_for(source, "auto", net)
     assert chosen.strength == 1
     np.testing.assert_array_equal(cleaned, list(restore_frames(clean_by(net, 1.0, chosen.step), coarse)))
-    assert any("ffv1" in note and "look as if quantised" in note and "--clean off" in note for note in notes)
+    assert any(
+        "ffv1" in note and "look as if a codec had quantised them" in note and "--clean off" in note for note in notes
+    )
     (tmp_path / "out.mkv").unlink()
     plain, _ = restored(copy, net, tmp_path, clean="off")
     np.testing.assert_array_equal(plain, list(restore_frames(net, coarse)))

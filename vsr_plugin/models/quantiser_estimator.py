@@ -1,6 +1,7 @@
 """Tells from frames alone how coarsely a codec has quantised them, where their file does not, or does no longer."""
 
 import functools
+import math
 from collections.abc import Iterable
 
 import torch
@@ -24,7 +25,7 @@ _FRACTIONS = 4
 #: The finest step that frames are cleaned for if only they tell it: what clean ones may look like stays below.
 FAINTEST = 8.0
 #: How many times as coarse as their codec tells frames look that were coded more coarsely before.
-_COARSER = 2.0
+_COARSER = 3.0
 #: Name of the weights that ship.
 SHIPPED_ESTIMATOR = "footage_quantiser"
 
@@ -133,16 +134,17 @@ def fitting_step(told: float | None, seen: float | None) -> float | None:
         seen: what :func:`step_of_frames` says of them.
 
     Returns:
-        What is told, unless the frames look much coarser, as those of a DVD do that was converted to H.264; what is
-        seen where nothing is told.
+        What is seen where nothing is told, and otherwise what is told; but halfway between them (by doublings) where
+        the frames look much coarser, as those of a DVD do that was converted to H.264.
 
     Example:
-        >>> fitting_step(20.0, 32.0), fitting_step(6.0, 16.0), fitting_step(None, 1.0)
-        (20.0, 16.0, 1.0)
+        >>> fitting_step(None, 1.0), fitting_step(20.0, 32.0), fitting_step(4.0, 16.0)
+        (1.0, 20.0, 8.0)
     """
-    if told is None or (seen is not None and seen >= max(FAINTEST, _COARSER * told)):
-        return seen
-    return told
+    if told is None or seen is None:
+        return seen if told is None else told
+    # Last bits of roots depend on the processor; what a job is taken up by must not.
+    return round(math.sqrt(told * seen), 6) if seen >= max(FAINTEST, _COARSER * told) else told
 
 
 def step_of_frames(frames: Iterable[Frame]) -> float | None:

@@ -62,9 +62,27 @@ def held_factor(frames: Sequence[np.ndarray]) -> float:
     return next((factor for factor, limit in _LIMITS.items() if detail_ratio(frames, factor) < limit), 1.0)
 
 
+#: Codecs that lose nothing.
+_LOSSLESS = {
+    *(
+        "apng",
+        "ffv1",
+        "ffvhuff",
+        "gif",
+        "huffyuv",
+        "lagarith",
+        "magicyuv",
+        "png",
+        "qtrle",
+        "r210",
+        "rawvideo",
+        "utvideo",
+    ),
+    *("v210", "v410", "zlib", "zmbv"),
+}
 #: The finest step of the quantiser, in 255ths, that a codec tells and frames are cleaned for: below, cleaning loses
-#: more than what the codec leaves behind.
-_FINEST = 2.0
+#: more than what the codec leaves behind. Where the step is not told, bits a pixel above which codecs are for editing.
+_FINEST, _PLENTY = 2.0, 2.0
 #: Frames that are looked at: every so many of as many first ones, and one at each of some places all over the source.
 _FIRST, _EVERY, _PLACES = 40, 10, 6
 #: A place's frame is not the first that decodes there, which is coded otherwise than those that follow.
@@ -140,28 +158,36 @@ def cleaning_for(source: FrameSource, clean: str | float, net: nn.Module | None)
     """
     if clean == "off":
         return CleaningChoice(0.0)
-    told, seen = source.quantiser_step, _look_at(source).step
-    step = fitting_step(told, seen)
-    is_seen = step != told
+    step, words = _compression_of(source)
     if clean != "auto":
         return CleaningChoice(float(clean), step)
     if net is not None and (net.cleaning is not None or net.scale == 1):
         return CleaningChoice(None, step)
-    if step is None or step < (FAINTEST if is_seen else _FINEST):
+    if words is None:
         return CleaningChoice(None)
     if source.kind == "folder":
-        return CleaningChoice(
-            None,
-            why=f"the images look as if a codec had quantised them in steps of {step:.3g}/255; --clean 1 cleans away "
-            "what that has left behind",
-        )
+        return CleaningChoice(None, why=f"the images{words}; --clean 1 cleans away what that has left behind")
     rate = "" if source.bits_per_pixel is None else f" at {source.bits_per_pixel:.2g} bits a pixel"
-    found = "its frames look as if quantised in steps" if is_seen else "in steps"
     why = (
-        f"the video is {source.codec or 'animated'}{rate}, {found} of {step:.3g}/255; what that has left behind is "
-        "cleaned away first (--clean off does not)"
+        f"the video is {source.codec or 'animated'}{rate}{words}; what that has left behind is cleaned away first "
+        "(--clean off does not)"
     )
     return CleaningChoice(1.0, step, why)
+
+
+def _compression_of(source: FrameSource) -> tuple[float | None, str | None]:
+    """The step that frames are to be cleaned for, and what to say of it, where there is something to be cleaned."""
+    codec, bits, told = source.codec, source.bits_per_pixel, source.quantiser_step
+    step = fitting_step(told, _look_at(source).step)
+    if step != told and (told is not None or step >= FAINTEST):
+        looks = " look as if a codec had quantised them in steps of {}/255"
+        return step, (looks if source.kind == "folder" else ", and its frames" + looks).format(f"{step:.3g}")
+    if told is not None:
+        return step, f", in steps of {step:.3g}/255" if step >= _FINEST else None
+    # Some codecs, such as Cinepak, do not tell, and leave behind what frames are not looked at for.
+    if codec is not None and codec not in _LOSSLESS and (bits is None or bits <= _PLENTY):
+        return None, ""
+    return step, None
 
 
 def shrink_hint(source: FrameSource) -> str | None:
