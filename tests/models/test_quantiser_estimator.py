@@ -75,7 +75,7 @@ def test_nothing_to_look_at():
 
 
 def test_large_frames_are_looked_at_in_their_middle(clean):
-    net, middle = load_net(SHIPPED_ESTIMATOR), np.tile(clean[0], (8, 5, 1))
+    net, middle = load_net(SHIPPED_ESTIMATOR), np.tile(clean[0], (8, 6, 1))
     around = np.pad(middle[:512, :512], ((40, 40), (30, 30), (0, 0)))
     assert net.step([around]) == net.step([middle[:512, :512]])
 
