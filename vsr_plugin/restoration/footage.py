@@ -10,7 +10,9 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import torch
 import torch.nn as nn
+from torch import Tensor
 
 from vsr_plugin.errors import MediaError
 from vsr_plugin.media import FrameSource
@@ -38,17 +40,17 @@ def detail_ratio(frames: Sequence[np.ndarray], factor: float) -> float:
     """
     fine = coarse = 0.0
     for frame in frames:
-        luma = frame.astype(np.float32) @ np.float32([0.299, 0.587, 0.114])
-        luma = np.repeat(luma[..., None], 3, axis=2)
+        luma = torch.from_numpy(frame.astype(np.float32) @ np.float32([0.299, 0.587, 0.114]))[None]
         once, twice = (_through(luma, times * factor) for times in (1, 2))
         fine += float(((luma - once) ** 2).mean())
         coarse += float(((once - twice) ** 2).mean())
     return float(np.sqrt(fine / coarse)) if coarse else 1.0
 
 
-def _through(luma: np.ndarray, factor: float) -> np.ndarray:
-    small = tuple(max(1, round(side / factor)) for side in luma.shape[:2])
-    return bicubic_resize(bicubic_resize(luma, small), luma.shape[:2])
+def _through(luma: Tensor, factor: float) -> Tensor:
+    height, width = luma.shape[-2:]
+    small = max(1, round(height / factor)), max(1, round(width / factor))
+    return bicubic_resize(bicubic_resize(luma, small), (height, width))
 
 
 def held_factor(frames: Sequence[np.ndarray]) -> float:
