@@ -21,7 +21,7 @@ model = dict(
 
 _degradation = dict(
     type="DegradeFootage",
-    presets=dict(web=0.3, dvd=0.1, old_camera=0.1, copied=0.14, film=0.17, reduced=0.14, clean=0.05),
+    presets=dict(web=0.28, dvd=0.09, old_camera=0.09, copied=0.13, film=0.15, reduced=0.12, screen=0.09, clean=0.05),
     scale=2,
 )
 train_pipeline = [*_base_.train_pipeline[:-2], dict(type="Recolour"), _degradation, _base_.train_pipeline[-1]]

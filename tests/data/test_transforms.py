@@ -67,7 +67,8 @@ def test_pack_inputs_packs_what_was_not_sharpened_too():
 
 def test_recolour_changes_colours_of_a_clip_alike_and_nothing_else():
     gt = list(make_frames(3, 16, 24))
-    recolour = TRANSFORMS.build(dict(type="Recolour", probability=1.0, contrast=(0.5, 0.5), brightness=0.0, gamma=1.0))
+    settings = dict(probability=1.0, contrast=(0.5, 0.5), brightness=0.0, gamma=1.0, grey=0.0)
+    recolour = TRANSFORMS.build(dict(type="Recolour", **settings))
     np.random.seed(1)
     changed = recolour(dict(gt=list(gt), key="c"))["gt"]
     assert [frame.shape for frame in changed] == [frame.shape for frame in gt]
@@ -82,3 +83,6 @@ def test_recolour_changes_colours_of_a_clip_alike_and_nothing_else():
     never = TRANSFORMS.build(dict(type="Recolour", probability=0.0))
     np.testing.assert_array_equal(never(dict(gt=list(gt)))["gt"], gt)
     assert "gamma=1.8" in repr(never)
+    grey = TRANSFORMS.build(dict(type="Recolour", probability=1.0, grey=1.0, gamma=1.0))(dict(gt=list(gt)))["gt"]
+    np.testing.assert_array_equal(np.ptp(grey, axis=-1), 0)
+    assert np.std(grey) > 5

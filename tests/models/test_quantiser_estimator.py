@@ -1,5 +1,6 @@
 """What frames show of how coarsely a codec has quantised them, by the weights that ship."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -30,10 +31,44 @@ def test_weights_that_ship_are_recognised():
     assert not net.training
 
 
-def test_frames_that_no_codec_has_touched(clean):
-    assert step_of_frames(clean) < FAINTEST
-    noisy = clean + np.random.default_rng(0).normal(0, 4, clean.shape)
-    assert step_of_frames(noisy.clip(0, 255).round().astype(np.uint8)) < FAINTEST
+def noisy(clip):
+    return (clip + np.random.default_rng(0).normal(0, 4, clip.shape)).clip(0, 255).round().astype(np.uint8)
+
+
+def grey(clip):
+    luma = clip.astype(float) @ [0.299, 0.587, 0.114]
+    return np.repeat(luma.round().astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def sepia(clip):
+    return (grey(clip) * [1.0, 0.85, 0.65]).round().astype(np.uint8)
+
+
+def squares(clip):
+    return clip.repeat(4, axis=1).repeat(4, axis=2)
+
+
+def written(clip):
+    page = np.full_like(clip[:1], 255)
+    for y in range(12, 80, 14):
+        cv2.putText(page[0], "lines of text", (3, y), cv2.FONT_HERSHEY_SIMPLEX, 0.35, (10, 10, 30), 1, cv2.LINE_AA)
+    return page
+
+
+@pytest.mark.parametrize("change", [np.array, noisy, grey, sepia, squares, written])
+def test_frames_that_no_codec_has_touched(clean, change):
+    assert step_of_frames(change(clean)) < FAINTEST
+
+
+@pytest.mark.parametrize("change", [np.array, grey])
+def test_bars_and_black_frames_say_nothing(clean, change):
+    coarse = encode_and_decode(change(clean), "mpeg4", quality=12).frames
+    without = step_of_frames(coarse)
+    assert without >= FAINTEST
+    bars = np.pad(coarse, ((0, 0), (16, 16), (0, 0), (0, 0)))
+    assert abs(np.log2(step_of_frames(bars) / without)) <= 0.5
+    assert step_of_frames([*np.zeros_like(coarse), *coarse]) == without
+    assert step_of_frames(np.zeros_like(coarse)) is None
 
 
 @pytest.mark.parametrize("codec", ["mjpeg", "mpeg4"])
@@ -53,20 +88,22 @@ def test_traces_of_a_coarse_codec_stay_in_a_fine_copy(clean):
     assert copy.quantiser_step < FAINTEST <= step_of_frames(copy.frames)
 
 
-def test_steps_are_quarters_of_doublings_from_one_on():
+def test_steps_are_quarters_of_doublings_within_what_codecs_have():
     torch.manual_seed(0)
     net = QuantiserEstimator(4).eval()
     frame = np.random.default_rng(0).integers(0, 256, (17, 23, 3), dtype=np.uint8)
-    for value, step in ((-3.0, 1.0), (3.1, 8.0), (3.2, 2**3.25)):
+    for value, step in ((-3.0, 1.0), (3.1, 8.0), (3.2, 2**3.25), (17.0, 2**6.75)):
         torch.nn.init.zeros_(net.conv_last.weight)
         net.conv_last.bias.data = torch.tensor([value, 0.5])
         assert net.step([frame]) == step
 
 
-def test_places_count_by_how_sure_they_are():
-    doublings = torch.tensor([[[[1.0, 3.0]]]])
-    sure_of_the_first = torch.tensor([[[[-np.log(3.0), 0.0]]]])
-    assert float(mean_doublings(doublings, sure_of_the_first)) == pytest.approx((3 * 1 + 3) / 4)
+def test_places_count_by_how_sure_they_are(monkeypatch):
+    net = QuantiserEstimator(4)
+    two = torch.tensor([[[[1.0, 5.0]]]]), torch.tensor([[[[-np.log(3.0), 0.0]]]])
+    monkeypatch.setattr(net, "forward", lambda frames: two)
+    assert float(mean_doublings(*two)) == pytest.approx((3 * 1 + 5) / 4)
+    assert net.step([np.zeros((8, 16, 3), np.uint8)]) == 2**2
 
 
 def test_nothing_to_look_at():

@@ -146,7 +146,9 @@ def test_what_auto_chooses(lossy, lossless, net):
         ("h264", 0.1, 20.0, 32.0, (1, 20.0), False),
         ("h264", 9.0, 1.5, 1.0, (None, None), False),
         ("h264", 9.0, 1.5, 7.9, (None, None), False),
-        ("h264", 9.0, 0.5, 8.0, (1, 2.0), True),
+        ("h264", 9.0, 0.5, 8.0, (1, 8.0), True),
+        ("hevc", 9.0, 1.0, 7.9, (None, None), False),  # lossless, and tells so
+        ("h264", 9.0, 2.0, 8.0, (1, 4.0), True),
         ("h264", 0.5, 4.0, 16.0, (1, 8.0), True),  # converted, from what was coarser
         ("h264", 0.5, 4.0, 11.0, (1, 4.0), False),
         ("ffv1", 9.0, None, 1.0, (None, None), False),

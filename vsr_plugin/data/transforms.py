@@ -145,6 +145,7 @@ class Recolour(BaseTransform):
         contrast: range of the factor by which values differ from the clip's mean, the same for all channels.
         brightness: largest change of the mean, in 255ths.
         gamma: largest power, and one over it the smallest, drawn as a logarithm.
+        grey: share of clips that lose their colours, half of which are tinted by that power.
 
     Example:
         >>> import numpy as np
@@ -159,8 +160,9 @@ class Recolour(BaseTransform):
         contrast: tuple[float, float] = (0.3, 1.4),
         brightness: float = 50.0,
         gamma: float = 1.8,
+        grey: float = 0.2,
     ) -> None:
-        self.probability, self.contrast = probability, contrast
+        self.probability, self.contrast, self.grey = probability, contrast, grey
         self.brightness, self.gamma = brightness, gamma
 
     def transform(self, results: dict) -> dict:
@@ -169,6 +171,9 @@ class Recolour(BaseTransform):
             return results
         clip = np.stack(results["gt"])[..., np.random.permutation(3)].astype(np.float32)
         power = self.gamma ** np.random.uniform(-1, 1, 3).astype(np.float32)
+        if np.random.random() < self.grey:
+            clip = np.repeat(clip @ np.float32([0.299, 0.587, 0.114])[:, None], 3, axis=-1)
+            power = power if np.random.random() < 0.5 else power[:1]
         clip = 255 * (clip / 255) ** power
         mean = clip.mean(axis=(0, 1, 2))
         shift = np.float32(np.random.uniform(-1, 1) * self.brightness)
@@ -179,7 +184,7 @@ class Recolour(BaseTransform):
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(probability={self.probability}, contrast={self.contrast}, "
-            f"brightness={self.brightness}, gamma={self.gamma})"
+            f"brightness={self.brightness}, gamma={self.gamma}, grey={self.grey})"
         )
 
 

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
+from numbers import Real
 from pathlib import Path
 
 import torch
@@ -148,10 +149,10 @@ def cleaned_as_seen(
     """
     if clean == "off":
         clean = 0.0
-    elif isinstance(clean, str) and clean != "auto":
-        raise VSRError(f"clean {clean!r}: use 'auto', 'off', or a strength from 0 to 1")
-    elif not isinstance(clean, str | None):
+    if isinstance(clean, Real):
         check_share("clean", clean)
+    elif clean not in (None, "auto"):
+        raise VSRError(f"clean {clean!r}: use 'auto', 'off', or a strength from 0 to 1")
     own = net.cleaning
     is_known = own is not None and own.quantiser_step is not None
     if clean is None or clean == 0 or is_known or (clean == "auto" and own is not None):

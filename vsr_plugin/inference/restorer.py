@@ -101,10 +101,11 @@ def restore_frames(
             To any other size the restored frames are resized bicubically before they are clipped and rounded.
         height: in place of it, rows of the output; the columns follow, see
             :class:`vsr_plugin.inference.output_size.OutputSize`.
-        clean: share of what cleaning changes in the frames before they are propagated, 0 for none, 1 for all; by the
-            network's own cleaning, or the one that ships, which is made for compressed footage, and goes by how
-            coarsely quantised the first frames look. ``'auto'`` for all of it where they look compressed. ``None`` for
-            what the network does by itself, which is nothing unless it was made with a cleaning, as RealBasicVSR is.
+        clean: share of what cleaning changes in the frames before they are propagated, 0 (or ``'off'``) for none, 1 for
+            all; by the network's own cleaning, or the one that ships, which is made for compressed footage, and goes by
+            how coarsely quantised the first frames look. ``'auto'`` for all of it where they look compressed. ``None``
+            for what the network does by itself, which is nothing unless it was made with a cleaning, as RealBasicVSR
+            is.
         strength: share of the restored frame in the output, the rest being bicubic enlargement of the frame as it came.
         shrink: reduce the frames by this factor first, for footage that holds no detail at its full size; the output
             is so much smaller unless ``scale`` or ``height`` sets it.

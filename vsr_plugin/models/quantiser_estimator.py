@@ -22,6 +22,10 @@ _LARGEST = 512
 #: Steps are told in fractions of a doubling, so that last bits, which depend on the processor, cannot make another one.
 _FRACTIONS = 4
 
+#: Logarithm of the scale of the error where there is nothing to be seen; elsewhere it is less.
+_UNSURE = 6.0
+#: Doublings of the coarsest quantisers: 112/255 in MPEG-2.
+_MOST = 6.8
 #: The finest step that frames are cleaned for if only they tell it: what clean ones may look like stays below.
 FAINTEST = 8.0
 #: How many times as coarse as their codec tells frames look that were coded more coarsely before.
@@ -84,7 +88,9 @@ class QuantiserEstimator(VSRModule):
         for conv in self.convs:
             features = F.relu(conv(features))
         doublings, log_scale = self.conv_last(features).split(1, dim=1)
-        return doublings, log_scale.clamp(-6, 6)
+        # Where there is nothing, as in black bars, there is nothing to tell it by.
+        something = F.max_pool2d(detail.abs().amax(dim=1, keepdim=True), 8, ceil_mode=True) > 0
+        return doublings, torch.where(something, log_scale.clamp(-_UNSURE, _UNSURE - 1), _UNSURE)
 
     @torch.no_grad()
     def step(self, frames: Iterable[Frame]) -> float | None:
@@ -95,7 +101,7 @@ class QuantiserEstimator(VSRModule):
 
         Returns:
             A power of two to a quarter, from 1 for frames that no codec has touched; ``None`` where there are none, or
-            too small ones.
+            only those that are too small or of one colour.
         """
         total = weight = 0.0
         device = next(self.parameters()).device
@@ -103,11 +109,9 @@ class QuantiserEstimator(VSRModule):
             middle = _middle(frame_to_tensor(frame, device))
             if min(middle.shape[-2:]) < 8:
                 continue
-            doublings, log_scale = self(middle[None])
-            sureness = torch.exp(-log_scale.double())
-            total += float((sureness * doublings).sum())
-            weight += float(sureness.sum())
-        return 2 ** (max(0, round(_FRACTIONS * total / weight)) / _FRACTIONS) if weight else None
+            sums = _weighted(*(each.double() for each in self(middle[None])))
+            total, weight = total + float(sums[0]), weight + float(sums[1])
+        return 2 ** (round(_FRACTIONS * total / weight) / _FRACTIONS) if weight else None
 
 
 def _middle(frame: Tensor) -> Tensor:
@@ -117,8 +121,14 @@ def _middle(frame: Tensor) -> Tensor:
 
 def mean_doublings(doublings: Tensor, log_scale: Tensor) -> Tensor:
     """Means ``(n,)`` of what :meth:`QuantiserEstimator.forward` gives, by how sure each place is."""
-    sureness = torch.exp(-log_scale)
-    return (sureness * doublings).sum(dim=(1, 2, 3)) / sureness.sum(dim=(1, 2, 3))
+    total, weight = _weighted(doublings, log_scale)
+    return total / weight.clamp(min=1e-6)
+
+
+def _weighted(doublings: Tensor, log_scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums ``(n,)`` of doublings by how sure each place is, and of that; places where there is nothing do not count."""
+    sureness = torch.exp(-log_scale) * (log_scale < _UNSURE)
+    return (sureness * doublings.clamp(0, _MOST)).sum(dim=(1, 2, 3)), sureness.sum(dim=(1, 2, 3))
 
 
 @functools.cache
@@ -143,6 +153,8 @@ def fitting_step(told: float | None, seen: float | None) -> float | None:
     """
     if told is None or seen is None:
         return seen if told is None else told
+    if told <= 1:  # it has rounded nothing away, and leaves no traces of its own
+        return seen if seen >= FAINTEST else told
     # Last bits of roots depend on the processor; what a job is taken up by must not.
     return round(math.sqrt(told * seen), 6) if seen >= max(FAINTEST, _COARSER * told) else told
 

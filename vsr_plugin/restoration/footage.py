@@ -116,9 +116,10 @@ def _frames_of(source: FrameSource) -> Iterator[np.ndarray]:
     for run in _runs_of(source):
         with suppress(MediaError):  # cut off, or damaged there
             for frame in run:
-                if frame.pts is None or frame.pts not in seen:
-                    seen.add(frame.pts)
-                    yield frame.rgb
+                if frame.pts is not None and frame.pts in seen:
+                    return  # there are no key frames to enter at, which takes long to find out at every place
+                seen.add(frame.pts)
+                yield frame.rgb
 
 
 def _runs_of(source: FrameSource) -> Iterator[Iterable[Frame]]:

@@ -52,7 +52,7 @@ class RestoreOptions:
         num_frames: number of frames; all that follow if ``None``.
         deinterlace: of videos, see :func:`vsr_plugin.media.open_source`.
         clean: strength of the cleaning that frames go through first, 0 to 1, or ``'off'``; ``'auto'`` for all of it on
-            compressed video, and on all else what the network does by itself.
+            video that is compressed or looks so, and on all else what the network does by itself.
         shrink: reduce the frames by this factor before all else.
         strength: share of the restored frames in the output, the rest being bicubic enlargement.
         scale: sides of the output over those of the input, if they are not to be as the network gives them.
@@ -93,7 +93,7 @@ class RestoreOptions:
     clean: str | float = setting(
         "auto",
         "clean frames of what compression left behind before they are restored: how strongly, or off; auto: fully "
-        "where a video is compressed, folders of images not at all",
+        "where a video is compressed or looks so, folders of images not at all",
         group=_FOOTAGE,
         metavar="auto|off|0..1",
         parse=cleaning,

@@ -25,7 +25,7 @@ from vsr_plugin.inference import restore_frames
 from vsr_plugin.models.adaptation import SHIPPED_ADAPTATIONS, Adaptation
 from vsr_plugin.models.cleaning import clean_by, with_cleaning
 from vsr_plugin.models.propagation import with_forgetting
-from vsr_plugin.models.quantiser_estimator import fitting_step, step_of_frames
+from vsr_plugin.models.quantiser_estimator import FAINTEST, fitting_step, step_of_frames
 from vsr_plugin.models.vsr_net import load_restorer, with_ensemble
 from vsr_plugin.report import table_lines
 from vsr_plugin.settings import natural, positive, quantiser_step, size, turns
@@ -189,6 +189,8 @@ def _with_and_without_cleaning(net: nn.Module, args: argparse.Namespace) -> dict
     def cleaned(decoded: Clip) -> Iterator[np.ndarray]:
         told = None if args.untold else decoded.quantiser_step
         step = fitting_step(told, step_of_frames(decoded.frames))
+        if decoded.coarsest_step is None and not args.untold and step < FAINTEST:
+            step = None  # a codec that does not tell, see vsr_plugin.restoration.footage
         return _restored(clean_by(net, args.clean, step), decoded)
 
     return {"plain": plain, "cleaned": cleaned}

@@ -131,7 +131,7 @@ def encode_and_decode(
         raise MediaError(f"codec {codec}: {coding.encoder} fails at {w}x{h} ({error})") from error
     if len(decoded) != len(frames):
         raise MediaError(f"codec {codec}: {len(decoded)} of {len(frames)} frames came back from {coding.encoder}")
-    return Clip(np.stack(decoded)[:, :h, :w], step)
+    return Clip(np.stack(decoded)[:, :h, :w], step, step)
 
 
 def _colour(coding: Coding) -> Colour:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vsr_plugin.data.footage.codecs import VideoCodec
+from vsr_plugin.data.footage.graphics import SquarePixels, Writing
 from vsr_plugin.data.footage.noise import JPEG, GaussianNoise, PoissonNoise
 from vsr_plugin.data.footage.optics import BicubicResize, Blur, Resize, Ringing, Sharpening, resized
 from vsr_plugin.data.footage.step import Clip, InOrder, OneOf, Sometimes, Step
@@ -115,6 +116,7 @@ PRESETS = {
     "copied": Preset(_SOFT, _COPIED),
     "reduced": Preset(_REDUCED, InOrder(()), exact=0.0),
     "film": Preset(_SOFT, Sometimes(0.6, _SENSOR), exact=0.2),
+    "screen": Preset(InOrder(()), OneOf((Writing(), SquarePixels()), (2, 1)), exact=1.0),
     "unknown": Preset(_SOFT, InOrder((_ONE_ROUND, Sometimes(0.5, _ONE_ROUND)))),
     "realbasicvsr": Preset(_TWO_ROUNDS, Sometimes(0.8, Ringing()), exact=0.0, either_side=_LOW_RATE),
     "clean": Preset(InOrder(()), InOrder(()), exact=1.0),
