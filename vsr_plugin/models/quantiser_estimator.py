@@ -14,6 +14,8 @@ from vsr_plugin.ops.frames import Frame, frame_to_tensor
 from vsr_plugin.registry import MODELS
 from vsr_plugin.weights import load_net
 
+#: Only brightness is looked at: colours of half the size are no sign of a quantiser, and grey film has none.
+_LUMA = (0.299, 0.587, 0.114)
 #: Side of the square whose mean is taken from a frame before its layers see it: what a quantiser leaves stands out
 #: from its surroundings, whatever the picture shows.
 _MEAN_OF = 9
@@ -22,8 +24,8 @@ _LARGEST = 512
 #: Steps are told in fractions of a doubling, so that last bits, which depend on the processor, cannot make another one.
 _FRACTIONS = 4
 
-#: Logarithm of the scale of the error where there is nothing to be seen; elsewhere it is less.
-_UNSURE = 6.0
+#: Logarithm of the scale of the error where there is nothing to be seen, but for what sums leave; elsewhere it is less.
+_UNSURE, _NOTHING = 6.0, 1e-3
 #: Doublings of the coarsest quantisers: 112/255 in MPEG-2.
 _MOST = 6.8
 #: The finest step that frames are cleaned for if only they tell it: what clean ones may look like stays below.
@@ -57,7 +59,7 @@ class QuantiserEstimator(VSRModule):
         self.convs = nn.ModuleList(
             nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1)
             for n_in, n_out, stride in (
-                (12, mid_channels, 1),
+                (4, mid_channels, 1),
                 (mid_channels, mid_channels, 1),
                 (mid_channels, wide, 2),
                 (wide, wide, 1),
@@ -81,15 +83,16 @@ class QuantiserEstimator(VSRModule):
             the scale of their error.
         """
         around = (_MEAN_OF // 2,) * 4
-        mean = F.avg_pool2d(F.pad(frames, around, mode="replicate"), _MEAN_OF, stride=1)
+        luma = (frames * frames.new_tensor(_LUMA).view(3, 1, 1)).sum(dim=1, keepdim=True)
+        mean = F.avg_pool2d(F.pad(luma, around, mode="replicate"), _MEAN_OF, stride=1)
         # A difference of 1/255 is to be seen as well as an edge.
-        detail = torch.asinh((frames - mean) * 255)
+        detail = torch.asinh((luma - mean) * 255)
         features = F.pixel_unshuffle(F.pad(detail, (0, detail.shape[-1] % 2, 0, detail.shape[-2] % 2)), 2)
         for conv in self.convs:
             features = F.relu(conv(features))
         doublings, log_scale = self.conv_last(features).split(1, dim=1)
         # Where there is nothing, as in black bars, there is nothing to tell it by.
-        something = F.max_pool2d(detail.abs().amax(dim=1, keepdim=True), 8, ceil_mode=True) > 0
+        something = F.max_pool2d(detail.abs(), 8, ceil_mode=True) > _NOTHING
         return doublings, torch.where(something, log_scale.clamp(-_UNSURE, _UNSURE - 1), _UNSURE)
 
     @torch.no_grad()
