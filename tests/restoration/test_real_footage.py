@@ -145,16 +145,16 @@ def test_what_auto_chooses(lossy, lossless, net):
         ("h264", 0.1, 36.0, 1.0, (1, 36.0), False),  # what is told stands, however little is seen
         ("h264", 0.1, 20.0, 32.0, (1, 20.0), False),
         ("h264", 9.0, 1.5, 1.0, (None, None), False),
-        ("h264", 9.0, 1.5, 7.9, (None, None), False),
-        ("h264", 9.0, 0.5, 8.0, (1, 8.0), True),
-        ("hevc", 9.0, 1.0, 7.9, (None, None), False),  # lossless, and tells so
-        ("h264", 9.0, 2.0, 8.0, (1, 4.0), True),
+        ("h264", 9.0, 1.5, 8.9, (None, None), False),
+        ("h264", 9.0, 0.5, 9.5, (1, 9.5), True),
+        ("hevc", 9.0, 1.0, 8.9, (None, None), False),  # lossless, and tells so
+        ("h264", 9.0, 1.0, 16.0, (1, 16.0), True),
         ("h264", 0.5, 4.0, 16.0, (1, 8.0), True),  # converted, from what was coarser
         ("h264", 0.5, 4.0, 11.0, (1, 4.0), False),
         ("ffv1", 9.0, None, 1.0, (None, None), False),
         ("ffv1", 9.0, None, 19.0, (1, 19.0), True),  # a copy
         ("prores", 6.0, None, 2.0, (None, None), False),
-        ("prores", 6.0, None, 8.0, (1, 8.0), True),
+        ("prores", 6.0, None, 9.5, (1, 9.5), True),
         ("cinepak", 1.0, None, 1.0, (1, None), False),  # does not tell, and leaves other traces
         ("cinepak", 1.0, None, 11.0, (1, 11.0), True),
         ("ffv1", 9.0, None, None, (None, None), False),

@@ -29,7 +29,7 @@ _UNSURE, _NOTHING = 6.0, 1e-3
 #: Doublings of the coarsest quantisers: 112/255 in MPEG-2.
 _MOST = 6.8
 #: The finest step that frames are cleaned for if only they tell it: what clean ones may look like stays below.
-FAINTEST = 8.0
+FAINTEST = 9.0
 #: How many times as coarse as their codec tells frames look that were coded more coarsely before.
 _COARSER = 3.0
 #: Name of the weights that ship.
