@@ -217,7 +217,7 @@ def test_no_frame_after_a_cut_depends_on_what_is_before_it(start, media, tmp_pat
             tmp_path / f"{name}.mkv", n=60, pictures=shots(20, first_seed=seed) + after, size=(16, 24),
             codec="ffv1", pix_fmt="bgr0", options={}, rate=Fraction(25), unit=Fraction(1, 1000),
         )  # fmt: skip
-        command = start(clip, tmp_path / f"{name}_out.mkv", "--codec", "ffv1")
+        command = start(clip, tmp_path / f"{name}_out.mkv", "--codec", "ffv1", "--clean", "off")
         assert command.wait() == 0, command.log
         with av.open(str(tmp_path / f"{name}_out.mkv")) as container:
             results.append([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
